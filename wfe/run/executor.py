@@ -1,0 +1,114 @@
+"""The protocol of an Executor: something that calls node functions somewhere and tells how it went.
+
+Knows the form of a call and of its reply. Does not know keys, caches, workflows or the scheduler: `run/action.py` puts
+files in place before a call and publishes what it left after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+Trail = tuple[str | int, ...]
+"""Where in a JSON tree a value stands: the keys and indexes that lead to it, `("detections", 0, "mask")`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A place in a tree of JSON values that stands for something that JSON cannot say. The tree holds null there.
+
+    codec: "npy" (an array, in NumPy's .npy format), "path" (an input file: the function gets a pathlib.Path), "output"
+    (a file to write: the function gets a wfe.Output), "file" (in a reply: a declared output file that was written),
+    or the name of another registered codec. path: an absolute file path.
+    """
+
+    trail: Trail
+    codec: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a node function.
+
+    module, function: `nodes.vision.detect`, `detect`; `root` (a directory with `nodes/` in it) leads the import path.
+    inputs: a JSON tree, a dict of parameter name to value; `holes` says what stands at its nulls.
+    staging: an existing empty directory in which the callee leaves arrays, on the store's file system.
+    log: file that gets what the step prints. code: digest of the sources that the function reaches; a worker that has
+    already imported other code under this module's name must not be used for it.
+    """
+
+    step: str
+    module: str
+    function: str
+    root: str
+    inputs: Mapping[str, Any]
+    holes: tuple[Hole, ...] = ()
+    staging: str = ""
+    log: str = ""
+    code: str = ""
+    seed: int | None = None
+    timeout: float | None = None
+    slots: Mapping[str, list[int]] = field(default_factory=dict)
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The function returned: its value as a JSON tree, with holes whose files lie in `staging`. `seconds`: in the call."""
+
+    value: Any
+    holes: tuple[Hole, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """The function raised wfe.Skip."""
+
+    reason: str
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The call failed, and the callee could still say how.
+
+    kind: the exception's type name, or "output" when a returned value is of no known codec (`message` names which key).
+    traceback: formatted, without frames of ours. bases: names of the exception's classes, for `retries` by name.
+    """
+
+    kind: str
+    message: str
+    traceback: str = ""
+    seconds: float = 0.0
+    bases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """The callee is gone: `kind` is "died" (killed by a signal, exited), "timeout" or "cancelled"."""
+
+    kind: str
+    message: str
+    seconds: float = 0.0
+
+
+Reply = Returned | Skipped | Raised | Died
+Emit = Callable[[str, dict[str, Any]], None]
+"""Receives what a running call says: ("progress", {done, total, note}), ("note", {message}), ("line", {stream, line})."""
+
+
+class Executor(Protocol):
+    """Calls node functions. Thread-safe: each thread that calls blocks until its own reply is there."""
+
+    def call(self, call: Call, emit: Emit) -> Reply: ...
+
+    def cancel(self) -> None:
+        """Kill what runs, tree and all; calls in flight return Died("cancelled"). Idempotent, callable from any thread."""
+        ...
+
+    def close(self) -> None:
+        """End every worker and free what they held. Idempotent."""
+        ...
