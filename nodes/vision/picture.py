@@ -1,0 +1,89 @@
+"""Reads a picture file into pixels: the node `load_picture` and the function under it, `read_picture`.
+
+Knows file formats, orientation, transparency and bit depth. Does not know models.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wfe import workflow_node
+
+
+def read_picture(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+    """A picture as a viewer shows it: height x width x 3, uint8, BGR, turned as its EXIF says, on white where transparent.
+
+    16 bits a channel become 8, grey becomes three equal channels, the first frame stands for an animation. The content
+    decides the format, not the suffix. Raises FileNotFoundError, or ValueError when it is no whole picture.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    place = Path(path)
+    try:
+        content = place.stat()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{place}: there is no such picture; check 'image_path'") from None
+    if place.is_dir():
+        raise ValueError(f"{place}: is a folder, not a picture; the workflow detect_folder takes folders")
+    if content.st_size == 0:
+        raise ValueError(f"{place}: the picture file is empty (0 bytes)")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(place) as opened:
+                opened.load()
+                turned = ImageOps.exif_transpose(opened)
+    except UnidentifiedImageError as error:
+        return _read_by_opencv(place, error)
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise ValueError(f"{place}: {error}; make it smaller first") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise ValueError(f"{place}: the picture is damaged or cut off ({error}); get the file again") from error
+    return _as_bgr(turned)
+
+
+def _as_bgr(image: Any) -> NDArray[np.uint8]:
+    """Pillow's image in any mode as BGR pixels."""
+    from PIL import Image
+
+    if image.mode in ("I;16", "I;16B", "I;16L", "I"):
+        wide = np.asarray(image, dtype=np.int64)
+        grey = (np.clip(wide, 0, 65535) >> 8).astype(np.uint8)  # Pillow would clip at 255: a white picture
+        return np.ascontiguousarray(np.repeat(grey[..., None], 3, axis=2))
+    if image.mode == "F":
+        raise ValueError("the picture holds floating-point values without a scale; convert it to 8 or 16 bits first")
+    if image.has_transparency_data:
+        seen = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", seen.size, (255, 255, 255, 255)), seen)
+    return np.ascontiguousarray(np.asarray(image.convert("RGB"), dtype=np.uint8)[..., ::-1])
+
+
+def _read_by_opencv(path: Path, cause: Exception) -> NDArray[np.uint8]:
+    """The formats that Pillow does not know and OpenCV does (16-bit colour TIFF, Radiance HDR)."""
+    import cv2
+
+    with path.open("rb") as file:
+        data = np.frombuffer(file.read(), dtype=np.uint8)
+    try:
+        picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    except cv2.error:
+        picture = None
+    if picture is None:
+        raise ValueError(
+            f"{path}: is no picture of a known format (first bytes {data[:16].tobytes()!r}); "
+            "JPEG, PNG, WebP, BMP, TIFF and GIF are read"
+        ) from cause
+    return np.asarray(picture, dtype=np.uint8)
+
+
+@workflow_node(outputs={"image": "np.ndarray", "width": "int", "height": "int"})
+def load_picture(image_path: Path) -> dict[str, Any]:
+    """Read a picture file: `image` is height x width x 3, uint8, BGR, upright."""
+    image = read_picture(image_path)
+    return {"image": image, "width": image.shape[1], "height": image.shape[0]}
