@@ -1,0 +1,187 @@
+"""The live display on a terminal: lines that stay, above a region that is drawn anew as the run goes.
+
+Knows the terminal's control sequences, the throttle and the thread that repaints. Does not know how a line is worded
+(`lines`) or how the region looks (`screen`). rich is imported when the region is painted for the first time, so a run
+that is over before that, or has nothing to do, never pays for it.
+
+Why not rich.live: it finds its region by counting lines up from the end, which is wrong after the terminal was made
+narrower and has wrapped them anew. Here the cursor rests at the region's first character: a terminal keeps the cursor
+with its text when it wraps lines, so "erase from here down" is right at any width. And a line that stays costs one write,
+since the region's text is kept.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TextIO
+
+from wfe.core.outcome import Event, RunFinished, StepStarted, StepState
+from wfe.report.board import Board
+from wfe.report.lines import Lines
+from wfe.report.outlet import Outlet
+
+if TYPE_CHECKING:
+    from wfe.report.screen import Screen
+
+DELAY = 0.3  # seconds; a region that is gone before it can be read is a flash
+FASTEST = 0.125  # seconds between two paintings: 8 a second
+SHARE = 0.02  # of one core, at most, goes into painting: a slow one is followed by a longer pause
+
+_HIDE, _SHOW = "\x1b[?25l", "\x1b[?25h"
+_CODES = {
+    StepState.RAN: "34",
+    StepState.RESTORED: "35",
+    StepState.CURRENT: "90",
+    StepState.SKIPPED: "33",
+    StepState.FAILED: "1;31",
+    StepState.BLOCKED: "31",
+    StepState.CANCELLED: "31",
+}
+
+
+class Live:
+    """A listener that shows a run on the terminal `stream`, `size()` columns by rows.
+
+    colour: whether to use any. tails: whether running steps' last printed lines are shown; may be changed at any time.
+    ticking: False leaves painting to whoever calls `paint` (tests, with a clock of their own). clock: Unix seconds.
+    options go to Lines.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO,
+        size: Callable[[], tuple[int, int]],
+        *,
+        colour: bool = True,
+        tails: bool = False,
+        ticking: bool = True,
+        clock: Callable[[], float] = time.time,
+        options: Mapping[str, str | bool | int | None] | None = None,
+    ) -> None:
+        self.tails = tails
+        self._stream = stream
+        self._size = size
+        self._colour = colour
+        self._clock = clock
+        self._ticking = ticking
+        self._board = Board()
+        self._region = _Region(Outlet(stream))
+        chosen = {"current_up_to": 0, "ran_up_to": 40, **(options or {})}
+        self._lines = Lines(self._region, styled=_styled if colour else None, **chosen)  # type: ignore[arg-type]
+        self._lock = threading.RLock()
+        self._screen: Screen | None = None
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+
+    def hear(self, event: Event) -> None:
+        """Take the event in; what stays on the screen is written at once, the region at its next painting."""
+        with self._lock:
+            self._board.hear(event)
+            if isinstance(event, RunFinished):
+                self._region.remove()
+            self._lines.hear(event)
+        if isinstance(event, StepStarted):
+            if self._ticking and self._thread is None:
+                self._begin()
+        elif isinstance(event, RunFinished):
+            self.close()
+
+    def paint(self) -> None:
+        """Draw the region as it is now, unless it is too early for one or nothing runs."""
+        with self._lock:
+            board = self._board
+            now = self._clock()
+            if board.finished or not self._region.open or now - board.since < DELAY:
+                return
+            if not board.running and not self._region.shown:
+                return
+            columns, rows = self._size()
+            self._region.draw(
+                self._drawn_by().draw(board, now, columns, rows, self.tails)
+            )
+
+    def close(self) -> None:
+        """Take the region away and give the terminal back as it was. Idempotent, callable from any thread."""
+        self._stop.set()
+        with self._lock:
+            self._region.remove()
+            self._lines.close()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            atexit.unregister(self.close)
+            if thread is not threading.current_thread():
+                thread.join()
+
+    def _begin(self) -> None:
+        self._stop.clear()
+        # An exception that ends the process passes by here too, and the cursor comes back.
+        atexit.register(self.close)
+        self._thread = threading.Thread(target=self._tick, name="wfe-live", daemon=True)
+        self._thread.start()
+
+    def _tick(self) -> None:
+        pause = max(DELAY - (self._clock() - self._board.since), FASTEST)
+        while not self._stop.wait(min(pause, 2.0)):
+            before = time.thread_time()
+            self.paint()
+            pause = max((time.thread_time() - before) / SHARE, FASTEST)
+
+    def _drawn_by(self) -> Screen:
+        if self._screen is None:
+            from rich.console import Console
+
+            from wfe.report.screen import Screen
+
+            console = Console(
+                file=self._stream,
+                force_terminal=True,
+                no_color=not self._colour,
+                highlight=False,
+                markup=False,
+            )
+            self._screen = Screen(
+                console,
+                (self._stream.encoding or "").lower().replace("-", "") == "utf8",
+            )
+        return self._screen
+
+
+class _Region(Outlet):
+    """Lines at the end of what was written that can be taken away and drawn again. What is written goes above them."""
+
+    def __init__(self, outlet: Outlet) -> None:
+        super().__init__(None)
+        self._outlet = outlet
+        self._text = ""
+
+    @property
+    def open(self) -> bool:
+        return self._outlet.open
+
+    @property
+    def shown(self) -> bool:
+        return bool(self._text)
+
+    def write(self, text: str) -> None:
+        if self._text and text:
+            text = f"\r\x1b[J{text}{self._text}"
+        self._outlet.write(text)
+
+    def draw(self, lines: list[str]) -> None:
+        up = f"\x1b[{len(lines) - 1}A" if len(lines) > 1 else ""
+        text = "\n".join(lines) + "\r" + up
+        begin = f"\r{_HIDE}" if not self._text else "\r"
+        self._text = text
+        self._outlet.write(f"{begin}\x1b[J{text}")
+
+    def remove(self) -> None:
+        if self._text:
+            self._text = ""
+            self._outlet.write(f"\r\x1b[J{_SHOW}")
+
+
+def _styled(state: StepState, word: str) -> str:
+    return f"\x1b[{_CODES[state]}m{word}\x1b[0m"

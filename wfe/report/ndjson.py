@@ -1,0 +1,236 @@
+"""Events as JSON, one object a line: what `--json` prints and what a recorded run holds.
+
+Knows the form, both ways. Does not know where lines go to or how long they are kept. The form (a field that is not
+listed as optional is always there; times are Unix seconds, durations seconds; a reader must ignore fields and events
+that it does not know):
+
+    {"event": "run-started", "format": 1, "run", "workflow", "steps", "jobs", "time"}
+    {"event": "step-started", "step", "time", "worker"}
+    {"event": "step-progress", "step", "done", "total", "note"}       total 0: unknown; a number that JSON lacks: null
+    {"event": "step-line", "step", "stream", "line"}
+    {"event": "step-finished", "step", "state", "seconds", "time"
+        optional: "reasons": [{"part", "old", "new"}], "failure": {"kind", "message", "traceback", "log"}, "skip",
+        "attempts" (absent: 1)}
+    {"event": "note", "message", "step"}                              step "": of the run
+    {"event": "run-finished", "run", "ran", "restored", "current", "skipped", "failed", "blocked", "cancelled",
+        "seconds", "time"}
+
+Every line is ASCII, so no stream's encoding matters. The estimates of a run's start are not written: they are read from
+earlier runs.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from wfe.core.outcome import (
+    Event,
+    Failure,
+    Note,
+    Outcome,
+    Reason,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepLine,
+    StepProgress,
+    StepStarted,
+    StepState,
+)
+from wfe.report.outlet import Outlet
+
+FORMAT = 1
+
+_encode = json.JSONEncoder(
+    ensure_ascii=True, allow_nan=False, separators=(",", ":")
+).encode
+_quote = json.encoder.encode_basestring_ascii
+
+
+def line(event: Event) -> str:
+    """The event as one line of JSON, ended by a newline."""
+    if type(event) is StepFinished:
+        outcome = event.outcome
+        if (
+            outcome.state is StepState.CURRENT
+            and not outcome.reasons
+            and outcome.seconds == outcome.seconds
+        ):
+            # Nearly every event of a run with nothing to do; written by hand it costs a fifth of the general way.
+            return (
+                f'{{"event":"step-finished","step":{_quote(event.step)},"state":"current",'
+                f'"seconds":{outcome.seconds:.6f},"time":{event.time:.6f}}}\n'
+            )
+    return _encode(record(event)) + "\n"
+
+
+def record(event: Event) -> dict[str, Any]:
+    """The event as an object of JSON values."""
+    match event:
+        case StepFinished(step, outcome, time):
+            found: dict[str, Any] = {
+                "event": "step-finished",
+                "step": step,
+                "state": outcome.state.value,
+                "seconds": _number(outcome.seconds),
+                "time": _number(time),
+            }
+            if outcome.reasons:
+                found["reasons"] = [
+                    {"part": why.part, "old": why.old, "new": why.new}
+                    for why in outcome.reasons
+                ]
+            if (failure := outcome.failure) is not None:
+                found["failure"] = {
+                    "kind": failure.kind,
+                    "message": failure.message,
+                    "traceback": failure.traceback,
+                    "log": failure.log,
+                }
+            if outcome.skip:
+                found["skip"] = outcome.skip
+            if outcome.attempts != 1:
+                found["attempts"] = outcome.attempts
+            return found
+        case StepStarted(step, time, worker):
+            return {
+                "event": "step-started",
+                "step": step,
+                "time": _number(time),
+                "worker": worker,
+            }
+        case StepProgress(step, done, total, note):
+            return {
+                "event": "step-progress",
+                "step": step,
+                "done": _number(done),
+                "total": _number(total),
+                "note": note,
+            }
+        case StepLine(step, text, stream):
+            return {"event": "step-line", "step": step, "stream": stream, "line": text}
+        case Note(message, step):
+            return {"event": "note", "message": message, "step": step}
+        case RunStarted(run, workflow, steps, jobs, time):
+            return {
+                "event": "run-started",
+                "format": FORMAT,
+                "run": run,
+                "workflow": workflow,
+                "steps": steps,
+                "jobs": jobs,
+                "time": _number(time),
+            }
+        case RunFinished(run, counts, seconds, time):
+            numbers = {state.value: counts.get(state.value, 0) for state in StepState}
+            return {
+                "event": "run-finished",
+                "run": run,
+                **numbers,
+                "seconds": _number(seconds),
+                "time": _number(time),
+            }
+
+
+def event_of(found: Any) -> Event | None:
+    """The event that an object stands for; None for one of a kind or a shape that this version does not know."""
+    if not isinstance(found, dict):
+        return None
+    try:
+        return _event(found)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        # A line that was damaged but is still JSON: like a cut line, it is left out and the rest is read.
+        return None
+
+
+def _event(found: dict[str, Any]) -> Event | None:
+    match found.get("event"):
+        case "step-finished":
+            failure = found.get("failure")
+            outcome = Outcome(
+                str(found["step"]),
+                StepState(found["state"]),
+                float(found["seconds"] or 0),
+                tuple(
+                    Reason(str(why["part"]), str(why["old"]), str(why["new"]))
+                    for why in found.get("reasons", ())
+                ),
+                None
+                if failure is None
+                else Failure(
+                    *(
+                        str(failure[key])
+                        for key in ("kind", "message", "traceback", "log")
+                    )
+                ),
+                str(found.get("skip", "")),
+                int(found.get("attempts", 1)),
+            )
+            return StepFinished(outcome.step, outcome, float(found["time"] or 0))
+        case "step-started":
+            return StepStarted(
+                str(found["step"]), float(found["time"] or 0), int(found["worker"])
+            )
+        case "step-progress":
+            done, total = float(found["done"] or 0), float(found["total"] or 0)
+            return StepProgress(str(found["step"]), done, total, str(found["note"]))
+        case "step-line":
+            return StepLine(
+                str(found["step"]), str(found["line"]), str(found["stream"])
+            )
+        case "note":
+            return Note(str(found["message"]), str(found["step"]))
+        case "run-started":
+            run, workflow = str(found["run"]), str(found["workflow"])
+            return RunStarted(
+                run,
+                workflow,
+                int(found["steps"]),
+                int(found["jobs"]),
+                float(found["time"] or 0),
+            )
+        case "run-finished":
+            counts = {
+                state.value: int(found.get(state.value, 0)) for state in StepState
+            }
+            return RunFinished(
+                str(found["run"]),
+                counts,
+                float(found["seconds"] or 0),
+                float(found["time"] or 0),
+            )
+    return None
+
+
+def events(lines: Iterable[str | bytes]) -> Iterator[Event]:
+    """The events of lines of JSON, in order. A line that is cut, damaged or of an unknown kind is left out."""
+    for text in lines:
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        event = event_of(found)
+        if event is not None:
+            yield event
+
+
+class Json:
+    """Writes every event to an Outlet as it comes: `--json`."""
+
+    def __init__(self, outlet: Outlet) -> None:
+        self._outlet = outlet
+
+    def hear(self, event: Event) -> None:
+        """Write the event as a line."""
+        self._outlet.write(line(event))
+
+    def close(self) -> None:
+        """Nothing to end: each line was flushed."""
+
+
+def _number(value: float) -> float | None:
+    # A node may say `progress(nan)`; NaN and Infinity are no JSON.
+    return round(value, 6) if math.isfinite(value) else None

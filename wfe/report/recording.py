@@ -1,0 +1,118 @@
+"""The recording of each run: `cache/runs/<run id>.ndjson`, written as the run goes, kept for the last runs.
+
+Knows the folder, how a recording survives a kill, and which recordings are dropped. Does not know what they are read
+for. What steps print and how far they are is not in it: the step's own log has the one, nobody asks for the other.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TextIO
+
+from wfe.core.outcome import (
+    Event,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepLine,
+    StepProgress,
+    StepState,
+)
+from wfe.report.ndjson import line
+
+SUFFIX = ".ndjson"
+
+
+class Recording:
+    """A listener that records one run in `folder`, which is made when it is missing; then drops the oldest beyond `keep`.
+
+    Each line is in the kernel's hands before the next event, so what a killed run did can be read. Steps that are
+    current are the exception: they are written with the first event of another kind, and not at all when a run found
+    every step current, whose recording has its first and last line only (10,000 such lines would cost a run with
+    nothing to do 12 ms and 900 kB). A folder that cannot be written to ends the recording, not the run: see `error`.
+    """
+
+    def __init__(self, folder: Path, keep: int = 100) -> None:
+        self._folder = folder
+        self._keep = keep
+        self._file: TextIO | None = None
+        self._current: list[StepFinished] = []
+        self.path: Path | None = None
+        self.error: OSError | None = None
+
+    def hear(self, event: Event) -> None:
+        """Record the event."""
+        kind = type(event)
+        if kind is StepLine or kind is StepProgress:
+            return
+        if isinstance(event, StepFinished) and event.outcome.state is StepState.CURRENT:
+            self._current.append(event)
+            return
+        if isinstance(event, RunStarted):
+            self._begin(event)
+        if self._file is None:
+            return
+        idle = isinstance(event, RunFinished) and len(self._current) == sum(
+            event.counts.values()
+        )
+        text = "" if idle else "".join(map(line, self._current))
+        self._current.clear()
+        try:
+            self._file.write(text + line(event))
+            self._file.flush()
+        except OSError as error:
+            self._give_up(error)
+        if isinstance(event, RunFinished):
+            self.close()
+
+    def close(self) -> None:
+        """Close the file. Idempotent."""
+        file, self._file = self._file, None
+        if file is not None:
+            try:
+                file.close()
+            except OSError as error:
+                self.error = self.error or error
+
+    def _begin(self, event: RunStarted) -> None:
+        self.close()
+        self._current.clear()
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self.path = self._folder / (event.run + SUFFIX)
+            self._file = self.path.open("w", encoding="ascii", newline="\n")
+        except OSError as error:
+            self._give_up(error)
+            return
+        drop(self._folder, self._keep)
+
+    def _give_up(self, error: OSError) -> None:
+        self.error = error
+        self.close()
+
+
+def recordings(folder: Path) -> list[Path]:
+    """The recordings in `folder`, newest first (by time of change, then name); none when there is no folder."""
+    found: list[tuple[float, str, Path]] = []
+    try:
+        for path in folder.iterdir():
+            if path.suffix == SUFFIX:
+                try:
+                    found.append((path.stat().st_mtime, path.name, path))
+                except FileNotFoundError:
+                    continue  # another run dropped it meanwhile
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [path for _, _, path in sorted(found, reverse=True)]
+
+
+def drop(folder: Path, keep: int) -> list[Path]:
+    """Delete all but the newest `keep` recordings (at least one); returns those deleted."""
+    dropped: list[Path] = []
+    for path in recordings(folder)[max(keep, 1) :]:
+        try:
+            path.unlink()
+        except OSError:
+            continue  # on Windows a recording that is being read cannot go; the next run drops it
+        dropped.append(path)
+    return dropped

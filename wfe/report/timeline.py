@@ -1,0 +1,114 @@
+"""A run as a Chrome trace, which ui.perfetto.dev and chrome://tracing open: one row a worker slot.
+
+Knows a retold run and the trace's form. Does not know where it is written to.
+Form: "Trace Event Format" of the Chromium project; complete events ("X"), instants ("i"), metadata ("M"); times in
+microseconds since the run's start.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from wfe.report.retold import Retold, Stay
+
+_PROCESS = 1
+_ENGINE = 0  # the row of what happens outside any slot; slot n has row n + 1
+
+
+def timeline(told: Retold) -> str:
+    """The run as a JSON document. Each step is a bar on its slot's row; one that never began is an instant."""
+    named = f"wfe {told.workflow} {told.run}".rstrip()
+    events = [
+        _meta("process_name", _ENGINE, named),
+        _meta("thread_name", _ENGINE, "engine"),
+    ]
+    slots = {stay.worker for stay in told.stays.values() if stay.began is not None}
+    events += [
+        _meta("thread_name", slot + 1, f"slot {slot}")
+        for slot in sorted(slots | set(range(told.jobs)))
+    ]
+    last = told.time + told.seconds
+    for stay in told.stays.values():
+        events.append(_step(stay, told.time, last))
+    events += [_note(note.message, note.step) for note in told.notes]
+    whole = {
+        "traceEvents": events,
+        "displayTimeUnit": "ms",
+        "otherData": {"run": told.run, **told.counts},
+    }
+    return json.dumps(whole, separators=(",", ":"))
+
+
+def _step(stay: Stay, start: float, last: float) -> dict[str, Any]:
+    event: dict[str, Any] = {
+        "name": stay.step,
+        "cat": stay.state,
+        "pid": _PROCESS,
+        "args": _args(stay),
+    }
+    if stay.began is None:
+        at = stay.ended if stay.ended is not None else start
+        return {
+            **event,
+            "ph": "i",
+            "s": "t",
+            "tid": _ENGINE,
+            "ts": _microseconds(at - start),
+        }
+    ended = stay.ended if stay.ended is not None else last
+    length = _microseconds(ended - stay.began)
+    return {
+        **event,
+        "ph": "X",
+        "tid": stay.worker + 1,
+        "ts": _microseconds(stay.began - start),
+        "dur": length,
+    }
+
+
+def _args(stay: Stay) -> dict[str, Any]:
+    args: dict[str, Any] = {"state": stay.state}
+    outcome = stay.outcome
+    if outcome is not None:
+        args["seconds"] = outcome.seconds
+        if outcome.reasons:
+            args["why"] = [str(reason) for reason in outcome.reasons]
+        if outcome.attempts != 1:
+            args["attempts"] = outcome.attempts
+        if outcome.skip:
+            args["skip"] = outcome.skip
+        if outcome.failure is not None:
+            args["failure"] = f"{outcome.failure.kind}: {outcome.failure.message}"[
+                :2000
+            ]
+    return args
+
+
+def _note(message: str, step: str) -> dict[str, Any]:
+    # A note has no time of its own; it stands at the run's start.
+    args = {"message": message, "step": step}
+    return {
+        "name": "note",
+        "cat": "note",
+        "ph": "i",
+        "s": "t",
+        "pid": _PROCESS,
+        "tid": _ENGINE,
+        "ts": 0,
+        "args": args,
+    }
+
+
+def _meta(kind: str, row: int, name: str) -> dict[str, Any]:
+    return {
+        "name": kind,
+        "ph": "M",
+        "pid": _PROCESS,
+        "tid": row,
+        "args": {"name": name},
+    }
+
+
+def _microseconds(seconds: float) -> float:
+    return round(max(seconds, 0.0) * 1e6, 3)
