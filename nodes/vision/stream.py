@@ -1,0 +1,262 @@
+"""A stream of frames through stages that run in threads: bounded, in order, ended cleanly.
+
+Knows items, stages and threads. Does not know what an item is. Threads suffice, since decoders, runtimes and OpenCV
+let go of the interpreter's lock while they work; processes would pay for copying every frame.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Ended(Exception):
+    """Nothing more comes out of a channel: its writer has finished, or it was closed."""
+
+
+class Source(Protocol[T]):
+    """Where a reader takes items from, blocking."""
+
+    def get(self) -> T: ...
+    def close(self) -> None: ...
+
+
+class Channel(Generic[T]):
+    """A queue of at most `depth` items between threads. `put` waits while it is full: this is the back-pressure."""
+
+    def __init__(self, depth: int) -> None:
+        self._depth = max(1, depth)
+        self._items: deque[T] = deque()
+        self._changed = threading.Condition()
+        self._finished = False
+        self._closed = False
+
+    def put(self, item: T) -> bool:
+        """Add an item, waiting for room. False when the channel is closed: nobody will read it."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or len(self._items) < self._depth)
+            if self._closed:
+                return False
+            self._items.append(item)
+            self._changed.notify_all()
+            return True
+
+    def get(self) -> T:
+        """The next item, waiting for it. Raises Ended after the last one, or when the channel is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._finished or bool(self._items))
+            if self._closed or not self._items:
+                raise Ended
+            item = self._items.popleft()
+            self._changed.notify_all()
+            return item
+
+    def finish(self) -> None:
+        """Say that no item will follow; those inside are still read."""
+        with self._changed:
+            self._finished = True
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Drop what is inside and wake everyone."""
+        with self._changed:
+            self._closed = True
+            self._items.clear()
+            self._changed.notify_all()
+
+
+class Latest(Generic[T]):
+    """A place for one item: a new one replaces one that nobody has read yet, which is counted as dropped."""
+
+    def __init__(self) -> None:
+        self._item: list[T] = []
+        self._changed = threading.Condition()
+        self._finished = False
+        self._closed = False
+        self.dropped = 0
+
+    def put(self, item: T) -> bool:
+        """Leave an item, never waiting. False when the reader is gone."""
+        with self._changed:
+            if self._closed:
+                return False
+            self.dropped += len(self._item)
+            self._item[:] = [item]
+            self._changed.notify_all()
+            return True
+
+    def get(self) -> T:
+        """The newest item, waiting for one. Raises Ended after the last one, or when it is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._finished or bool(self._item))
+            if self._closed or not self._item:
+                raise Ended
+            return self._item.pop()
+
+    def finish(self) -> None:
+        with self._changed:
+            self._finished = True
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._item.clear()
+            self._changed.notify_all()
+
+
+@dataclass(slots=True)
+class Stage:
+    """One step of every item: `work(item, worker)` runs in `workers` threads; `worker` counts from 0.
+
+    Results leave in the order in which items came, whatever the threads do. With one worker, `work` may keep state.
+    """
+
+    name: str
+    work: Callable[[Any, int], Any]
+    workers: int = 1
+    busy: float = 0.0  # seconds spent in `work`, all workers together
+    done: int = 0
+
+
+class _Ticket:
+    """The place of one result in the order: filled when its worker is done."""
+
+    __slots__ = ("error", "ready", "value")
+
+    def __init__(self) -> None:
+        self.ready = threading.Event()
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+    def take(self) -> Any:
+        self.ready.wait()
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+@dataclass(slots=True)
+class Stream:
+    """A source and its stages, started by iterating.
+
+    source: an iterable, read by a thread of its own (policy "all": none is lost) or into a place for one item (policy
+    "latest": an item that the stages are too slow for is dropped and counted). depth: how many finished items may wait
+    between two stages. An exception of the source or of a stage comes out of the iteration at the place of its item,
+    after the results of all items before it. Leaving the iteration early stops every thread.
+    """
+
+    source: Iterable[Any]
+    stages: Sequence[Stage]
+    depth: int = 2
+    policy: str = "all"
+    dropped: int = 0
+    read: int = 0
+    read_busy: float = 0.0
+    _threads: list[threading.Thread] = field(default_factory=list)
+    _channels: list[Channel[Any] | Latest[Any]] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.policy not in ("all", "latest"):
+            raise ValueError(f"policy {self.policy!r} is unknown; known: all, latest")
+        if self._threads:
+            raise RuntimeError("a stream can be iterated once")
+        first: Channel[_Ticket] | Latest[_Ticket] = Latest() if self.policy == "latest" else Channel(self.depth)
+        self._channels.append(first)
+        self._start("read", self._read, first)
+        upstream: Source[_Ticket] = first
+        for stage in self.stages:
+            out: Channel[_Ticket] = Channel(max(self.depth, stage.workers))
+            self._channels.append(out)
+            pull = threading.Lock()
+            left = [stage.workers]
+            for worker in range(stage.workers):
+                self._start(f"{stage.name}-{worker}", self._run, stage, worker, upstream, out, pull, left)
+            upstream = out
+        try:
+            while True:
+                try:
+                    ticket = upstream.get()
+                except Ended:
+                    return
+                yield ticket.take()
+        finally:
+            for channel in self._channels:
+                channel.close()
+            for thread in self._threads:
+                thread.join()
+            if isinstance(first, Latest):
+                self.dropped = first.dropped
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds that the source and each stage worked, waiting apart."""
+        return {"read": self.read_busy} | {stage.name: stage.busy for stage in self.stages}
+
+    def _start(self, name: str, target: Callable[..., None], *arguments: Any) -> None:
+        thread = threading.Thread(target=target, args=arguments, name=f"stream-{name}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _read(self, out: Channel[_Ticket] | Latest[_Ticket]) -> None:
+        items: Iterator[Any] | None = None
+        while True:
+            ticket = _Ticket()
+            started = time.perf_counter()
+            try:
+                items = iter(self.source) if items is None else items
+                ticket.value = next(items)
+                self.read += 1
+            except StopIteration:
+                break
+            except BaseException as error:
+                ticket.error = error
+            self.read_busy += time.perf_counter() - started
+            ticket.ready.set()
+            if not out.put(ticket) or ticket.error is not None:
+                break
+        close = getattr(items, "close", None)
+        if close is not None:
+            close()
+        out.finish()
+
+    def _run(
+        self,
+        stage: Stage,
+        worker: int,
+        upstream: Source[_Ticket],
+        out: Channel[_Ticket],
+        pull: threading.Lock,
+        left: list[int],
+    ) -> None:
+        while True:
+            ticket = _Ticket()
+            # Taking an item and its place in the order is one act: the lock keeps both sequences the same. The place
+            # may have to wait for room; the worker that holds the oldest item does not need the lock to finish it.
+            with pull:
+                try:
+                    before = upstream.get()
+                except Ended:
+                    break
+                if not out.put(ticket):
+                    break
+            try:
+                item = before.take()
+                started = time.perf_counter()
+                ticket.value = stage.work(item, worker)
+                spent = time.perf_counter() - started
+                with pull:
+                    stage.busy += spent
+                    stage.done += 1
+            except BaseException as error:
+                ticket.error = error
+            ticket.ready.set()
+        with pull:
+            left[0] -= 1
+            if left[0] == 0:
+                out.finish()
