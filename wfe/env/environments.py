@@ -1,0 +1,285 @@
+"""The environments of one project: from what its nodes need to a prefix that a worker can run in.
+
+The front of this package. It joins the pure decision (`place`), the lock file, uv and the prefixes, and remembers within
+one process what it has found out. Does not know workflows, steps or workers, prints nothing, and touches no environment
+but the prefixes under its own root: never the one that wfe runs in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import RLock
+from time import monotonic
+
+from wfe.env import lease, listing, prefix, python, resolve
+from wfe.env.declared import Declared
+from wfe.env.installed import Installed, running
+from wfe.env.listing import Entry, Removal
+from wfe.env.lock import Clash, Lock, LockFile, Locks, this_platform
+from wfe.env.need import Need, Spec
+from wfe.env.place import NO_WHEEL, Isolated, Placement, place
+from wfe.env.prefix import Prefix, Progress, Say, silent
+from wfe.env.python import Interpreter
+from wfe.env.resolve import Unsolved
+from wfe.env.uv import Uv
+from wfe.errors import EnvironmentFailure, Place, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """The outcome of `Environments.lock_all`: where each node runs, the lock of each isolated one, and what changed.
+
+    changes: environment (as text) -> lines like "numpy 2.1 -> 2.2"; only for locks that were there before.
+    """
+
+    placements: Mapping[str, Placement]
+    locks: Mapping[str, Lock]
+    changes: Mapping[str, tuple[str, ...]]
+    written: bool
+
+
+class Environments:
+    """Thread-safe. `root`: where prefixes lie (`cache/environments`). `lock_file`: the file to commit.
+
+    uv: None finds it when it is first needed, so that a project without isolated nodes needs none. installed: what the
+    main environment holds, that of this process by default. say: hears how far preparing an environment is.
+    frozen: never resolve; a spec without a lock is an error (for builds that must not change the lock file).
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        lock_file: Path,
+        *,
+        uv: Uv | None = None,
+        installed: Installed | None = None,
+        say: Say = silent,
+        frozen: bool = False,
+    ) -> None:
+        self.root = root.absolute()
+        self.file = LockFile(lock_file)
+        self._uv = uv
+        self._installed = installed
+        self._say = say
+        self._frozen = frozen
+        self._guard = RLock()
+        self._locks: Locks | None = None
+        self._pythons: list[Interpreter] | None = None
+        self._pending: dict[Spec, str] = {}
+        self._unsolved: dict[Spec, Unsolved] = {}
+        self._changes: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def uv(self) -> Uv:
+        """uv, found on first use. Raises EnvironmentFailure when there is none."""
+        with self._guard:
+            if self._uv is None:
+                self._uv = Uv()
+            return self._uv
+
+    def place(self, needs: Iterable[Need], declared: Mapping[str, Declared] | None = None) -> dict[str, Placement]:
+        """Where each node runs and why; see `wfe.env.place`. Locks what it has to resolve for that.
+
+        Raises EnvironmentFailure with every problem.
+        """
+        with self._guard:
+            if self._installed is None:
+                self._installed = running()
+            self._pending = {}
+            found = place(needs, self._installed, self._oracle, declared)
+            # Only now is it known that the parts of these unions are good by themselves, so that what failed was the union.
+            if self._pending and not self._frozen:
+                self._change([Clash(spec, this_platform(), why) for spec, why in self._pending.items()])
+            return found
+
+    def lock(self, spec: Spec, place: Place | None = None) -> Lock:
+        """The lock of a spec: the one in the lock file, or else resolved now and written there. Its `digest` belongs in
+        the action key of every step that runs there. Raises EnvironmentFailure with uv's words when there is none."""
+        found = self._lock(spec, place)
+        if isinstance(found, Unsolved):
+            raise EnvironmentFailure(Problem(f"cannot resolve {spec}: {found.why}", place or Place()))
+        return found
+
+    def lock_all(
+        self,
+        needs: Iterable[Need],
+        declared: Mapping[str, Declared] | None = None,
+        *,
+        upgrade: bool = False,
+        prune: bool = False,
+    ) -> Locked:
+        """Lock all that these nodes need. upgrade: resolve anew even what is locked. prune: forget all other specs.
+
+        The old lock file stays as it was when anything fails.
+        """
+        with self._guard:
+            before = self._read()
+            self._changes = {}
+            if upgrade:
+                self._locks = before.without(this_platform())
+                self._unsolved = {}
+            try:
+                placements = self.place(needs, declared)
+                locks = {node: self.lock(one.spec) for node, one in placements.items() if isinstance(one, Isolated)}
+            except BaseException:
+                if upgrade:
+                    self._locks = None
+                    self.file.write(before)
+                raise
+            after = self._read()
+            if prune:
+                after = after.only(lock.spec for lock in locks.values())
+            for lock in locks.values():
+                old = next((one for one in before.of(lock.spec, lock.platform) if one.python == lock.python), None)
+                if old is not None and old.digest != lock.digest:
+                    self._changes[str(lock.spec)] = tuple(resolve.newer(old, lock))
+            self._locks = after
+            self.file.write(after)
+            return Locked(placements, locks, dict(self._changes), after.text() != before.text())
+
+    def prefix(self, lock: Lock, *, missing: Iterable[str] = (), place: Place | None = None) -> Prefix:
+        """The environment of a lock on disk, made now if it is not there. missing: named in the progress message."""
+        found = prefix.look(self.root, lock.digest)
+        if found:
+            return found
+        names = tuple(missing) or lock.spec.names
+        if names:
+            noun = "dependency" if len(names) == 1 else "dependencies"
+            self._say(Progress("install", f"Installing {len(names)} missing {noun}: {', '.join(names)}"))
+        return prefix.make(
+            self.root, lock, self._python(lock.spec, place, lock.python), self.uv, say=self._say, place=place
+        )
+
+    @contextmanager
+    def using(self, lock: Lock, *, missing: Iterable[str] = (), place: Place | None = None) -> Iterator[Prefix]:
+        """The environment of a lock, made if need be, which no `collect` removes while the context is open."""
+        missing = tuple(missing)
+        while True:
+            made = self.prefix(lock, missing=missing, place=place)
+            with lease.holding(self.root, lock.digest):
+                # It may have been removed between these two lines; then it is made again.
+                if prefix.look(self.root, lock.digest):
+                    mine = lease.take(self.root, lock.digest)
+                    break
+        try:
+            yield made
+        finally:
+            lease.give(mine)
+
+    def sync(self, needs: Iterable[Need], declared: Mapping[str, Declared] | None = None) -> dict[str, Prefix]:
+        """Make every environment that these nodes need, so that a later run installs nothing: node -> prefix."""
+        placements = self.place(needs, declared)
+        isolated = {node: one for node, one in placements.items() if isinstance(one, Isolated)}
+        return {node: self.prefix(self.lock(one.spec), missing=one.missing) for node, one in isolated.items()}
+
+    def entries(self, placements: Mapping[str, Placement] | None = None) -> list[Entry]:
+        """Every environment on disk, with the nodes of `placements` that it is for."""
+        nodes: dict[str, dict[str, str]] = {}
+        for node, one in (placements or {}).items():
+            if isinstance(one, Isolated):
+                for lock in self._read().of(one.spec, this_platform()):
+                    nodes.setdefault(lock.digest, {})[node] = one.reason
+        return listing.entries(self.root, nodes)
+
+    def remove(self, digest: str) -> Removal:
+        """Remove one environment; see `wfe.env.listing.remove`."""
+        return listing.remove(self.root, digest)
+
+    def collect(
+        self,
+        *,
+        unused_for: float | None = None,
+        at_most: int | None = None,
+        keep: Iterable[str] = (),
+        dry_run: bool = False,
+    ) -> list[Removal]:
+        """Remove environments that are no longer used; see `wfe.env.listing.collect`."""
+        return listing.collect(self.root, unused_for=unused_for, at_most=at_most, keep=keep, dry_run=dry_run)
+
+    def _read(self) -> Locks:
+        with self._guard:
+            if self._locks is None:
+                self._locks = self.file.read()
+            return self._locks
+
+    def _oracle(self, spec: Spec) -> str:
+        known = self._read().clash(spec, this_platform())
+        if known:
+            return known
+        found = self._lock(spec, None)
+        if isinstance(found, Lock):
+            return ""
+        if found.no_wheel:
+            return f"{NO_WHEEL}{found.why}"
+        if found.lasting:
+            self._pending[spec] = found.why
+        return found.why
+
+    def _lock(self, spec: Spec, place: Place | None) -> Lock | Unsolved:
+        with self._guard:
+            known = self._known(spec)
+            if known:
+                return known
+            if spec in self._unsolved:
+                return self._unsolved[spec]
+            if self._frozen:
+                fact = f"{spec} has no lock for {this_platform()}, and the lock file must not change"
+                raise EnvironmentFailure(Problem(fact, place or Place(str(self.file.path)), "run `wfe env lock`"))
+            started = monotonic()
+            self._say(Progress("resolve", f"Resolving {spec}"))
+            found = resolve.resolve(self.uv, spec, self._python(spec, place), place)
+            if isinstance(found, Unsolved):
+                self._unsolved[spec] = found
+            else:
+                self._change([found])
+            self._say(Progress("resolve", "done", round(monotonic() - started, 4)))
+            return found
+
+    def _known(self, spec: Spec) -> Lock | None:
+        locks = self._read().of(spec, this_platform())
+        mine = next((lock for lock in locks if lock.python == python.own().minor), None)
+        if mine is not None:
+            return mine
+        if not locks:
+            return None
+        here = {one.minor for one in self._found()}
+        return next((lock for lock in locks if lock.python in here), None)
+
+    def _change(self, news: Iterable[Lock | Clash]) -> None:
+        """Add to the lock file, over what another process may have added meanwhile."""
+        with lease.holding(self.root, "lock-file", self.uv.stop):
+            base = self._locks if self._locks is not None else Locks()
+            for other in self.file.read().locks:
+                if not base.of(other.spec, other.platform) and other.platform == this_platform():
+                    base = base.with_lock(other)
+            for one in news:
+                base = base.with_lock(one) if isinstance(one, Lock) else base.with_clash(one)
+            self._locks = base
+            self.file.write(base)
+
+    def _found(self) -> list[Interpreter]:
+        with self._guard:
+            if self._pythons is None:
+                self._pythons = python.found(self.uv)
+            return self._pythons
+
+    def _python(self, spec: Spec, place: Place | None, minor: str = "") -> Interpreter:
+        mine = python.own()
+        if (not minor or minor == mine.minor) and python.choose(spec.python, [mine]):
+            return mine  # spares looking for others, which takes a tenth of a second and more
+        known = self._found()
+        exact = [one for one in known if one.minor == minor] if minor else known
+        chosen = python.choose(spec.python, exact)
+        if chosen is None and self.uv.downloads:
+            asked = minor or spec.python
+            ran = self.uv.run(["python", "install", asked])
+            if ran.status != 0:
+                raise self.uv.failure(ran, f"cannot download Python {asked}", place)
+            self._pythons = None
+            chosen = python.choose(spec.python, [one for one in self._found() if not minor or one.minor == minor])
+        if chosen is None:
+            raise python.missing(f"=={minor}.*" if minor else spec.python, known, place)
+        return chosen

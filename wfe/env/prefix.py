@@ -1,0 +1,288 @@
+"""Prefixes: environments on disk, `<root>/<lock digest>/`, each there whole or not at all.
+
+One is made in a staging folder, filled by uv, checked by importing, and renamed into place; the rename is what makes it
+exist. `uv venv --relocatable` writes scripts and activation files that find themselves, so that the rename breaks nothing.
+What a killed process left in staging is nobody's and goes the next time that anything is made. Knows uv and the layout;
+does not know nodes, or what uses a prefix.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import monotonic, sleep, time
+from uuid import uuid4
+
+from wfe.env import imports, lease
+from wfe.env.lock import Lock
+from wfe.env.python import Interpreter
+from wfe.env.uv import Uv
+from wfe.errors import EnvironmentFailure, Place, Problem
+
+_RECORD = "wfe-environment.json"
+_WINDOWS = os.name == "nt"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One step of preparing an environment, for people.
+
+    stage: "resolve", "make", "install" or "check"; seconds: how long it took, or None when it begins.
+    """
+
+    stage: str
+    message: str
+    seconds: float | None = None
+
+
+Say = Callable[[Progress], None]
+
+
+def silent(progress: Progress) -> None:
+    """Hears progress and says nothing."""
+    del progress
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """An environment on disk, whole and checked. seconds: by stage, what making it took."""
+
+    path: Path
+    lock: str
+    interpreter: str
+    packages: Mapping[str, str]
+    asked: tuple[str, ...]
+    made: float
+    seconds: Mapping[str, float]
+
+    @property
+    def python(self) -> Path:
+        """The interpreter to start a worker with."""
+        return python_of(self.path)
+
+    def environ(self, base: Mapping[str, str]) -> dict[str, str]:
+        """`base` (usually os.environ) as a process in this environment is to have it: its scripts lead PATH, and nothing
+        of another Python environment is left."""
+        return environ_of(self.path, base)
+
+
+def python_of(path: Path) -> Path:
+    """The interpreter of the environment at `path`."""
+    return path / ("Scripts/python.exe" if _WINDOWS else "bin/python")
+
+
+def environ_of(path: Path, base: Mapping[str, str]) -> dict[str, str]:
+    """See `Prefix.environ`."""
+    result = {key: value for key, value in base.items() if key not in ("PYTHONHOME", "PYTHONPATH", "CONDA_PREFIX")}
+    result["VIRTUAL_ENV"] = str(path)
+    result["PATH"] = os.pathsep.join(filter(None, (str(python_of(path).parent), base.get("PATH", ""))))
+    result["PYTHONNOUSERSITE"] = "1"  # else what `pip install --user` left would shadow what is locked
+    return result
+
+
+def look(root: Path, digest: str) -> Prefix | None:
+    """The prefix of this lock, or None when there is none that can be used.
+
+    It cannot when its Python is gone (an upgraded interpreter leaves links to nothing) or when the distributions in it are
+    no longer the locked ones (somebody ran pip there): then the lock's digest would say what is not so.
+    """
+    path = root / digest
+    try:
+        record = json.loads((path / _RECORD).read_text(encoding="utf-8"))
+        found = Prefix(
+            path,
+            record["lock"],
+            record["interpreter"],
+            record["packages"],
+            tuple(record["asked"]),
+            record["made"],
+            record["seconds"],
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    held = _held(path)
+    if found.lock != digest or not found.python.exists() or held != _expected(found.packages):
+        return None
+    return found
+
+
+def _held(path: Path) -> set[str] | None:
+    site = site_packages(path)
+    if site is None:
+        return None
+    return {
+        entry.name.removesuffix(".dist-info").lower() for entry in site.iterdir() if entry.name.endswith(".dist-info")
+    }
+
+
+def _expected(packages: Mapping[str, str]) -> set[str]:
+    return {text.lower() for text in packages.values()}
+
+
+def site_packages(path: Path) -> Path | None:
+    """Where an environment's packages lie, or None when it has no such folder."""
+    if _WINDOWS:
+        site = path / "Lib" / "site-packages"
+        return site if site.is_dir() else None
+    return next(iter(sorted(path.glob("lib/python3*/site-packages"))), None)
+
+
+def make(
+    root: Path, lock: Lock, python: Interpreter, uv: Uv, *, say: Say = silent, place: Place | None = None
+) -> Prefix:
+    """The prefix of `lock` under `root`, made with `python` as its base if it is not there.
+
+    Two who ask at once, in threads or processes, make it once. place: who asks, for messages. Raises EnvironmentFailure
+    (uv's own words, or which import failed) or Interrupted; whatever is raised, nothing half-made is left or used.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        waiting = Progress("make", "Waiting for another run that is making the same environment")
+        with lease.holding(root, lock.digest, uv.stop, lambda: say(waiting)):
+            found = look(root, lock.digest)
+            if found:
+                return found
+            sweep(root, held=lock.digest)
+            return _make(root, lock, python, uv, say, place)
+    except OSError as error:
+        raise _disk(error, root, place) from error
+
+
+def _make(root: Path, lock: Lock, python: Interpreter, uv: Uv, say: Say, place: Place | None) -> Prefix:
+    staging = root / "staging" / f"{lock.digest}-{uuid4().hex[:8]}"
+    staging.parent.mkdir(exist_ok=True)
+    seconds: dict[str, float] = {}
+    try:
+        started = _begin(say, "make", f"Making an environment with Python {python.version}")
+        ran = uv.run(
+            ["venv", "--quiet", "--no-project", "--relocatable", "--python", str(python.path), str(staging)],
+            offline=False,
+        )
+        if ran.status != 0:
+            raise uv.failure(ran, f"cannot make an environment for {lock.spec}", place)
+        _end(say, seconds, "make", started)
+        if lock.packages:
+            started = _begin(say, "install", f"Installing {len(lock.packages)} packages")
+            pins = staging / "requirements.txt"
+            pins.write_text(lock.requirements(), encoding="utf-8")
+            hashes = ["--require-hashes"] if all(package.hashes for package in lock.packages) else []
+            executable = str(python_of(staging))
+            ran = uv.run(["pip", "sync", str(pins), "--quiet", "--python", executable, *hashes])
+            if ran.status != 0:
+                raise uv.failure(ran, f"cannot install {lock.spec}", place)
+            _end(say, seconds, "install", started)
+        started = _begin(say, "check", f"Importing {', '.join(lock.spec.names)}")
+        held = {package.name for package in lock.packages}
+        asked = tuple(name for name in lock.spec.names if name in held)
+        imports.check(python_of(staging), asked, environ_of(staging, os.environ), uv.stop, place)
+        _end(say, seconds, "check", started)
+        folders = _folders(staging)
+        prefix = Prefix(root / lock.digest, lock.digest, str(python.version), folders, asked, time(), seconds)
+        record = {**asdict(prefix), "python": lock.python, "platform": lock.platform}
+        del record["path"]
+        (staging / _RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+        if prefix.path.exists():
+            discard(root, prefix.path)
+        _rename(staging, prefix.path)
+    except BaseException:
+        remove_tree(staging)
+        raise
+    return prefix
+
+
+def _begin(say: Say, stage: str, message: str) -> float:
+    say(Progress(stage, message))
+    return monotonic()
+
+
+def _end(say: Say, seconds: dict[str, float], stage: str, started: float) -> None:
+    seconds[stage] = round(monotonic() - started, 4)
+    say(Progress(stage, "done", seconds[stage]))
+
+
+def _folders(path: Path) -> dict[str, str]:
+    """Distribution name -> `name-version`, as its .dist-info folder has them."""
+    result = {}
+    for text in sorted(_held(path) or ()):
+        result[text.rsplit("-", 1)[0].replace("_", "-")] = text
+    return result
+
+
+def _rename(source: Path, target: Path) -> None:
+    for attempt in range(20):
+        try:
+            source.rename(target)
+            return
+        except PermissionError:
+            # On Windows a virus scanner, or the Python that has just ended, may hold a file for a moment.
+            if not _WINDOWS or attempt == 19:
+                raise
+            sleep(0.1)
+
+
+def sweep(root: Path, held: str = "") -> list[Path]:
+    """Remove what dead makers and removers left. `held`: the digest whose lock the caller has; others are tried."""
+    gone = []
+    for path in _entries(root / "trash"):
+        remove_tree(path)
+        gone.append(path)
+    for path in _entries(root / "staging"):
+        digest = path.name.split("-")[0]
+        lock = None if digest == held else lease.try_holding(root, digest)
+        if digest != held and lock is None:
+            continue  # its maker lives
+        try:
+            remove_tree(path)
+            gone.append(path)
+        finally:
+            if lock is not None:
+                lock.release()
+    return gone
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def discard(root: Path, path: Path) -> None:
+    """Take a prefix out of sight in one step, then remove it: a kill in between leaves no half of it in place."""
+    trash = root / "trash"
+    trash.mkdir(exist_ok=True)
+    target = trash / uuid4().hex[:8]
+    _rename(path, target)
+    remove_tree(target)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder and all in it, as far as that can be done now; what is left is swept the next time."""
+
+    def writable(function: Callable[..., object], name: str, error: object) -> None:
+        del error
+        try:
+            # A read-only folder stops removal on POSIX, a read-only file on Windows. A file's mode is left alone on POSIX:
+            # it is a link to uv's cache, and the mode of both is one.
+            os.chmod(Path(name).parent, stat.S_IRWXU)
+            if _WINDOWS or (Path(name).is_dir() and not Path(name).is_symlink()):
+                os.chmod(name, stat.S_IRWXU)
+            function(name)
+        except OSError:
+            return
+
+    shutil.rmtree(path, onerror=writable)
+
+
+def _disk(error: OSError, root: Path, place: Place | None) -> EnvironmentFailure:
+    fact = f"cannot make an environment under {root}: {error.strerror or error}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT if hasattr(errno, "EDQUOT") else errno.ENOSPC, errno.EFBIG):
+        hint = "free some space (`wfe env gc` removes environments that nothing uses), then run again"
+    elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        hint = "make that directory writable, or name another cache directory"
+    else:
+        hint = "see that it is a directory that this user can write to"
+    return EnvironmentFailure(Problem(fact, place or Place(), hint))
