@@ -1,0 +1,307 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["torch>=2.6", "numpy", "onnx", "onnxscript", "opencv-python-headless>=4.10"]
+# ///
+"""Trains the quickstart detector from scratch on scenes of `shapes.py` and writes it as ONNX: `uv run models/train_shapes.py`.
+
+Knows the network, its loss and the export. Does not measure what it made: `evaluate_shapes.py` does, through onnxruntime
+and the nodes of the product. PyTorch is needed here only; nothing else in the project imports it.
+
+The network is a small anchor-free detector at strides 8, 16 and 32 with one head shared by all three. Anchors are matched to
+shapes by alignment of score and overlap (TOOD, arXiv:2108.07755), boxes are learned by complete IoU (arXiv:1911.08287).
+"""
+# mypy: disable-error-code="import-not-found, misc, no-any-return, untyped-decorator"
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+sys.path.insert(0, str(Path(__file__).parent))
+from shapes import CLASSES, draw_scene  # noqa: E402
+
+SIZE = 256  # pixels, width and height of the network's input
+STRIDES = (8, 16, 32)
+MOST = 12  # shapes on one scene, at most; the tensors of boxes are padded to it
+TRAIN_SEED = 1  # scenes of training are drawn from [TRAIN_SEED, index]; evaluation uses other first numbers
+
+
+def conv(inside: int, outside: int, size: int = 3, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inside, outside, size, stride, size // 2, bias=False),
+        nn.BatchNorm2d(outside, eps=1e-3, momentum=0.03),
+        nn.ReLU(inplace=True),
+    )
+
+
+class Residual(nn.Module):
+    """Two convolutions, the first to half the channels, around a short cut."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(conv(channels, channels // 2, 1), conv(channels // 2, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+class Detector(nn.Module):
+    """B x 3 x 256 x 256 RGB in 0..1 -> B x (4 + classes) x 1344: x, y, width, height in pixels, then class scores."""
+
+    anchors: Tensor
+    steps: Tensor
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.early = nn.Sequential(conv(3, 12, 3, 2), conv(12, 24, 3, 2), Residual(24), conv(24, 40, 3, 2))
+        self.stage8 = nn.Sequential(Residual(40), Residual(40))
+        self.stage16 = nn.Sequential(conv(40, 64, 3, 2), Residual(64), Residual(64))
+        self.stage32 = nn.Sequential(conv(64, 64, 3, 2), Residual(64))
+        self.narrow16, self.narrow8 = conv(64, 48, 1), conv(40, 48, 1)
+        self.narrow32 = conv(64, 48, 1)
+        self.mix16, self.mix8 = Residual(48), Residual(48)
+        self.classify = nn.Sequential(conv(48, 48), nn.Conv2d(48, classes, 1))
+        self.locate = nn.Sequential(conv(48, 48), nn.Conv2d(48, 4, 1))
+        nn.init.constant_(self.classify[-1].bias, -4.6)  # a score of 0.01 at first: nearly every anchor is background
+        centres, steps = [], []
+        for stride in STRIDES:
+            line = (torch.arange(SIZE // stride, dtype=torch.float32) + 0.5) * stride
+            y, x = torch.meshgrid(line, line, indexing="ij")
+            centres.append(torch.stack([x.flatten(), y.flatten()]))
+            steps.append(torch.full((1, x.numel()), float(stride)))
+        self.register_buffer("anchors", torch.cat(centres, 1))  # 2 x A
+        self.register_buffer("steps", torch.cat(steps, 1))  # 1 x A
+
+    def raw(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes x1, y1, x2, y2 in pixels (B x 4 x A) and class logits (B x C x A)."""
+        eight = self.stage8(self.early(x))
+        sixteen = self.stage16(eight)
+        thirty_two = self.narrow32(self.stage32(sixteen))
+        sixteen = self.mix16(self.narrow16(sixteen) + F.interpolate(thirty_two, scale_factor=2.0))
+        eight = self.mix8(self.narrow8(eight) + F.interpolate(sixteen, scale_factor=2.0))
+        levels = (eight, sixteen, thirty_two)
+        logits = torch.cat([self.classify(level).flatten(2) for level in levels], 2)
+        sides = torch.cat([self.locate(level).flatten(2) for level in levels], 2)
+        sides = F.softplus(sides + 1.0) * self.steps  # distances to left, top, right, bottom
+        return torch.cat([self.anchors - sides[:, :2], self.anchors + sides[:, 2:]], 1), logits
+
+    def forward(self, x: Tensor) -> Tensor:
+        boxes, logits = self.raw(x)
+        first, last = boxes[:, :2], boxes[:, 2:]
+        return torch.cat([(first + last) / 2, last - first, logits.sigmoid()], 1)
+
+
+def overlap(a: Tensor, b: Tensor, complete: bool = False) -> Tensor:
+    """IoU of boxes in the last dimension (broadcast); the complete IoU also counts distance and shape of the box."""
+    first = torch.maximum(a[..., :2], b[..., :2])
+    last = torch.minimum(a[..., 2:], b[..., 2:])
+    shared = (last - first).clamp(min=0).prod(-1)
+    size_a, size_b = (a[..., 2:] - a[..., :2]).clamp(min=1e-3), (b[..., 2:] - b[..., :2]).clamp(min=1e-3)
+    iou = shared / (size_a.prod(-1) + size_b.prod(-1) - shared + 1e-7)
+    if not complete:
+        return iou
+    hull = torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])
+    apart = ((a[..., :2] + a[..., 2:] - b[..., :2] - b[..., 2:]) ** 2).sum(-1) / 4
+    slant = torch.atan(size_b[..., 0] / size_b[..., 1]) - torch.atan(size_a[..., 0] / size_a[..., 1])
+    aspect = slant**2 * (4 / np.pi**2)
+    with torch.no_grad():
+        weight = aspect / (1 - iou + aspect + 1e-7)
+    return iou - apart / ((hull**2).sum(-1) + 1e-7) - weight * aspect
+
+
+@torch.no_grad()
+def assign(
+    boxes: Tensor, scores: Tensor, anchors: Tensor, truth: Tensor, labels: Tensor, there: Tensor, best: int = 10
+) -> tuple[Tensor, Tensor]:
+    """Which shape each anchor learns (B x A, -1: none), and the score it should give (B x A, 0..1).
+
+    An anchor in a shape's box is a candidate; the `best` of a shape by score^0.5 * IoU^6 are taken, and an anchor wanted by
+    two shapes learns the one it overlaps more. truth: B x G x 4; labels: B x G; there: B x G, False at padding.
+    """
+    x, y = anchors[0], anchors[1]
+    corners = truth[..., None]  # B x G x 4 x 1
+    gap = torch.minimum(
+        torch.minimum(x - corners[:, :, 0], y - corners[:, :, 1]),
+        torch.minimum(corners[:, :, 2] - x, corners[:, :, 3] - y),
+    )
+    inside = (gap > 1e-6) & there[..., None]  # B x G x A
+    iou = overlap(truth[:, :, None], boxes.transpose(1, 2)[:, None]) * inside
+    chosen = scores.gather(1, labels[..., None].expand(-1, -1, scores.shape[2]))
+    metric = chosen.sqrt() * iou**6 * inside
+    top = metric.topk(best, dim=2)
+    mask = torch.zeros_like(metric).scatter_(2, top.indices, 1.0) * (metric > 0)
+    rival = torch.where(mask > 0, iou, torch.full_like(iou, -1.0))
+    value, owner = rival.max(1)
+    owner = torch.where(value >= 0, owner, torch.full_like(owner, -1))
+    kept = mask * F.one_hot(owner.clamp(min=0), metric.shape[1]).transpose(1, 2) * (owner >= 0)[:, None]
+    metric = metric * kept
+    scale = (iou * kept).amax(2, keepdim=True) / (metric.amax(2, keepdim=True) + 1e-9)
+    return owner, (metric * scale).amax(1)
+
+
+def loss_of(model: Detector, pictures: Tensor, truth: Tensor, labels: Tensor, there: Tensor) -> Tensor:
+    boxes, logits = model.raw(pictures)
+    owner, quality = assign(boxes.detach(), logits.detach().sigmoid(), model.anchors, truth, labels, there)
+    taken = owner >= 0
+    index = owner.clamp(min=0)
+    wanted = F.one_hot(labels.gather(1, index), logits.shape[1]).transpose(1, 2) * quality[:, None]
+    total = quality.sum().clamp(min=1.0)
+    classify = F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / total
+    target = truth.gather(1, index[..., None].expand(-1, -1, 4))[taken]
+    found = boxes.transpose(1, 2)[taken]
+    locate = ((1 - overlap(found, target, complete=True)) * quality[taken]).sum() / total
+    return classify + 5.0 * locate
+
+
+def draw(index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Training scene `index`: a SIZE x SIZE x 3 RGB picture, grey where it is not square, and n x 5 class and box."""
+    cv2.setNumThreads(1)
+    rng = np.random.default_rng([TRAIN_SEED, index])
+    width, height = SIZE, SIZE
+    if rng.random() < 0.4:
+        short = int(rng.integers(SIZE // 2, SIZE))
+        width, height = (SIZE, short) if rng.random() < 0.6 else (short, SIZE)
+    scene = draw_scene(rng, width, height)
+    left, top = (SIZE - width) // 2, (SIZE - height) // 2
+    picture = np.full((SIZE, SIZE, 3), 114, dtype=np.uint8)
+    picture[top : top + height, left : left + width] = scene.picture[..., ::-1]
+    rows = [(s.class_id, s.box[0] + left, s.box[1] + top, s.box[2] + left, s.box[3] + top) for s in scene.shapes]
+    return picture, np.array(rows, dtype=np.float32).reshape(-1, 5)
+
+
+def batch(
+    pictures: np.ndarray, rows: list[np.ndarray], picked: np.ndarray, rng: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The picked scenes, each mirrored at random and with its colours swapped or inverted at random."""
+    stack = np.empty((len(picked), SIZE, SIZE, 3), dtype=np.uint8)
+    truth = np.zeros((len(picked), MOST, 5), dtype=np.float32)
+    there = np.zeros((len(picked), MOST), dtype=bool)
+    for place, index in enumerate(picked):
+        picture, found = pictures[index], rows[index].copy()
+        if rng.random() < 0.5:
+            picture = picture[:, ::-1]
+            found[:, [1, 3]] = SIZE - found[:, [3, 1]]
+        picture = picture[..., rng.permutation(3)]
+        stack[place] = 255 - picture if rng.random() < 0.2 else picture
+        truth[place, : len(found)] = found
+        there[place, : len(found)] = True
+    images = torch.from_numpy(stack).permute(0, 3, 1, 2).float().div_(255)
+    return (
+        images.contiguous(memory_format=torch.channels_last),
+        torch.from_numpy(truth[..., 1:]),
+        torch.from_numpy(truth[..., 0]).long(),
+        torch.from_numpy(there),
+    )
+
+
+def train(scenes: int, steps: int, size: int, seed: int, threads: int) -> Detector:
+    """Train and return the detector with the running mean of its weights."""
+    random.seed(seed)
+    torch.manual_seed(seed)
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    start = time.perf_counter()
+    with ProcessPoolExecutor(threads) as pool:
+        drawn = list(pool.map(draw, range(scenes), chunksize=50))
+    pictures, rows = np.stack([picture for picture, _ in drawn]), [found for _, found in drawn]
+    del drawn
+    print(f"drew {scenes} scenes in {time.perf_counter() - start:.0f} s", flush=True)
+
+    model = Detector(len(CLASSES)).to(memory_format=torch.channels_last)
+    print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
+    mean = torch.optim.swa_utils.AveragedModel(
+        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995), use_buffers=True
+    )
+    plain = [p for p in model.parameters() if p.ndim < 2]
+    decayed = [p for p in model.parameters() if p.ndim >= 2]
+    optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0}])
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, steps, pct_start=0.1, final_div_factor=100)
+    rng = np.random.default_rng([seed, 99])
+    order = np.empty(0, dtype=np.int64)
+    model.train()
+    smooth = 0.0
+    start = time.perf_counter()
+    for step in range(1, steps + 1):
+        if len(order) < size:
+            order = np.concatenate([order, rng.permutation(scenes)])
+        picked, order = order[:size], order[size:]
+        loss = loss_of(model, *batch(pictures, rows, picked, rng))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+        optimizer.step()
+        rate.step()
+        mean.update_parameters(model)
+        smooth = loss.item() if step == 1 else 0.98 * smooth + 0.02 * loss.item()
+        if step % 50 == 0:
+            print(f"step {step}/{steps}  loss {smooth:.3f}  {time.perf_counter() - start:.0f} s", flush=True)
+    found: Detector = mean.module
+    return found.eval()
+
+
+def export(model: Detector, path: Path, seed: int) -> None:
+    """Write ONNX with the metadata keys that Ultralytics writes, so that any YOLOv8 reader knows the classes."""
+    model = model.to(memory_format=torch.contiguous_format)
+    torch.onnx.export(
+        model,
+        (torch.zeros(1, 3, SIZE, SIZE),),
+        str(path),
+        input_names=["images"],
+        output_names=["output0"],
+        opset_version=18,
+        external_data=False,
+        dynamo=True,
+    )
+    document = onnx.load(path)
+    for node in document.graph.node:  # traces of this machine's paths, and three quarters of the file
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in [*document.graph.value_info, *document.graph.input, *document.graph.output, *document.graph.initializer]:
+        del value.metadata_props[:]
+        value.doc_string = ""
+    del document.graph.value_info[:]
+    del document.graph.metadata_props[:]
+    del document.metadata_props[:]
+    document.doc_string = ""
+    facts = {
+        "description": "wfe quickstart detector: six shapes, trained from scratch on drawn scenes",
+        "license": "Apache-2.0",
+        "task": "detect",
+        "stride": str(max(STRIDES)),
+        "imgsz": str([SIZE, SIZE]),
+        "batch": "1",
+        "channels": "3",
+        "names": str(dict(enumerate(CLASSES))),
+        "seed": str(seed),
+    }
+    onnx.helper.set_model_props(document, facts)
+    onnx.checker.check_model(document, full_check=True)
+    path.write_bytes(document.SerializeToString(deterministic=True))
+    print(f"wrote {path.name}: {path.stat().st_size:,} bytes")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("shapes.onnx"))
+    parser.add_argument("--scenes", type=int, default=6000, help="scenes to draw (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=1400, help="optimizer steps (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=16, help="scenes a step (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads; another number changes the last bits")
+    chosen = parser.parse_args()
+    export(train(chosen.scenes, chosen.steps, chosen.batch, chosen.seed, chosen.threads), chosen.output, chosen.seed)
+
+
+if __name__ == "__main__":
+    main()
