@@ -36,7 +36,10 @@ class Call:
     inputs: a JSON tree, a dict of parameter name to value; `holes` says what stands at its nulls.
     staging: an existing empty directory in which the callee leaves arrays, on the store's file system.
     log: file that gets what the step prints. code: digest of the sources that the function reaches; a worker that has
-    already imported other code under this module's name must not be used for it.
+    already imported other code under this module's name must not be used for it. timeout: seconds from the call's start,
+    imports included. arrays: NumPy arrays from memory that stand at nulls of `inputs` (the function gets read-only ones).
+    Without a `staging` ("") nothing is written to files: the arrays of the result come back in `Returned.arrays`.
+    After the call `log` exists only if something was printed.
     """
 
     step: str
@@ -52,15 +55,32 @@ class Call:
     timeout: float | None = None
     slots: Mapping[str, list[int]] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict)
+    arrays: Mapping[Trail, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """The function returned: its value as a JSON tree, with holes whose files lie in `staging`. `seconds`: in the call."""
+    """The function returned: its value as a JSON tree, with holes whose files lie in `staging`. `seconds`: in the call.
+
+    arrays: of a call without staging, read-only NumPy arrays by their place in the tree, which holds null there.
+    """
 
     value: Any
     holes: tuple[Hole, ...] = ()
     seconds: float = 0.0
+    arrays: Mapping[Trail, Any] = field(default_factory=dict)
+
+    def whole(self) -> Any:
+        """The value with its in-memory arrays in place."""
+        value = self.value
+        for trail, array in self.arrays.items():
+            if not trail:
+                return array
+            parent = value
+            for part in trail[:-1]:
+                parent = parent[part]
+            parent[trail[-1]] = array
+        return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,344 @@
+"""One worker process: started, spoken with, ended.
+
+Knows pipes, the worker's bootstrap and what its death means. Does not know which call goes to which worker: that is
+`run/workers.py`. On POSIX the calling thread polls the reply pipe and the two that carry what is printed; Windows cannot
+poll pipes, so three threads read them there and the worker marks the end of a call in its streams.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import select
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import wfe
+from wfe.errors import EnvironmentFailure
+from wfe.run.executor import Died, Emit
+from wfe.run.printed import Printed
+from wfe.run.tree import MARK, Tree
+from wfe.wire import frames
+from wfe.worker import END_OF_CALL
+
+BOOT = Path(wfe.__file__).parent / "wire" / "boot.py"
+# Milliseconds after which a silent wait looks whether the worker lives. Its death closes the pipes, except when something
+# that it forked without Python's knowledge holds them open.
+LOOK = 1000
+
+
+class Gone(Exception):
+    """The worker ended before it replied; `died` says how."""
+
+    def __init__(self, died: Died, started: bool) -> None:
+        self.died = died
+        self.started = started
+        super().__init__(died.message)
+
+
+class Child:
+    """A worker process of the interpreter `python`; ready to be sent a call at once, since it reads when it is up.
+
+    folders: lead its import path. environ: its whole environment. cwd: where it stands at each call's start.
+    Raises EnvironmentFailure when the interpreter cannot be started.
+    """
+
+    def __init__(
+        self,
+        python: str,
+        cwd: str,
+        environ: Mapping[str, str],
+        folders: Sequence[str] = (),
+        threaded: bool = os.name == "nt",
+    ) -> None:
+        self.python = python
+        self.threaded = threaded
+        self.ready = False
+        self.ended = False
+        self.calls = 0
+        self._marked = 0
+        ours: list[int] = []
+        theirs: list[int] = []
+        try:
+            for place in range(3):
+                reader, writer = os.pipe()
+                theirs.append(reader if place != 1 else writer)
+                ours.append(writer if place != 1 else reader)
+            self._start(python, cwd, environ, folders, theirs)
+        except BaseException:
+            for number in ours:
+                os.close(number)
+            raise
+        finally:
+            for number in theirs:
+                os.close(number)
+        requests, replies, self._life = ours
+        self.channel = frames.Channel(replies, requests)
+        assert self.process.stdout is not None and self.process.stderr is not None
+        self._streams = {self.process.stdout.fileno(): "stdout", self.process.stderr.fileno(): "stderr"}
+        if threaded:
+            self._pieces: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
+            self._held: dict[str, bytes] = {}
+            for number, name in {replies: "reply", **self._streams}.items():
+                threading.Thread(target=self._pump, args=(number, name), daemon=True).start()
+        else:
+            for number in self._streams:
+                os.set_blocking(number, False)
+            self._poll = select.poll()
+            for number in (replies, *self._streams):
+                self._poll.register(number, select.POLLIN)
+
+    def _start(
+        self, python: str, cwd: str, environ: Mapping[str, str], folders: Sequence[str], ends: list[int]
+    ) -> None:
+        mark = uuid.uuid4().hex
+        options: dict[str, Any] = {}
+        if sys.platform == "win32":
+            import msvcrt
+
+            handles = [msvcrt.get_osfhandle(number) for number in ends]
+            for handle in handles:
+                os.set_handle_inheritable(handle, True)
+            startup = subprocess.STARTUPINFO()
+            startup.lpAttributeList = {"handle_list": handles}
+            # A group of its own: a Ctrl-C in the console is the engine's to decide on.
+            options = {"startupinfo": startup, "creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+            ends = handles
+        else:
+            options = {"pass_fds": ends, "start_new_session": True}
+        try:
+            self.process = subprocess.Popen(
+                [python, "-I", "-X", "utf8", str(BOOT), *map(str, ends), *folders],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                cwd=cwd,
+                env={**environ, MARK: mark},
+                **options,
+            )
+        except OSError as error:
+            where = f" in the folder {cwd!r}" if error.filename == cwd else ""
+            text = f"the interpreter {python!r} cannot be started{where}: {error.strerror or error}"
+            raise EnvironmentFailure(text, hint="make its environment anew: `wfe env sync`") from error
+        self.tree = Tree(self.process, mark)
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def alive(self) -> bool:
+        return not self.ended and self.process.poll() is None
+
+    def ask(self, message: Mapping[str, Any], emit: Emit, log: str, timeout: float | None) -> dict[str, Any]:
+        """Send a call and wait for its reply. Raises Gone when the worker ended before it, or was ended at its timeout.
+
+        log: as in Call. timeout: seconds. Raises EnvironmentFailure when the worker never came up.
+        """
+        begun = monotonic()
+        printed = Printed(log, emit)
+        timer = None
+        try:
+            self._drain(None)
+            if timeout is not None and self.threaded:
+                timer = threading.Timer(timeout, self.kill)
+                timer.daemon = True
+                timer.start()
+            return self._converse(message, emit, printed, None if timeout is None else begun + timeout)
+        except (TimeoutError, BrokenPipeError, frames.Closed, frames.FrameError) as error:
+            seconds = monotonic() - begun
+            self.kill()
+            with contextlib.suppress(OSError):
+                self._drain(printed)
+            if isinstance(error, TimeoutError) or (timeout is not None and seconds >= timeout):
+                text = (
+                    f"the call took longer than its timeout of {timeout:g} s; it was ended with all that it had started"
+                )
+                raise Gone(Died("timeout", text, seconds), True) from None
+            died = self._epitaph(printed.tail, error, seconds)
+            raise Gone(died, not isinstance(error, BrokenPipeError)) from None
+        except BaseException:
+            # A listener's own error, or Ctrl-C in the calling thread: the reply would be taken for the next call's.
+            self.kill()
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+            printed.close()
+
+    def _converse(
+        self, message: Mapping[str, Any], emit: Emit, printed: Printed, deadline: float | None
+    ) -> dict[str, Any]:
+        self.calls += 1
+        self._marked = 0
+        self.channel.send(frames.CALL, {**message, "marks": self.threaded})
+        while True:
+            self._wait(printed, deadline)
+            while (frame := self.channel.take()) is not None:
+                kind, content = frame
+                if kind == frames.EVENT:
+                    emit(content[0], content[1])
+                elif kind == frames.READY:
+                    self.ready = True
+                elif kind == frames.REPLY:
+                    self._drain(printed)
+                    reply: dict[str, Any] = content
+                    return reply
+
+    def _wait(self, printed: Printed, deadline: float | None) -> None:
+        """Wait for bytes from the worker and take them. Raises TimeoutError at the deadline, frames.Closed at its end."""
+        rest = LOOK
+        if deadline is not None:
+            rest = min(LOOK, int((deadline - monotonic()) * 1000) + 1)
+            if rest <= 0:
+                raise TimeoutError
+        if self.threaded:
+            self._wait_queue(printed, rest / 1000)
+            return
+        for number, _ in (found := self._poll.poll(rest)):
+            if number == self.channel.reader:
+                if not self.channel.feed():
+                    raise self.channel.end()
+            else:
+                self._read(number, printed)
+        if not found and not self._running():
+            raise frames.Closed("the worker is gone")
+
+    def _running(self) -> bool:
+        """Whether the process runs, without reaping it: until then its number is its own, and its tree can be killed."""
+        if sys.platform == "win32" or not hasattr(os, "waitid"):
+            return self.process.poll() is None
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+    def _read(self, number: int, printed: Printed | None) -> bool:
+        try:
+            piece = os.read(number, frames.PIECE)
+        except BlockingIOError:
+            return False
+        if not piece:
+            self._poll.unregister(number)
+            self._streams.pop(number)
+            return False
+        if printed is not None:
+            printed.add(self._streams[number], piece)
+        return True
+
+    def _drain(self, printed: Printed | None) -> None:
+        """Take what stands in the pipes of stdout and stderr; bounded, since a stray process may still be printing."""
+        if self.threaded:
+            self._drain_queue(printed)
+            return
+        for number in list(self._streams):
+            for _ in range(64):
+                if not self._read(number, printed):
+                    break
+
+    # -- systems on which a pipe cannot be polled
+
+    def _pump(self, number: int, name: str) -> None:
+        while True:
+            try:
+                piece = os.read(number, 65536)
+            except OSError:
+                piece = b""
+            self._pieces.put((name, piece))
+            if not piece:
+                return
+
+    def _wait_queue(self, printed: Printed | None, seconds: float) -> None:
+        try:
+            name, piece = self._pieces.get(timeout=seconds)
+        except queue.Empty:
+            if self.process.poll() is not None:
+                raise frames.Closed("the worker is gone") from None
+            return
+        if name == "reply":
+            if not self.channel.put(piece):
+                raise self.channel.end()
+            return
+        found = self._held.pop(name, b"") + piece
+        self._marked += found.count(END_OF_CALL)
+        found = found.replace(END_OF_CALL, b"")
+        cut = max((size for size in range(1, len(END_OF_CALL)) if found.endswith(END_OF_CALL[:size])), default=0)
+        if cut and piece:
+            self._held[name] = found[-cut:]
+            found = found[:-cut]
+        if printed is not None and found:
+            printed.add(name, found)
+
+    def _drain_queue(self, printed: Printed | None) -> None:
+        """Take what the streams bring until the marks of the call's end; before a call, only what is there."""
+        end = monotonic() + 1.0
+        while not self._pieces.empty() or (printed is not None and self._marked < 2 and monotonic() < end):
+            with contextlib.suppress(frames.Closed, frames.FrameError):
+                self._wait_queue(printed, 0.05)
+            if self.process.poll() is not None and self._pieces.empty():
+                return
+
+    # -- the end
+
+    def _epitaph(self, tail: bytes, error: Exception, seconds: float) -> Died:
+        """How the worker ended. Raises EnvironmentFailure when it never came up."""
+        words = tail.decode("utf-8", "replace").strip()
+        how = ending(self.process.returncode)
+        if not self.ready:
+            said = f"; it said:\n{words}" if words else ""
+            text = f"the worker of {self.python!r} did not start: {how}{said}"
+            raise EnvironmentFailure(text, hint="see whether this interpreter runs, and make its environment anew")
+        message = f"the process of the step was {how}"
+        if isinstance(error, frames.FrameError):
+            message = f"the process of the step was ended, since it broke the connection to the engine ({error})"
+        if words:
+            message += f"; the end of its stderr:\n{words}"
+        return Died("died", message, seconds)
+
+    def kill(self) -> None:
+        """Kill it and all that it started. Idempotent, callable from any thread."""
+        self.tree.kill()
+
+    def close(self, grace: float = 2.0) -> None:
+        """Ask it to end, kill the tree after `grace` seconds, and close the pipes. Only when no call is in flight."""
+        if self.ended:
+            return
+        self.ended = True
+        os.close(self.channel.writer)
+        try:
+            self.process.wait(grace)
+        except subprocess.TimeoutExpired:
+            pass
+        self.kill()
+        os.close(self._life)
+        os.close(self.channel.reader)
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def ending(code: int | None) -> str:
+    """How a process ended, in words: `killed by SIGSEGV (a crash in native code)`."""
+    if code is None:
+        return "still running"
+    if code < 0:
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        reasons = {
+            "SIGSEGV": " (a crash in native code)",
+            "SIGBUS": " (a crash in native code, or a mapped file that was cut short)",
+            "SIGABRT": " (native code gave up)",
+            "SIGKILL": " (by somebody, or by the system for want of memory)",
+        }
+        return f"killed by {name}{reasons.get(name, '')}"
+    if code >= 0xC0000000:  # Windows: an NTSTATUS
+        names = {0xC0000005: "access violation", 0xC00000FD: "stack overflow", 0xC0000017: "no memory"}
+        return f"ended by {names.get(code, 'a fault')} (0x{code:08X})"
+    return f"ended with exit code {code} (os._exit, or native code that exits)"

@@ -1,0 +1,327 @@
+"""The executor of worker processes: a pool of warm workers of one interpreter.
+
+Knows which worker may serve which call, and when one is started, replaced and retired. Does not know keys, stores or the
+scheduler. Each calling thread takes a worker for itself, blocks on that worker's pipe, and gives it back.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any, Self
+
+from wfe.errors import EnvironmentFailure
+from wfe.run.child import Child, Gone
+from wfe.run.executor import Call, Died, Emit, Hole, Raised, Reply, Returned, Skipped
+from wfe.wire.shm import Pool
+
+# Read by the libraries' thread pools when they are loaded. OpenCV reads OPENCV_FOR_THREADS_NUM.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "RAYON_NUM_THREADS",
+    "OPENCV_FOR_THREADS_NUM",
+)
+# A look at a worker's memory costs 60 us, half a call: only after calls that were long enough to have used much.
+LOOK_AT_MEMORY = 0.005
+
+
+@dataclass(slots=True, eq=False)
+class Warm:
+    """A worker and what it may be used for: calls of `root`; `known` functions need no look at the sources."""
+
+    child: Child
+    root: str
+    known: set[tuple[str, str, str]] = field(default_factory=set)
+    since: float = 0.0  # when it became idle, monotonic seconds
+    cancelled: bool = False
+
+
+class Workers:
+    """Calls node functions in worker processes of the interpreter `python` (its path; default: this one).
+
+    limit: how many workers at once (default: the CPUs of this process); further calls wait.
+    threads: size of the native thread pools (OpenMP, BLAS, OpenCV ...) of each worker; default: CPUs / limit, at least 1.
+    A variable that the user set himself is left alone.
+    path: folders that lead the workers' import path, after a call's root. environ: variables on top of this process's.
+    idle: seconds after which an idle worker is ended. memory: bytes of resident memory above which one is replaced.
+
+    A worker that imported sources which have changed since is replaced before the next call that it has not served yet
+    under the same digest. A call with a digest that it has served runs the code of that digest, which is what is asked for.
+    """
+
+    def __init__(
+        self,
+        python: str | Path = "",
+        *,
+        limit: int = 0,
+        threads: int = 0,
+        path: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
+        idle: float = 300.0,
+        memory: int | None = None,
+        threaded: bool = os.name == "nt",
+    ) -> None:
+        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.python = str(python) or sys.executable
+        self.limit = limit or processors
+        self.threads = threads or max(1, processors // self.limit)
+        self._path = tuple(path)
+        self._environ = dict(environ or {})
+        self._idle_seconds = idle
+        self._memory = memory
+        self._threaded = threaded
+        self._change = threading.Condition()
+        self._idle: list[Warm] = []  # least recently used first
+        self._busy: set[Warm] = set()
+        self._starting = 0
+        self._cancelled = False
+        self._closed = False
+        self._timer: threading.Timer | None = None
+        self._blocks: Pool | None = None
+
+    # -- the protocol
+
+    def call(self, call: Call, emit: Emit) -> Reply:
+        """As in Executor. Raises EnvironmentFailure when a worker cannot be started."""
+        message = request(call)
+        lent: list[Any] = []
+        try:
+            if call.arrays or not call.staging:
+                self._lend(call, message, lent)
+            while True:
+                warm = self._take(call)
+                if warm is None:
+                    return Died("cancelled", "the run was cancelled before the call began")
+                reply = self._ask(warm, call, message, emit)
+                if reply is not None:
+                    return self._reply(reply, lent)
+                # Another worker reads the same message; what stands in the blocks has not been touched.
+        finally:
+            if lent and self._blocks is not None:
+                self._blocks.give_back(lent)
+
+    def cancel(self) -> None:
+        """As in Executor. Calls that come later are answered with Died("cancelled") too."""
+        with self._change:
+            self._cancelled = True
+            busy = list(self._busy)
+            for warm in busy:
+                warm.cancelled = True
+            self._change.notify_all()
+        for warm in busy:
+            warm.child.kill()
+
+    def close(self) -> None:
+        """As in Executor; calls in flight are cancelled."""
+        self._closed = True
+        self.cancel()
+        with self._change:
+            while self._busy or self._starting:
+                self._change.wait()
+            idle, self._idle = self._idle, []
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        _end(idle)
+        if self._blocks is not None:
+            self._blocks.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- one call
+
+    def _ask(self, warm: Warm, call: Call, message: dict[str, Any], emit: Emit) -> dict[str, Any] | Died | None:
+        """The worker's reply, or None: it may not serve this call, so another must. Gives the worker back or ends it."""
+        keep = False
+        try:
+            reply = warm.child.ask(message, emit, call.log, call.timeout)
+            keep = reply["state"] != "stale" and not reply.get("children")
+            if keep:
+                warm.known.add((call.module, call.function, call.code))
+                keep = not self._too_big(warm, reply["seconds"])
+            return None if reply["state"] == "stale" else reply
+        except Gone as gone:
+            if warm.cancelled:
+                return Died("cancelled", "the run was cancelled; the call was ended", gone.died.seconds)
+            if not gone.started and warm.child.calls > 1:
+                return None  # it had died while it was idle and read nothing of this call
+            return gone.died
+        except EnvironmentFailure:
+            if warm.cancelled:
+                return Died("cancelled", "the run was cancelled; the call was ended")
+            raise
+        finally:
+            self._give(warm, keep)
+
+    def _reply(self, reply: dict[str, Any] | Died, lent: list[Any]) -> Reply:
+        if isinstance(reply, Died):
+            return reply
+        if reply.get("kept"):
+            assert self._blocks is not None
+            kept = [block for block in lent if str(block.path) in reply["kept"]]
+            self._blocks.forget(kept)
+            lent[:] = [block for block in lent if block not in kept]
+        seconds = reply["seconds"]
+        state = reply["state"]
+        if state == "skipped":
+            return Skipped(reply["message"], seconds)
+        if state == "raised":
+            return Raised(reply["kind"], reply["message"], reply["traceback"], seconds, tuple(reply["bases"]))
+        holes = []
+        arrays = {}
+        for trail, codec, path in reply["holes"]:
+            if codec == "shm":
+                assert self._blocks is not None
+                arrays[tuple(trail)] = self._blocks.collect(path, lent)
+            else:
+                holes.append(Hole(tuple(trail), codec, path))
+        return Returned(reply["value"], tuple(holes), seconds, arrays)
+
+    def _lend(self, call: Call, message: dict[str, Any], lent: list[Any]) -> None:
+        """Copy the call's arrays into blocks, and offer blocks for the arrays of its result."""
+        with self._change:
+            if self._blocks is None:
+                self._blocks = Pool()
+        for trail, array in call.arrays.items():
+            block = self._blocks.fill(array)
+            lent.append(block)
+            message["holes"].append([list(trail), "shm", block.ticket()])
+        if not call.staging:
+            offered = self._blocks.offer()
+            lent.extend(offered)
+            message["blocks"] = [str(self._blocks.folder), *[str(block.path) for block in offered]]
+
+    # -- the pool
+
+    def _take(self, call: Call) -> Warm | None:
+        """A worker for this call, taken out of the pool; starts one if it must; None when cancelled."""
+        aside: list[Warm] = []
+        with self._change:
+            while True:
+                if self._cancelled:
+                    return None
+                warm = self._choose(call, aside)
+                if warm is not None:
+                    self._busy.add(warm)
+                    break
+                if len(self._busy) + self._starting < self.limit:
+                    self._starting += 1
+                    while self._idle and len(self._idle) + len(self._busy) + self._starting > self.limit:
+                        aside.append(self._idle.pop(0))
+                    break
+                self._change.wait()
+        _end(aside)
+        return warm if warm is not None else self._start(call.root)
+
+    def _choose(self, call: Call, aside: list[Warm]) -> Warm | None:
+        """The idle worker that served this function last, else the one used last; dead ones go to `aside`."""
+        for warm in [warm for warm in self._idle if not warm.child.alive()]:
+            self._idle.remove(warm)
+            aside.append(warm)
+        wanted = (call.module, call.function, call.code)
+        fit = [warm for warm in self._idle if warm.root == call.root]
+        best = next((warm for warm in reversed(fit) if wanted in warm.known), fit[-1] if fit else None)
+        if best is not None:
+            self._idle.remove(best)
+        return best
+
+    def _start(self, root: str) -> Warm | None:
+        warm = None
+        try:
+            warm = Warm(Child(self.python, root, self._variables(), self._path, self._threaded), root)
+        finally:
+            with self._change:
+                self._starting -= 1
+                if warm is not None and not self._cancelled:
+                    self._busy.add(warm)
+                self._change.notify_all()
+        if warm is not None and self._cancelled and warm not in self._busy:
+            warm.child.kill()
+            warm.child.close()
+            return None
+        return warm
+
+    def _variables(self) -> dict[str, str]:
+        variables = {name: str(self.threads) for name in THREAD_VARIABLES}
+        variables.update(os.environ)
+        variables.update(self._environ)
+        return variables
+
+    def _give(self, warm: Warm, keep: bool) -> None:
+        with self._change:
+            keep = keep and not self._cancelled
+            if keep:
+                self._busy.discard(warm)
+                warm.since = monotonic()
+                self._idle.append(warm)
+                self._arm()
+                self._change.notify()
+        if not keep:
+            warm.child.kill()
+            warm.child.close()
+            with self._change:
+                self._busy.discard(warm)
+                self._change.notify_all()
+
+    def _too_big(self, warm: Warm, seconds: float) -> bool:
+        if self._memory is None or seconds < LOOK_AT_MEMORY:
+            return False
+        import psutil
+
+        try:
+            return bool(psutil.Process(warm.child.pid).memory_info().rss > self._memory)
+        except psutil.Error:
+            return True
+
+    def _arm(self) -> None:
+        """Have `_retire` called when the longest idle worker's time is over. One timer at a time, so a call pays nothing."""
+        if self._timer is None:
+            rest = self._idle[0].since + self._idle_seconds - monotonic()
+            self._timer = threading.Timer(max(rest, 0.01), self._retire)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _retire(self) -> None:
+        with self._change:
+            self._timer = None
+            limit = monotonic() - self._idle_seconds
+            old = [warm for warm in self._idle if warm.since <= limit]
+            self._idle = [warm for warm in self._idle if warm.since > limit]
+            if self._idle and not self._closed:
+                self._arm()
+        _end(old)
+
+
+def _end(workers: Sequence[Warm]) -> None:
+    for warm in workers:
+        warm.child.close()
+
+
+def request(call: Call) -> dict[str, Any]:
+    """The message of a call, as the worker reads it."""
+    return {
+        "module": call.module,
+        "function": call.function,
+        "root": call.root,
+        "inputs": call.inputs,
+        "holes": [[list(hole.trail), hole.codec, hole.path] for hole in call.holes],
+        "staging": call.staging,
+        "code": call.code,
+        "seed": call.seed,
+        "slots": call.slots,
+        "environ": call.environ,
+        "blocks": [],
+    }

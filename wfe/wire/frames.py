@@ -1,0 +1,120 @@
+"""Frames: whole JSON messages over a pair of pipes.
+
+Knows the byte format, and that a pipe hands out bytes in pieces. Does not know what the messages say or who is at the other
+end. A frame is a header of 12 bytes in network order (2 bytes magic "wf", 1 byte version, 1 byte kind, 8 bytes length of
+the body) and the body: one JSON value in UTF-8, in which NaN, Infinity and -Infinity stand for the floats that JSON lacks.
+There is no upper size. The magic makes a stray write into the pipe an error here and not a hang later.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from typing import Any
+
+VERSION = 1
+MAGIC = b"wf"
+HEADER = struct.Struct("!2sBBQ")
+
+# The kinds of frames. CALL goes to the worker, the others come from it.
+READY = 1  # first frame of a worker: {"python", "pid"}
+CALL = 2  # one call; exactly one REPLY answers it
+REPLY = 3
+EVENT = 4  # ["progress" | "note", {...}], any number before the REPLY
+KINDS = frozenset({READY, CALL, REPLY, EVENT})
+
+# As much as Linux puts in a pipe after F_SETPIPE_SZ; a read of a default pipe (64 KiB) returns what is there.
+PIECE = 1 << 20
+
+encode = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
+_decode = json.JSONDecoder().decode
+
+
+class FrameError(Exception):
+    """The bytes on the pipe are no frame: the other end is not ours, of another version, or was cut off."""
+
+
+class Closed(Exception):
+    """The other end closed the pipe (or died) between two frames."""
+
+
+def pack(kind: int, message: Any) -> bytes:
+    """One frame as bytes. `message`: a JSON value; floats may be NaN or infinite."""
+    body = encode(message).encode("ascii")
+    return HEADER.pack(MAGIC, VERSION, kind, len(body)) + body
+
+
+def write_all(descriptor: int, frame: bytes) -> None:
+    """Write all of `frame`, however many pieces the pipe takes it in. Raises BrokenPipeError when nobody reads."""
+    sent = os.write(descriptor, frame)
+    if sent == len(frame):
+        return
+    rest = memoryview(frame)[sent:]
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+class Channel:
+    """A pair of pipe ends that carries frames both ways.
+
+    `send` may be called from several threads only under a lock of the caller's; `feed`, `take` and `receive` belong to one
+    thread.
+    """
+
+    def __init__(self, reader: int, writer: int) -> None:
+        self.reader = reader
+        self.writer = writer
+        self._buffer = bytearray()
+
+    def send(self, kind: int, message: Any) -> None:
+        """Write one frame. Raises BrokenPipeError when the other end is gone."""
+        write_all(self.writer, pack(kind, message))
+
+    def feed(self) -> bool:
+        """Read once from the pipe (blocks when nothing is there). False at its end."""
+        return self.put(os.read(self.reader, PIECE))
+
+    def put(self, piece: bytes) -> bool:
+        """Take bytes that were read elsewhere. False when there are none: the stream's end."""
+        self._buffer += piece
+        return bool(piece)
+
+    def take(self) -> tuple[int, Any] | None:
+        """The next whole frame that was read, as (kind, message), or None. Raises FrameError on garbage."""
+        buffer = self._buffer
+        if len(buffer) < HEADER.size:
+            if buffer and not MAGIC.startswith(bytes(buffer[:2])):
+                raise FrameError(f"not a frame: the stream continues with {bytes(buffer[:16])!r}")
+            return None
+        magic, version, kind, length = HEADER.unpack_from(buffer)
+        if magic != MAGIC:
+            raise FrameError(f"not a frame: the stream continues with {bytes(buffer[:16])!r}")
+        if version != VERSION:
+            raise FrameError(f"a frame of version {version}, where version {VERSION} is spoken")
+        if kind not in KINDS:
+            raise FrameError(f"a frame of unknown kind {kind}")
+        end = HEADER.size + length
+        if len(buffer) < end:
+            return None
+        try:
+            message = _decode(buffer[HEADER.size : end].decode("utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise FrameError(f"a frame of kind {kind} whose {length} bytes are no JSON: {error}") from error
+        del buffer[:end]
+        return kind, message
+
+    def receive(self) -> tuple[int, Any]:
+        """Wait for the next frame. Raises Closed at the end of the stream, FrameError when it ends within a frame."""
+        while True:
+            frame = self.take()
+            if frame is not None:
+                return frame
+            if not self.feed():
+                raise self.end()
+
+    def end(self) -> Exception:
+        """What the end of the stream means: Closed, or FrameError when a frame was cut off."""
+        if self._buffer:
+            return FrameError(f"the stream ended within a frame, after {len(self._buffer)} of its bytes")
+        return Closed("the other end closed the pipe")

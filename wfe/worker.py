@@ -1,0 +1,468 @@
+"""The child: runs node functions in whatever environment its interpreter belongs to.
+
+Knows how to serve calls that come over a pipe, one at a time: import the function, give it its inputs, catch all that it
+does, put back what it changed. Imports nothing of ours but `wfe`, `wfe.wire` and the node's module (a test looks at
+`sys.modules`), and nothing slow: it must be ready in some 30 ms. Does not know what the calls are for.
+
+stdout and stderr of this process are pipes that the engine reads: a crash loses none of what was printed, and a C library
+that prints a lot while it holds the interpreter lock cannot block itself, as it would with a reader thread in here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from _thread import allocate_lock, start_new_thread
+from time import monotonic, perf_counter
+from typing import Any
+
+import wfe
+from wfe.wire import frames
+from wfe.wire.sources import Sources
+from wfe.wire.values import Staging, ValueRefused, decode, encode, read_file
+
+# Seconds between two progress events: an eye sees no more, and a node that reports a million steps must not pay for it.
+PROGRESS_EVERY = 0.05
+# Written to stdout and stderr at a call's end for an engine that cannot ask a pipe whether it is empty (Windows).
+END_OF_CALL = b"\0wfe: end of call\0"
+_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+class Sender:
+    """Sends frames from any thread. Progress is thinned out; the last one before a reply is always sent."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.lock = allocate_lock()
+        self.held: dict[str, Any] | None = None
+        self.last = 0.0
+
+    def event(self, kind: str, content: dict[str, Any]) -> None:
+        with self.lock:
+            if kind == "progress":
+                now = monotonic()
+                if now - self.last < PROGRESS_EVERY:
+                    self.held = content
+                    return
+                self.last = now
+                self.held = None
+            self._write(frames.EVENT, [kind, content])
+
+    def reply(self, message: dict[str, Any]) -> None:
+        with self.lock:
+            if self.held is not None:
+                self._write(frames.EVENT, ["progress", self.held])
+                self.held = None
+            self._write(frames.REPLY, message)
+
+    def _write(self, kind: int, message: Any) -> None:
+        frames.write_all(self.descriptor, frames.pack(kind, message))
+
+
+class Surroundings:
+    """What a call may change for the next one, and how it was: put back after each call."""
+
+    def __init__(self) -> None:
+        self.cwd = os.getcwd()
+        self.environ = os.environ
+        self.variables = dict(os.environ)
+        # os.environ decodes each item it hands out (10 us for 40 variables); its raw dict compares in under 1 us.
+        self.raw = dict(getattr(os.environ, "_data", {}))
+        self.path = sys.path
+        self.paths = list(sys.path)
+        self.streams = (sys.stdin, sys.stdout, sys.stderr)
+        self.spares = [(number, os.dup(number), os.fstat(number).st_ino) for number in (1, 2)]
+        self.mask = os.umask(0o022)
+        os.umask(self.mask)
+
+    def restore(self) -> None:
+        try:
+            moved = os.getcwd() != self.cwd
+        except OSError:  # the node removed the folder it stood in
+            moved = True
+        if moved:
+            os.chdir(self.cwd)
+        os.environ = self.environ  # noqa: B003 (the node put another object in its place)
+        if not self.raw or getattr(os.environ, "_data", None) != self.raw:
+            for name in [name for name in os.environ if name not in self.variables]:
+                del os.environ[name]
+            for name, value in self.variables.items():
+                if os.environ.get(name) != value:
+                    os.environ[name] = value
+        sys.path = self.path
+        if sys.path != self.paths:
+            sys.path[:] = self.paths
+        os.umask(self.mask)
+        for number, spare, inode in self.spares:
+            try:
+                if os.fstat(number).st_ino == inode:
+                    continue
+            except OSError:  # the node closed it
+                pass
+            os.dup2(spare, number)
+        _, stdout, stderr = self.streams
+        if stdout.closed or stderr.closed:
+            stdout, stderr = _stream(1, "strict"), _stream(2, "backslashreplace")
+            self.streams = (self.streams[0], stdout, stderr)
+        sys.stdin, sys.stdout, sys.stderr = self.streams
+
+    def close(self) -> None:
+        """Let go of the spare descriptors."""
+        for _, spare, _ in self.spares:
+            os.close(spare)
+        self.spares.clear()
+
+
+def _stream(number: int, errors: str) -> Any:
+    return open(number, "w", encoding="utf-8", errors=errors, buffering=1, closefd=False)
+
+
+class Caller:
+    """Calls functions in this process, one at a time. Knows nothing of pipes."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self.surroundings = surroundings
+        self.sources: Sources | None = None
+        self.functions: dict[tuple[str, str, str], Any] = {}
+        self.seeded = False
+        self.native_flush: Any = None
+        self.desk: Any = None
+
+    def answer(self, call: dict[str, Any]) -> dict[str, Any]:
+        """The reply to a request of `run/workers.py`: a dict with "state" and what belongs to that state."""
+        begun = [perf_counter()]
+        try:
+            function = self.functions.get((call["module"], call["function"], call["code"]))
+            if function is None or not call["code"]:
+                stale = self.stale(call["root"])
+                if stale:
+                    return {"state": "stale", "message": stale}
+                function = self.load(call)
+            reply = self.run(call, function, begun)
+        except BaseException as error:  # noqa: BLE001 (whatever a node raises is told)
+            reply = self.failed(error)
+        reply["seconds"] = perf_counter() - begun[0]
+        self.tidy(reply)
+        return reply
+
+    def failed(self, error: BaseException) -> dict[str, Any]:
+        return describe(error)
+
+    def stale(self, root: str) -> str:
+        """The first source that changed since it was imported, or ""."""
+        if self.sources is None:
+            self.sources = Sources(root)
+            self.sources.install()
+            self.surroundings.paths = list(sys.path)
+            return ""
+        return self.sources.changed()
+
+    def load(self, call: dict[str, Any]) -> Any:
+        name = call["module"]
+        if name not in sys.modules:
+            import importlib
+
+            importlib.invalidate_caches()  # the file may be younger than the listing of its folder
+            # Not import_module: its own frames would stand in the traceback of a module that fails to import.
+            __import__(name)
+            if "numpy" in sys.modules or "ctypes" in sys.modules:
+                self.native_flush = _native_flush()
+        function = sys.modules[name]
+        for part in call["function"].split("."):
+            function = getattr(function, part)
+        self.functions[name, call["function"], call["code"]] = function
+        return function
+
+    def run(self, call: dict[str, Any], function: Any, begun: list[float]) -> dict[str, Any]:
+        if call["environ"]:
+            os.environ.update(call["environ"])
+        wfe._slots = call["slots"]
+        self.seed(call["seed"])
+        place: Any = None
+        if call["staging"]:
+            place = Staging(call["staging"])
+        elif call["blocks"]:
+            self.sit_down().lay_out(call["blocks"])
+            place = self.desk.place
+        holes = call["holes"]
+        outputs = [path for _, codec, path in holes if codec == "output"]
+        inputs = decode(call["inputs"], holes, self.read) if holes else call["inputs"]
+        begun[0] = perf_counter()
+        value = function(**inputs)
+        seconds = perf_counter() - begun[0]
+        del inputs
+        reply = self.returned(value, place, outputs)
+        begun[0] = perf_counter() - seconds
+        return reply
+
+    def returned(self, value: Any, place: Any, outputs: list[str]) -> dict[str, Any]:
+        tree, filled = encode(value, place, outputs)
+        return {"state": "returned", "value": tree, "holes": filled}
+
+    def sit_down(self) -> Any:
+        if self.desk is None:
+            from wfe.wire.shm import Desk
+
+            self.desk = Desk()
+        return self.desk
+
+    def read(self, codec: str, path: str) -> Any:
+        if codec == "output":
+            return wfe.Output(path)
+        if codec == "shm":
+            return self.sit_down().read(path)
+        return read_file(codec, path)
+
+    def seed(self, seed: int | None) -> None:
+        if seed is None and not self.seeded:
+            return
+        import random
+
+        random.seed(seed)
+        numpy = sys.modules.get("numpy")
+        if numpy is None and seed is not None:
+            # A function that imports NumPy only when it is called must find it seeded too.
+            try:
+                import numpy
+            except ImportError:
+                numpy = None
+        if numpy is not None:
+            numpy.random.seed(None if seed is None else seed % 2**32)
+        self.seeded = seed is not None
+
+    def tidy(self, reply: dict[str, Any]) -> None:
+        """After a call: flush what was printed and put the surroundings back."""
+        wfe._slots = {}
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (ValueError, OSError, AttributeError):
+                pass  # closed or replaced by the node; restored below
+        if self.native_flush is not None:
+            self.native_flush(None)
+        self.surroundings.restore()
+        if self.desk is not None:
+            kept = self.desk.clear()
+            if kept:
+                reply["kept"] = kept
+
+
+class Worker(Caller):
+    """A process that does nothing but calls: serves them until the pipe ends."""
+
+    def __init__(self, channel: frames.Channel) -> None:
+        super().__init__(Surroundings())
+        self.channel = channel
+        self.sender = Sender(channel.writer)
+        self.pid = os.getpid()
+
+    def serve(self) -> None:
+        wfe._emit = self.sender.event
+        while True:
+            try:
+                kind, call = self.channel.receive()
+            except frames.Closed:
+                return
+            if kind != frames.CALL:
+                raise frames.FrameError(f"BUG: a worker got a frame of kind {kind}")
+            reply = self.answer(call)
+            if call["marks"]:
+                for number in (1, 2):
+                    os.write(number, END_OF_CALL)
+            self.sender.reply(reply)
+
+    def failed(self, error: BaseException) -> dict[str, Any]:
+        self.leave_if_forked()
+        return super().failed(error)
+
+    def returned(self, value: Any, place: Any, outputs: list[str]) -> dict[str, Any]:
+        self.leave_if_forked()
+        return super().returned(value, place, outputs)
+
+    def leave_if_forked(self) -> None:
+        """End a child that the node forked and let return into our code: it has no call to answer."""
+        if os.getpid() != self.pid:
+            os._exit(0)
+
+    def tidy(self, reply: dict[str, Any]) -> None:
+        if has_children():
+            reply["children"] = end_children()
+        super().tidy(reply)
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """An exception as text: only text travels, so that no exception can be unpicklable."""
+    if isinstance(error, wfe.Skip):
+        return {"state": "skipped", "message": str(error)}
+    kind = type(error)
+    message = _text_of(error)
+    if isinstance(error, ValueRefused):
+        return {"state": "raised", "kind": "output", "message": message, "traceback": "", "bases": []}
+    if isinstance(error, SystemExit):
+        message = f"the function called sys.exit({error.code!r}); raise an exception instead"
+    bases = [base.__name__ for base in kind.__mro__ if base is not object]
+    return {
+        "state": "raised",
+        "kind": kind.__name__,
+        "message": message,
+        "traceback": _traceback_of(error, message),
+        "bases": bases,
+    }
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException as second:  # noqa: BLE001 __str__ is the node's code: it may raise anything
+        return f"(its text cannot be had: {type(second).__name__} in {type(error).__name__}.__str__)"
+
+
+def _traceback_of(error: BaseException, message: str) -> str:
+    """The formatted traceback with the frames of the node and what it called, none of ours before them."""
+    import linecache
+    import traceback
+
+    linecache.checkcache()
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(_OURS):
+        frame = frame.tb_next
+    try:
+        return "".join(traceback.format_exception(type(error), error, frame))
+    except BaseException:  # noqa: BLE001 again __str__, of this error or of one in its chain
+        return "".join(traceback.format_tb(frame)) + f"{type(error).__name__}: {message}\n"
+
+
+def _native_flush() -> Any:
+    """fflush(NULL) of the C library, in whose buffers lies what C code printed; None where it cannot be had."""
+    try:
+        import ctypes
+
+        return (ctypes.cdll.msvcrt if sys.platform == "win32" else ctypes.CDLL(None)).fflush
+    except (ImportError, OSError, AttributeError):
+        return None
+
+
+def has_children() -> bool:
+    """Whether this process has child processes, ended ones included. Takes about 1 us."""
+    if sys.platform == "win32":
+        return False  # the engine's job object ends them with the worker
+    try:
+        if hasattr(os, "waitid"):
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        else:
+            os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def end_children() -> int:
+    """Kill the processes that the node left behind; how many are left that cannot be found from here.
+
+    Orphaned grandchildren come to this process (it is their subreaper), so the rounds end when there is no child at all.
+    """
+    import signal
+
+    deadline = monotonic() + 2.0
+    while monotonic() < deadline:
+        found = _children()
+        if found is None:
+            return 1
+        for pid in found:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
+        for _ in range(len(found) + 1):
+            try:
+                if os.waitpid(-1, 0 if found else os.WNOHANG)[0] == 0:
+                    break
+            except ChildProcessError:
+                return 0
+    return 1
+
+
+def _children() -> list[int] | None:
+    """The direct children by /proc, or None where there is no such thing."""
+    if not sys.platform.startswith("linux"):
+        return None
+    mine = str(os.getpid()).encode()
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                # "pid (name) state ppid ...": the name may hold spaces and brackets, so count from its end.
+                fields = file.read().rpartition(b")")[2].split()
+        except OSError:
+            continue
+        if fields[1] == mine:
+            found.append(int(name))
+    return found
+
+
+def _adopt_orphans() -> None:
+    """Make this process the subreaper of its descendants (Linux): a daemon that a node starts stays findable."""
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER, linux/prctl.h
+    except (ImportError, OSError, AttributeError):
+        pass  # the engine's own search at the worker's end still finds them
+
+
+def _watch(life: int) -> None:
+    """Wait until the engine is gone (its end of this pipe closes, kill -9 included), then end everything."""
+    try:
+        while os.read(life, 1):
+            pass
+    except OSError:
+        pass
+    if sys.platform != "win32":
+        import signal
+
+        for pid in _children() or ():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+def _close(ends: list[int]) -> None:
+    for number in ends:
+        os.close(number)
+
+
+def main(ends: list[int], folders: list[str]) -> None:
+    """Serve calls on `ends`: descriptors (Windows: handles) to read requests from, write replies to, and watch.
+
+    folders: lead the import path, in this order.
+    """
+    sys.path[:0] = folders
+    if sys.platform == "win32":
+        import msvcrt
+
+        ends = [msvcrt.open_osfhandle(handle, os.O_RDONLY if place != 1 else 0) for place, handle in enumerate(ends)]
+    requests, replies, life = ends
+    for number in ends:
+        os.set_inheritable(number, False)
+    if hasattr(os, "register_at_fork"):
+        # A forked child that stays must not hold the pipes open: their end is how the engine learns of a death.
+        os.register_at_fork(after_in_child=lambda: _close(ends))
+    sys.stdout = _stream(1, "strict")
+    sys.stderr = _stream(2, "backslashreplace")
+    sys.argv = [""]
+    import faulthandler
+
+    faulthandler.enable(2)
+    start_new_thread(_watch, (life,))
+    worker = Worker(frames.Channel(requests, replies))
+    frames.write_all(replies, frames.pack(frames.READY, {"python": sys.version.split()[0], "pid": os.getpid()}))
+    # After the first frame: importing ctypes takes 2 to 10 ms that the engine need not wait for.
+    _adopt_orphans()
+    worker.serve()
