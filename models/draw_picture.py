@@ -13,8 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
-from shapes import CLASSES, Colour, Picture, edge, fill, outline, place  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from models.shapes import CLASSES, Colour, Picture, edge, fill, outline, place
 
 WIDTH, HEIGHT = 960, 640
 
@@ -45,11 +45,17 @@ def draw_picture() -> Picture:
     """The scene: HEIGHT x WIDTH x 3, uint8, BGR."""
     rng = np.random.default_rng(7)
     height = np.linspace(0, 1, HEIGHT)[:, None, None]
-    top, middle, low = np.array([110, 55, 60.0]), np.array([150, 110, 190.0]), np.array([140, 190, 250.0])
-    sky = np.where(height < 0.45, top + (middle - top) * height / 0.45, middle + (low - middle) * (height - 0.45) / 0.55)
+    top, middle, low = (np.array([110, 55, 60.0]), np.array([150, 110, 190.0]), np.array([140, 190, 250.0]))
+    sky = np.where(
+        height < 0.45, top + (middle - top) * height / 0.45, middle + (low - middle) * (height - 0.45) / 0.55
+    )
     picture = np.ascontiguousarray(np.broadcast_to(sky, (HEIGHT, WIDTH, 3)).astype(np.uint8))
     x = np.arange(0, WIDTH + 8, 8, dtype=np.float64)
-    hills = ((395, 38, 0.0075, 0.4, (110, 95, 120)), (450, 30, 0.0095, 2.2, (85, 100, 85)), (520, 16, 0.008, 4.2, (70, 120, 80)))
+    hills = (
+        (395, 38, 0.0075, 0.4, (110, 95, 120)),
+        (450, 30, 0.0095, 2.2, (85, 100, 85)),
+        (520, 16, 0.008, 4.2, (70, 120, 80)),
+    )
     for base, swing, pace, phase, colour in hills:
         y = base + swing * np.sin(pace * x + phase)
         fill(picture, np.concatenate([np.stack([x, y], 1), [(WIDTH + 8, HEIGHT + 8), (0, HEIGHT + 8)]]), colour)

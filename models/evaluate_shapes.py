@@ -17,14 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "models")]
+sys.path.insert(0, str(ROOT))
 
-from shapes import CLASSES, Scene, draw_scene  # noqa: E402
-
-from nodes.vision.decode import Detection, read  # noqa: E402
-from nodes.vision.letterbox import Letterbox  # noqa: E402
-from nodes.vision.preprocess import to_tensor  # noqa: E402
-from nodes.vision.session import describe_session, open_session, run_session  # noqa: E402
+from models.shapes import CLASSES, Scene, draw_scene
+from nodes.vision.decode import Detection, read
+from nodes.vision.letterbox import Letterbox
+from nodes.vision.preprocess import to_tensor
+from nodes.vision.session import describe_session, open_session, run_session
 
 EVALUATION_SEED = 2_000_000  # training draws from the first number 1
 

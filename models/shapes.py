@@ -111,7 +111,7 @@ def _colour(rng: np.random.Generator) -> NDArray[np.float64]:
     """A random colour; half of them saturated, as people draw shapes."""
     if rng.random() < 0.5:
         hsv = np.array([[[rng.integers(0, 180), rng.integers(120, 256), rng.integers(120, 256)]]], dtype=np.uint8)
-        return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0].astype(np.float64)
+        return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0], dtype=np.float64)
     return rng.integers(0, 256, 3).astype(np.float64)
 
 
@@ -186,7 +186,7 @@ def _draw_shape(rng: np.random.Generator, picture: Picture, radius: float, other
         return None
     if box[2] > width + 0.1 * radius or box[3] > height + 0.1 * radius:
         return None
-    if any(_covered(other.box, box) > 0.25 or _covered(box, other.box) > 0.6 for other in others):
+    if any(_covered(other.box, box) > 0.25 for other in others):
         return None
     mask = np.zeros((height, width), dtype=np.uint8)
     fill_mask = np.round((points - 0.5) * (1 << _SUBPIXEL)).astype(np.int32)
@@ -194,7 +194,7 @@ def _draw_shape(rng: np.random.Generator, picture: Picture, radius: float, other
     around = np.array(cv2.mean(picture, mask)[:3])
     colour = _colour(rng)
     for _ in range(6):
-        if np.abs(colour - around).sum() > 90:
+        if np.abs(colour - around).sum() > 110:
             break
         colour = _colour(rng)
     else:

@@ -7,8 +7,8 @@
 Knows the network, its loss and the export. Does not measure what it made: `evaluate_shapes.py` does, through onnxruntime
 and the nodes of the product. PyTorch is needed here only; nothing else in the project imports it.
 
-The network is a small anchor-free detector at strides 8, 16 and 32 with one head shared by all three. Anchors are matched to
-shapes by alignment of score and overlap (TOOD, arXiv:2108.07755), boxes are learned by complete IoU (arXiv:1911.08287).
+The network is a small anchor-free detector at strides 8, 16 and 32 with one head shared by all three. Anchors near a
+shape's centre learn it (as in FCOS, arXiv:1904.01355), boxes are learned by complete IoU (arXiv:1911.08287).
 """
 # mypy: disable-error-code="import-not-found, misc, no-any-return, untyped-decorator"
 
@@ -28,8 +28,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-sys.path.insert(0, str(Path(__file__).parent))
-from shapes import CLASSES, draw_scene  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from models.shapes import CLASSES, draw_scene
 
 SIZE = 256  # pixels, width and height of the network's input
 STRIDES = (8, 16, 32)
@@ -39,7 +39,7 @@ TRAIN_SEED = 1  # scenes of training are drawn from [TRAIN_SEED, index]; evaluat
 
 def conv(inside: int, outside: int, size: int = 3, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inside, outside, size, stride, size // 2, bias=False),
+        nn.Conv2d(inside, outside, size, stride, (size - 1) // 2 if stride < 4 else 1, bias=False),
         nn.BatchNorm2d(outside, eps=1e-3, momentum=0.03),
         nn.ReLU(inplace=True),
     )
@@ -57,23 +57,26 @@ class Residual(nn.Module):
 
 
 class Detector(nn.Module):
-    """B x 3 x 256 x 256 RGB in 0..1 -> B x (4 + classes) x 1344: x, y, width, height in pixels, then class scores."""
+    """B x 3 x 256 x 256 RGB in 0..1 -> B x (4 + classes) x 1344: x, y, width, height in pixels, then class scores.
+
+    The first convolution goes to a quarter of the size at once: at half the size, batch normalisation alone took as long
+    as all convolutions together.
+    """
 
     anchors: Tensor
     steps: Tensor
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.early = nn.Sequential(conv(3, 12, 3, 2), conv(12, 24, 3, 2), Residual(24), conv(24, 40, 3, 2))
-        self.stage8 = nn.Sequential(Residual(40), Residual(40))
-        self.stage16 = nn.Sequential(conv(40, 64, 3, 2), Residual(64), Residual(64))
-        self.stage32 = nn.Sequential(conv(64, 64, 3, 2), Residual(64))
-        self.narrow16, self.narrow8 = conv(64, 48, 1), conv(40, 48, 1)
-        self.narrow32 = conv(64, 48, 1)
+        self.early = nn.Sequential(conv(3, 24, 6, 4), conv(24, 48, 3, 2))
+        self.stage8 = nn.Sequential(Residual(48), Residual(48))
+        self.stage16 = nn.Sequential(conv(48, 64, 3, 2), Residual(64), Residual(64))
+        self.stage32 = nn.Sequential(conv(64, 64, 3, 2), Residual(64), Residual(64))
+        self.narrow8, self.narrow16, self.narrow32 = (nn.Conv2d(wide, 48, 1) for wide in (48, 64, 64))
         self.mix16, self.mix8 = Residual(48), Residual(48)
-        self.classify = nn.Sequential(conv(48, 48), nn.Conv2d(48, classes, 1))
-        self.locate = nn.Sequential(conv(48, 48), nn.Conv2d(48, 4, 1))
-        nn.init.constant_(self.classify[-1].bias, -4.6)  # a score of 0.01 at first: nearly every anchor is background
+        self.head = conv(48, 48)
+        self.classify, self.locate = nn.Conv2d(48, classes, 1), nn.Conv2d(48, 4, 1)
+        nn.init.constant_(self.classify.bias, -4.6)  # a score of 0.01 at first: nearly every anchor is background
         centres, steps = [], []
         for stride in STRIDES:
             line = (torch.arange(SIZE // stride, dtype=torch.float32) + 0.5) * stride
@@ -90,10 +93,10 @@ class Detector(nn.Module):
         thirty_two = self.narrow32(self.stage32(sixteen))
         sixteen = self.mix16(self.narrow16(sixteen) + F.interpolate(thirty_two, scale_factor=2.0))
         eight = self.mix8(self.narrow8(eight) + F.interpolate(sixteen, scale_factor=2.0))
-        levels = (eight, sixteen, thirty_two)
+        levels = [self.head(level) for level in (eight, sixteen, thirty_two)]
         logits = torch.cat([self.classify(level).flatten(2) for level in levels], 2)
         sides = torch.cat([self.locate(level).flatten(2) for level in levels], 2)
-        sides = F.softplus(sides + 1.0) * self.steps  # distances to left, top, right, bottom
+        sides = F.softplus(sides + 2.0) * self.steps  # distances to left, top, right, bottom
         return torch.cat([self.anchors - sides[:, :2], self.anchors + sides[:, 2:]], 1), logits
 
     def forward(self, x: Tensor) -> Tensor:
@@ -107,7 +110,7 @@ def overlap(a: Tensor, b: Tensor, complete: bool = False) -> Tensor:
     first = torch.maximum(a[..., :2], b[..., :2])
     last = torch.minimum(a[..., 2:], b[..., 2:])
     shared = (last - first).clamp(min=0).prod(-1)
-    size_a, size_b = (a[..., 2:] - a[..., :2]).clamp(min=1e-3), (b[..., 2:] - b[..., :2]).clamp(min=1e-3)
+    size_a, size_b = ((a[..., 2:] - a[..., :2]).clamp(min=1e-3), (b[..., 2:] - b[..., :2]).clamp(min=1e-3))
     iou = shared / (size_a.prod(-1) + size_b.prod(-1) - shared + 1e-7)
     if not complete:
         return iou
@@ -121,47 +124,42 @@ def overlap(a: Tensor, b: Tensor, complete: bool = False) -> Tensor:
 
 
 @torch.no_grad()
-def assign(
-    boxes: Tensor, scores: Tensor, anchors: Tensor, truth: Tensor, labels: Tensor, there: Tensor, best: int = 10
-) -> tuple[Tensor, Tensor]:
-    """Which shape each anchor learns (B x A, -1: none), and the score it should give (B x A, 0..1).
+def assign(model: Detector, truth: Tensor, there: Tensor) -> Tensor:
+    """Which shape each anchor learns: B x A, -1 for none. truth: B x G x 4; there: B x G, False at padding.
 
-    An anchor in a shape's box is a candidate; the `best` of a shape by score^0.5 * IoU^6 are taken, and an anchor wanted by
-    two shapes learns the one it overlaps more. truth: B x G x 4; labels: B x G; there: B x G, False at padding.
+    A shape belongs to the strides s for which its size is about 4 s (an octave and a half around it, so neighbours
+    share), and there to the anchors within 1.5 s of its centre. Of two shapes an anchor learns the smaller.
     """
-    x, y = anchors[0], anchors[1]
+    x, y, stride = model.anchors[0], model.anchors[1], model.steps[0]
     corners = truth[..., None]  # B x G x 4 x 1
-    gap = torch.minimum(
-        torch.minimum(x - corners[:, :, 0], y - corners[:, :, 1]),
-        torch.minimum(corners[:, :, 2] - x, corners[:, :, 3] - y),
+    wide, high = (corners[:, :, 2] - corners[:, :, 0], corners[:, :, 3] - corners[:, :, 1])
+    off = torch.maximum(
+        (x - (corners[:, :, 0] + corners[:, :, 2]) / 2).abs(), (y - (corners[:, :, 1] + corners[:, :, 3]) / 2).abs()
     )
-    inside = (gap > 1e-6) & there[..., None]  # B x G x A
-    iou = overlap(truth[:, :, None], boxes.transpose(1, 2)[:, None]) * inside
-    chosen = scores.gather(1, labels[..., None].expand(-1, -1, scores.shape[2]))
-    metric = chosen.sqrt() * iou**6 * inside
-    top = metric.topk(best, dim=2)
-    mask = torch.zeros_like(metric).scatter_(2, top.indices, 1.0) * (metric > 0)
-    rival = torch.where(mask > 0, iou, torch.full_like(iou, -1.0))
-    value, owner = rival.max(1)
-    owner = torch.where(value >= 0, owner, torch.full_like(owner, -1))
-    kept = mask * F.one_hot(owner.clamp(min=0), metric.shape[1]).transpose(1, 2) * (owner >= 0)[:, None]
-    metric = metric * kept
-    scale = (iou * kept).amax(2, keepdim=True) / (metric.amax(2, keepdim=True) + 1e-9)
-    return owner, (metric * scale).amax(1)
+    area = (wide * high).clamp(min=1.0)
+    octave = torch.log2(area.sqrt() / (4 * stride))
+    fits = (octave.abs() < 0.75) | ((stride == min(STRIDES)) & (octave < 0)) | ((stride == max(STRIDES)) & (octave > 0))
+    wanted = fits & (off < 1.5 * stride) & there[..., None]
+    least, owner = torch.where(wanted, area, torch.full_like(area, torch.inf)).min(1)
+    return torch.where(least.isfinite(), owner, torch.full_like(owner, -1))
 
 
 def loss_of(model: Detector, pictures: Tensor, truth: Tensor, labels: Tensor, there: Tensor) -> Tensor:
+    """Binary cross entropy of scores towards the overlap reached (arXiv:2006.04388), and complete IoU of boxes."""
     boxes, logits = model.raw(pictures)
-    owner, quality = assign(boxes.detach(), logits.detach().sigmoid(), model.anchors, truth, labels, there)
+    owner = assign(model, truth, there)
     taken = owner >= 0
     index = owner.clamp(min=0)
-    wanted = F.one_hot(labels.gather(1, index), logits.shape[1]).transpose(1, 2) * quality[:, None]
-    total = quality.sum().clamp(min=1.0)
-    classify = F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / total
     target = truth.gather(1, index[..., None].expand(-1, -1, 4))[taken]
     found = boxes.transpose(1, 2)[taken]
+    quality = torch.zeros_like(logits[:, 0])
+    quality[taken] = overlap(found.detach(), target).clamp(min=0.1)
+    wanted = F.one_hot(labels.gather(1, index), logits.shape[1]).transpose(1, 2) * quality[:, None]
+    sure = (wanted - logits.detach().sigmoid()).abs() ** 1.5
+    total = quality.sum().clamp(min=1.0)
+    classify = (F.binary_cross_entropy_with_logits(logits, wanted, reduction="none") * sure).sum() / total
     locate = ((1 - overlap(found, target, complete=True)) * quality[taken]).sum() / total
-    return classify + 5.0 * locate
+    return classify + 2.0 * locate
 
 
 def draw(index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -214,7 +212,7 @@ def train(scenes: int, steps: int, size: int, seed: int, threads: int) -> Detect
     start = time.perf_counter()
     with ProcessPoolExecutor(threads) as pool:
         drawn = list(pool.map(draw, range(scenes), chunksize=50))
-    pictures, rows = np.stack([picture for picture, _ in drawn]), [found for _, found in drawn]
+    pictures, rows = (np.stack([picture for picture, _ in drawn]), [found for _, found in drawn])
     del drawn
     print(f"drew {scenes} scenes in {time.perf_counter() - start:.0f} s", flush=True)
 
@@ -267,7 +265,12 @@ def export(model: Detector, path: Path, seed: int) -> None:
     for node in document.graph.node:  # traces of this machine's paths, and three quarters of the file
         del node.metadata_props[:]
         node.doc_string = ""
-    for value in [*document.graph.value_info, *document.graph.input, *document.graph.output, *document.graph.initializer]:
+    for value in [
+        *document.graph.value_info,
+        *document.graph.input,
+        *document.graph.output,
+        *document.graph.initializer,
+    ]:
         del value.metadata_props[:]
         value.doc_string = ""
     del document.graph.value_info[:]

@@ -43,6 +43,29 @@ class Candidates:
         """Some of them, by an index array or a mask, in its order."""
         return Candidates(self.boxes[index], self.scores[index], self.classes[index])
 
+    def above(self, conf_threshold: float) -> Candidates:
+        """Those with a score above the threshold."""
+        return self.take(self.scores > conf_threshold)
+
+    def best(self, most: int) -> Candidates:
+        """The `most` best, best first; equal scores keep their order."""
+        return self.take(np.argsort(-self.scores, kind="stable")[:most])
+
+    def to_rows(self) -> list[list[float]]:
+        """Plain numbers: a row is x1, y1, x2, y2, score, class id. The float32 values are kept exactly."""
+        return [
+            [*box, score, class_id]
+            for box, score, class_id in zip(
+                self.boxes.tolist(), self.scores.tolist(), self.classes.tolist(), strict=True
+            )
+        ]
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Sequence[float]]) -> Candidates:
+        """The candidates that `to_rows` wrote."""
+        table = np.asarray(rows, dtype=np.float64).reshape(-1, 6)
+        return cls(table[:, :4].astype(np.float32), table[:, 4].astype(np.float32), table[:, 5].astype(np.int64))
+
 
 def candidates(output: Floats, detector: Detector, conf_threshold: float) -> Candidates:
     """All boxes of one picture whose score is above `conf_threshold`, doubles included.
@@ -114,15 +137,21 @@ def read(
 
     Raises ValueError on thresholds outside 0..1 and as `candidates` does.
     """
+    checked(conf_threshold, iou_threshold)
+    found = kept(candidates(output, detector, conf_threshold), detector, iou_threshold, most)
+    return as_json(found, detector, letterbox)
+
+
+def checked(conf_threshold: float, iou_threshold: float) -> None:
+    """Raise ValueError when a threshold is not from 0 to 1."""
     for parameter, value in (("conf_threshold", conf_threshold), ("iou_threshold", iou_threshold)):
         if not 0.0 <= value <= 1.0:
             raise ValueError(f"{parameter!r} is {value}; it must be from 0 to 1")
-    found = candidates(output, detector, conf_threshold)
-    if detector.layout == "end2end":
-        found = found.take(np.argsort(-found.scores, kind="stable")[:most])
-    else:
-        found = suppress(found, iou_threshold, most)
-    return as_json(found, detector, letterbox)
+
+
+def kept(found: Candidates, detector: Detector, iou_threshold: float, most: int = 300) -> Candidates:
+    """The candidates without doubles, best first, at most `most`; an end2end model has dropped its doubles itself."""
+    return found.best(most) if detector.layout == "end2end" else suppress(found, iou_threshold, most)
 
 
 def as_json(found: Candidates, detector: Detector, letterbox: Letterbox) -> list[Detection]:

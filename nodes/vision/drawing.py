@@ -24,18 +24,20 @@ def class_colour(class_id: int) -> tuple[int, int, int]:
 
 
 def annotate(picture: NDArray[np.uint8], detections: Sequence[Detection]) -> NDArray[np.uint8]:
-    """A copy of a BGR picture with each detection's box, class and score drawn on it, the best on top."""
+    """A copy of a BGR picture with each detection's box, class and score drawn on it, labels over boxes."""
     import cv2
 
     drawn = np.array(picture, dtype=np.uint8)
     height, width = drawn.shape[:2]
     unit = max(width, height) / 640
-    thick, font = max(1, round(2 * unit)), max(0.35, 0.5 * unit)
-    stroke = max(1, round(font * 2))
+    thick, font = max(1, round(2 * unit)), max(0.35, 0.42 * unit)
+    stroke = max(1, round(font * 1.6))
+    for detection in reversed(detections):
+        x1, y1, x2, y2 = (round(value) for value in detection["bbox"])
+        cv2.rectangle(drawn, (x1, y1), (x2, y2), class_colour(detection["class_id"]), thick, cv2.LINE_AA)
     for detection in reversed(detections):
         colour = class_colour(detection["class_id"])
-        x1, y1, x2, y2 = (round(value) for value in detection["bbox"])
-        cv2.rectangle(drawn, (x1, y1), (x2, y2), colour, thick, cv2.LINE_AA)
+        x1, y1 = (round(value) for value in detection["bbox"][:2])
         label = f"{detection['class']} {detection['confidence']:.2f}"
         (text_width, text_height), below = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, font, stroke)
         high = text_height + below + 2

@@ -44,7 +44,7 @@ def open_session(model_path: str | os.PathLike[str]) -> onnxruntime.InferenceSes
 
 @lru_cache(maxsize=4)
 def _open(path: str, mtime_ns: int, size: int) -> onnxruntime.InferenceSession:
-    import onnxruntime  # type: ignore[import-untyped]
+    import onnxruntime
 
     del mtime_ns
     options = onnxruntime.SessionOptions()

@@ -1,0 +1,91 @@
+"""Nodes for every picture of a folder: list them, find candidates on each, and sum up.
+
+The model runs once a picture, in a step of its own; its candidates above a low score are kept, so that another threshold
+runs no model, and another picture runs it once.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import wfe
+from nodes.vision.decode import Candidates, as_json, candidates, checked, counts, kept
+from nodes.vision.inference import infer
+from nodes.vision.layout import Detector
+from nodes.vision.letterbox import Letterbox
+from nodes.vision.picture import read_picture
+from nodes.vision.preprocess import preprocess
+from wfe import Output, workflow_node
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+FLOOR = 0.01  # candidates below this score are not kept: of YOLOv8n's 8400 boxes a few hundred are above
+MOST = 3000  # candidates kept of one picture, the best ones
+
+
+@workflow_node(outputs={"pictures": list[str]}, cache="never")
+def list_pictures(folder: str, pattern: str = "*", recursive: bool = False) -> dict[str, Any]:
+    """The picture files of a folder by suffix, sorted by name: paths that begin with `folder`, with forward slashes.
+
+    Never cached, since a folder has no content of its own. Raises FileNotFoundError or NotADirectoryError.
+    """
+    place = Path(folder)
+    if not place.exists():
+        raise FileNotFoundError(f"{folder}: there is no such folder; check 'folder'")
+    if not place.is_dir():
+        raise NotADirectoryError(f"{folder}: is not a folder; the workflow detect_image takes a single picture")
+    listed = place.rglob(pattern) if recursive else place.glob(pattern)
+    found = sorted(path.as_posix() for path in listed if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not found:
+        wfe.log(f"{folder}: no picture matches {pattern!r} ({', '.join(SUFFIXES)})")
+    return {"pictures": found}
+
+
+@workflow_node(outputs={"found": list, "letterbox": dict})
+def find_candidates(image_path: Path, model_path: Path, detector: dict[str, Any]) -> dict[str, Any]:
+    """Every box with a score above 0.01 on one picture, doubles included, and the way from the input to the picture.
+
+    A row of `found` is x1, y1, x2, y2 in input pixels, score, class id.
+    """
+    ready = preprocess(read_picture(image_path), detector)
+    raw = infer(model_path, ready["tensor"], detector)["raw"]
+    some = candidates(raw, Detector.from_json(detector), FLOOR).best(MOST)
+    return {"found": some.to_rows(), "letterbox": ready["letterbox"]}
+
+
+@workflow_node(outputs={"detections": list, "counts": dict, "json_path": Output})
+def detect_pictures(
+    pictures: list[str],
+    found: list[Any],
+    letterboxes: list[Any],
+    detector: dict[str, Any],
+    json_path: Output,
+    conf_threshold: float = 0.25,
+    iou_threshold: float = 0.45,
+    max_detections: int = 300,
+) -> dict[str, Any]:
+    """The detections on every picture, in the order of `pictures`, as a result, as a JSON file and as a table.
+
+    `found` and `letterboxes` hold the outputs of find_candidates. An entry is {"picture", "detections", "counts"}.
+    """
+    checked(conf_threshold, iou_threshold)
+    if conf_threshold < FLOOR:
+        raise ValueError(f"'conf_threshold' is {conf_threshold}; on folders, only scores above {FLOOR} are kept")
+    model = Detector.from_json(detector)
+    entries: list[dict[str, Any]] = []
+    for picture, rows, letterbox in zip(pictures, found, letterboxes, strict=True):
+        best = kept(Candidates.from_rows(rows).above(conf_threshold), model, iou_threshold, max_detections)
+        detections = as_json(best, model, Letterbox.from_json(letterbox))
+        entries.append({"picture": picture, "detections": detections, "counts": counts(detections)})
+    total = counts([detection for entry in entries for detection in entry["detections"]])
+    text = json.dumps({"pictures": entries, "counts": total}, indent=2, ensure_ascii=False)
+    json_path.write_text(text + "\n", encoding="utf-8")
+    for entry in entries:
+        wfe.log(f"{Path(entry['picture']).name}: {_summed(entry['counts'])}")
+    wfe.log(f"{len(entries)} pictures: {_summed(total)}")
+    return {"detections": entries, "counts": total, "json_path": json_path}
+
+
+def _summed(found: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in found.items()) or "nothing"
