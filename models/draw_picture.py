@@ -61,9 +61,9 @@ def draw_picture() -> Picture:
         fill(picture, np.concatenate([np.stack([x, y], 1), [(WIDTH + 8, HEIGHT + 8), (0, HEIGHT + 8)]]), colour)
     for string in ((402, 240, 428, 400), (462, 282, 440, 400), (662, 296, 640, 400)):
         cv2.line(picture, string[:2], string[2:], (90, 90, 110), 2, cv2.LINE_AA)
-    for name, at_x, at_y, radius, angle, colour, thickness, rim in THINGS:
+    for name, at_x, at_y, radius, angle, paint, thickness, rim in THINGS:
         points = place(outline(CLASSES.index(name)), at_x, at_y, radius, float(np.radians(angle)))
-        fill(picture, points, colour)
+        fill(picture, points, paint)
         if thickness:
             edge(picture, points, rim, thickness)
     grain = rng.normal(0, 3.0, picture.shape)
