@@ -97,9 +97,7 @@ class Board:
 
     def _step_started(self, event: StepStarted) -> None:
         estimate = self._estimates.get(event.step, 0.0)
-        self.running[event.step] = Running(
-            event.step, event.time, event.worker, estimate=estimate
-        )
+        self.running[event.step] = Running(event.step, event.time, event.worker, estimate=estimate)
 
     def _step_progress(self, event: StepProgress) -> None:
         running = self.running.get(event.step)

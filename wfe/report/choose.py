@@ -43,9 +43,7 @@ def listeners(
     Raises WfeError for an unknown mode, and for "live" where it cannot be shown.
     """
     if mode not in MODES:
-        raise WfeError(
-            f"unknown output mode {mode!r}", nearest(mode, MODES), ExitCode.USAGE
-        )
+        raise WfeError(f"unknown output mode {mode!r}", nearest(mode, MODES), ExitCode.USAGE)
     chosen: list[Listener] = []
     if record is not None:
         # First, so that a listener after it that fails does not cost the record.
@@ -136,6 +134,4 @@ def _understands_sequences() -> bool:
     console = ctypes.c_uint32()
     if not kernel.GetConsoleMode(handle, ctypes.byref(console)):
         return False
-    return bool(
-        kernel.SetConsoleMode(handle, console.value | 0x0004)
-    )  # ENABLE_VIRTUAL_TERMINAL_PROCESSING
+    return bool(kernel.SetConsoleMode(handle, console.value | 0x0004))  # ENABLE_VIRTUAL_TERMINAL_PROCESSING

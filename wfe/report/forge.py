@@ -51,17 +51,13 @@ class GitHub(Forge):
             properties.insert(0, f"file={_property(place.file)}")
             if place.line:
                 properties.insert(1, f"line={place.line}")
-        return f"::error {','.join(properties)}::{_escaped(message)}\n"
+        return f"::error {','.join(properties)}::{_escaped(message)}".replace("##[", "## [") + "\n"
 
     def quoted(self, text: str) -> str:
         # The runner trims a line before it looks for `::`, and finds the older `##[` anywhere in it.
         text = text.replace("##[", "## [")
         bare = text.lstrip()
-        return (
-            text[: len(text) - len(bare)] + ": :" + bare[2:]
-            if bare.startswith("::")
-            else text
-        )
+        return text[: len(text) - len(bare)] + ": :" + bare[2:] if bare.startswith("::") else text
 
 
 class GitLab(Forge):
@@ -78,9 +74,7 @@ class GitLab(Forge):
         return f"\x1b[0Ksection_start:{int(self._clock())}:wfe_{self._sections}[collapsed=true]\r\x1b[0K{title}\n"
 
     def closing(self) -> str:
-        return (
-            f"\x1b[0Ksection_end:{int(self._clock())}:wfe_{self._sections}\r\x1b[0K\n"
-        )
+        return f"\x1b[0Ksection_end:{int(self._clock())}:wfe_{self._sections}\r\x1b[0K\n"
 
 
 def forge_of(environ: Mapping[str, str], clock: Callable[[], float]) -> Forge:

@@ -40,11 +40,7 @@ class Past:
             return "unfinished"
         if self.counts.get("cancelled"):
             return "interrupted"
-        return (
-            "failed"
-            if self.counts.get("failed") or self.counts.get("blocked")
-            else "ok"
-        )
+        return "failed" if self.counts.get("failed") or self.counts.get("blocked") else "ok"
 
 
 def past(folder: Path, workflow: str = "", most: int | None = None) -> list[Past]:
@@ -96,9 +92,7 @@ def read(path: Path) -> Retold:
         raise WfeError(f"cannot read the recording {path}: {error.strerror}") from error
 
 
-def durations(
-    folder: Path, workflow: str, last: int = 10, steps: Iterable[str] = ()
-) -> dict[str, float]:
+def durations(folder: Path, workflow: str, last: int = 10, steps: Iterable[str] = ()) -> dict[str, float]:
     """Step -> median of the seconds that it ran in the last `last` recorded runs of `workflow` that ran anything.
 
     steps: reading stops early once each of these has a value; without it, `last` runs are read.
@@ -121,9 +115,7 @@ def durations(
             if b'"state":"ran"' in raw:
                 try:
                     found = json.loads(raw)
-                    taken.setdefault(str(found["step"]), []).append(
-                        float(found["seconds"])
-                    )
+                    taken.setdefault(str(found["step"]), []).append(float(found["seconds"]))
                 except (ValueError, KeyError, TypeError):
                     continue
     return {step: median(values) for step, values in taken.items()}
@@ -147,7 +139,5 @@ def _ends(path: Path) -> Past | None:
             ended = None  # the cut last line of a killed run
     if isinstance(ended, RunFinished):
         counts, seconds = dict(ended.counts), ended.seconds
-        return Past(
-            begun.run, begun.workflow, begun.steps, begun.time, path, counts, seconds
-        )
+        return Past(begun.run, begun.workflow, begun.steps, begun.time, path, counts, seconds)
     return Past(begun.run, begun.workflow, begun.steps, begun.time, path)

@@ -24,9 +24,7 @@ _ERRORS = {"died", "timeout", "cancelled"}
 def junit(told: Retold) -> str:
     """The run as an XML document. One testcase a step: skipped, blocked, cancelled and unfinished ones as skipped."""
     failed = told.of(StepState.FAILED)
-    errors = sum(
-        1 for outcome in failed if outcome.failure and outcome.failure.kind in _ERRORS
-    )
+    errors = sum(1 for outcome in failed if outcome.failure and outcome.failure.kind in _ERRORS)
     skipped = sum(1 for stay in told.stays.values() if _skipped(stay) is not None)
     numbers = {
         "tests": str(len(told.stays)),
@@ -41,9 +39,7 @@ def junit(told: Retold) -> str:
         {"name": "wfe", **{k: v for k, v in numbers.items() if k != "skipped"}},
     )
     when = datetime.fromtimestamp(told.time, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    suite = ElementTree.SubElement(
-        root, "testsuite", {"name": name, **numbers, "timestamp": when}
-    )
+    suite = ElementTree.SubElement(root, "testsuite", {"name": name, **numbers, "timestamp": when})
     for stay in told.stays.values():
         seconds = stay.outcome.seconds if stay.outcome else 0.0
         facts = {"classname": name, "name": _text(stay.step), "time": f"{seconds:.3f}"}
@@ -54,26 +50,18 @@ def junit(told: Retold) -> str:
         elif stay.outcome is not None and stay.outcome.state is StepState.FAILED:
             _failed(case, stay.outcome)
     ElementTree.indent(root)
-    return (
-        '<?xml version="1.0" encoding="utf-8"?>\n'
-        + ElementTree.tostring(root, encoding="unicode")
-        + "\n"
-    )
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
 def _failed(case: ElementTree.Element, outcome: Outcome) -> None:
     failure = outcome.failure
     kind, message = (failure.kind, failure.message) if failure else ("failed", "")
     name = "error" if kind in _ERRORS else "failure"
-    found = ElementTree.SubElement(
-        case, name, {"type": _text(kind), "message": _text(one_line(message))}
-    )
+    found = ElementTree.SubElement(case, name, {"type": _text(kind), "message": _text(one_line(message))})
     if failure is not None:
         found.text = _text(failure.traceback.rstrip() or message)
         if failure.log:
-            ElementTree.SubElement(
-                case, "system-out"
-            ).text = f"log: {_text(failure.log)}"
+            ElementTree.SubElement(case, "system-out").text = f"log: {_text(failure.log)}"
 
 
 def _skipped(stay: Stay) -> str | None:

@@ -129,37 +129,28 @@ class Lines:
             said = self._crowds[state] = self._crowds.get(state, 0) + 1
             if said > self._crowd:
                 return
-        self._outlet.write(
-            self._group(
-                f"{self._current_so_far()}{self._word(state)} {ending(outcome)}\n"
-            )
-        )
+        self._outlet.write(self._group(f"{self._current_so_far()}{self._word(state)} {ending(outcome)}\n"))
 
     def _failed(self, outcome: Outcome) -> None:
-        again = (
-            self._again.format(workflow=self._workflow, step=outcome.step)
-            if self._again
-            else ""
-        )
+        again = ""
+        if self._again:
+            import shlex
+
+            again = self._again.format(workflow=shlex.quote(self._workflow), step=shlex.quote(outcome.step))
         quoted = self._forge.quoted
         text = f"{self._word(StepState.FAILED)} {quoted(ending(outcome))}\n"
         text += indented(quoted(line) for line in particulars(outcome, again))
         if self._forge.name and outcome.failure is not None:
             message = f"{outcome.failure.kind}: {one_line(outcome.failure.message)}"
             title = f"{self._workflow}: {outcome.step} failed"
-            text += self._forge.error(
-                clean(title), clean(message), place_of(outcome.failure.traceback)
-            )
+            text += self._forge.error(clean(title), clean(message), place_of(outcome.failure.traceback))
         # One write: another writer to the same terminal cannot come between the lines of a failure.
         self._outlet.write(self._ungrouped(text))
 
     def _note(self, event: Note) -> None:
         if self._quiet:
             return
-        lines = [
-            self._forge.quoted(line)
-            for line in clean(event.message.rstrip()).split("\n")
-        ]
+        lines = [self._forge.quoted(line) for line in clean(event.message.rstrip()).split("\n")]
         head = f"{one_line(event.step)}:" if event.step else ""
         if len(lines) == 1:
             self._outlet.write(self._group(f"{head} {lines[0]}".strip() + "\n"))
@@ -174,15 +165,9 @@ class Lines:
             rest = self._crowds.get(state, 0) - self._crowd
             if rest > 0 and not self._quiet:
                 text += f"{self._word(state)} and {rest:,} more\n"
-        well = not (
-            counts.get("failed") or counts.get("blocked") or counts.get("cancelled")
-        )
+        well = not (counts.get("failed") or counts.get("blocked") or counts.get("cancelled"))
         if not (self._quiet and well):
-            names = {
-                state: found
-                for state, found in self._names.items()
-                if state in ("failed", "skipped")
-            }
+            names = {state: found for state, found in self._names.items() if state in ("failed", "skipped")}
             text += summary(self._workflow, counts, event.seconds, names) + "\n"
         if text:
             self._outlet.write(self._ungrouped(text))
@@ -201,10 +186,7 @@ class Lines:
         if self._grouped or not self._forge.name:
             return text
         self._grouped = True
-        return (
-            self._forge.opening(f"{one_line(self._workflow) or 'workflow'}: steps")
-            + text
-        )
+        return self._forge.opening(f"{one_line(self._workflow) or 'workflow'}: steps") + text
 
     def _ungrouped(self, text: str) -> str:
         if not self._grouped:

@@ -6,8 +6,8 @@ that is over before that, or has nothing to do, never pays for it.
 
 Why not rich.live: it finds its region by counting lines up from the end, which is wrong after the terminal was made
 narrower and has wrapped them anew. Here the cursor rests at the region's first character: a terminal keeps the cursor
-with its text when it wraps lines, so "erase from here down" is right at any width. And a line that stays costs one write,
-since the region's text is kept.
+with its text when it wraps lines, so "erase from here down" is right at any width. And a line that stays costs one
+write, since the region's text is kept.
 """
 
 from __future__ import annotations
@@ -80,9 +80,7 @@ class Live:
         self._lines = Lines(self._region, styled=_styled if colour else None, **chosen)  # type: ignore[arg-type]
         # Nothing is written for these, and the board only replaces a value, so they need no lock: a node that counts to
         # a million costs half a microsecond a count less.
-        self._quick: set[type[Event]] = (
-            {StepProgress} if chosen.get("verbose") else {StepProgress, StepLine}
-        )
+        self._quick: set[type[Event]] = {StepProgress} if chosen.get("verbose") else {StepProgress, StepLine}
         self._lock = threading.RLock()
         self._screen: Screen | None = None
         self._thread: threading.Thread | None = None
@@ -114,9 +112,7 @@ class Live:
             if not board.running and not self._region.shown:
                 return
             columns, rows = self._size()
-            self._region.draw(
-                self._drawn_by().draw(board, now, columns, rows, self.tails)
-            )
+            self._region.draw(self._drawn_by().draw(board, now, columns, rows, self.tails))
 
     def close(self) -> None:
         """Take the region away and give the terminal back as it was. Idempotent, callable from any thread."""
@@ -144,11 +140,7 @@ class Live:
             before = time.thread_time()
             self.paint()
             # The first painting imports rich: a cost of once says nothing about the next.
-            pause = (
-                FASTEST
-                if first
-                else max((time.thread_time() - before) / SHARE, FASTEST)
-            )
+            pause = FASTEST if first else max((time.thread_time() - before) / SHARE, FASTEST)
 
     def _drawn_by(self) -> Screen:
         if self._screen is None:

@@ -16,29 +16,20 @@ _SHOWN = (StepState.FAILED, StepState.SKIPPED, StepState.RAN, StepState.RESTORED
 
 
 def markdown(told: Retold, slowest: int = 20) -> str:
-    """A headline, a table of the steps that matter (failed, skipped, then the `slowest` that ran), tracebacks folded."""
-    verdict = (
-        "succeeded" if told.well else "failed" if told.finished else "did not finish"
-    )
+    """A headline, a table of the steps that matter (failed, skipped, the `slowest` that ran), tracebacks folded."""
+    verdict = "succeeded" if told.well else "failed" if told.finished else "did not finish"
     lines = [f"### {_cell(told.workflow or 'workflow')} {verdict}", ""]
     lines += [f"{tally(told.counts)} in {duration(told.seconds)}", ""]
     rows: list[Outcome] = []
     left_out = 0
     for state in _SHOWN:
         found = sorted(told.of(state), key=lambda outcome: -outcome.seconds)
-        most = (
-            200
-            if state in (StepState.FAILED, StepState.SKIPPED)
-            else max(slowest - len(rows), 0)
-        )
+        most = 200 if state in (StepState.FAILED, StepState.SKIPPED) else max(slowest - len(rows), 0)
         rows += found[:most]
         left_out += len(found[most:])
     if rows:
         lines += ["| step | state | time | why |", "| --- | --- | ---: | --- |"]
-        lines += [
-            f"| {_cell(row.step)} | {row.state.value} | {duration(row.seconds)} | {_why(row)} |"
-            for row in rows
-        ]
+        lines += [f"| {_cell(row.step)} | {row.state.value} | {duration(row.seconds)} | {_why(row)} |" for row in rows]
         lines.append("")
     if left_out:
         lines += [f"{left_out:,} more steps ran or were restored.", ""]
@@ -65,9 +56,7 @@ def _folded(outcome: Outcome) -> str:
 
 def _why(outcome: Outcome) -> str:
     if outcome.failure is not None:
-        return _cell(
-            f"{outcome.failure.kind}: {one_line(outcome.failure.message, 200)}"
-        )
+        return _cell(f"{outcome.failure.kind}: {one_line(outcome.failure.message, 200)}")
     if outcome.skip:
         return _cell(outcome.skip)
     return ", ".join(_cell(reason.part) for reason in outcome.reasons[:3])

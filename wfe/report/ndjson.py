@@ -41,12 +41,11 @@ from wfe.core.outcome import (
     StepState,
 )
 from wfe.report.outlet import Outlet
+from wfe.report.wording import ORDER
 
 FORMAT = 1
 
-_encode = json.JSONEncoder(
-    ensure_ascii=True, allow_nan=False, separators=(",", ":")
-).encode
+_encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
 _quote = json.encoder.encode_basestring_ascii
 
 
@@ -56,19 +55,16 @@ def line(event: Event) -> str:
     # run with 10,000 steps would otherwise spend a quarter of a second here (tests/bench/report.py).
     if type(event) is StepFinished:
         outcome = event.outcome
-        plain = (
-            outcome.failure is None
-            and not outcome.reasons
-            and not outcome.skip
-            and outcome.attempts == 1
-        )
+        plain = outcome.failure is None and not outcome.reasons and not outcome.skip and outcome.attempts == 1
         if plain and math.isfinite(outcome.seconds):
             return (
                 f'{{"event":"step-finished","step":{_quote(event.step)},"state":"{outcome.state.value}",'
                 f'"seconds":{outcome.seconds:.6f},"time":{event.time:.6f}}}\n'
             )
     elif type(event) is StepStarted:
-        return f'{{"event":"step-started","step":{_quote(event.step)},"time":{event.time:.6f},"worker":{event.worker}}}\n'
+        return (
+            f'{{"event":"step-started","step":{_quote(event.step)},"time":{event.time:.6f},"worker":{event.worker}}}\n'
+        )
     return _encode(record(event)) + "\n"
 
 
@@ -84,10 +80,7 @@ def record(event: Event) -> dict[str, Any]:
                 "time": _number(time),
             }
             if outcome.reasons:
-                found["reasons"] = [
-                    {"part": why.part, "old": why.old, "new": why.new}
-                    for why in outcome.reasons
-                ]
+                found["reasons"] = [{"part": why.part, "old": why.old, "new": why.new} for why in outcome.reasons]
             if (failure := outcome.failure) is not None:
                 found["failure"] = {
                     "kind": failure.kind,
@@ -130,7 +123,7 @@ def record(event: Event) -> dict[str, Any]:
                 "time": _number(time),
             }
         case RunFinished(run, counts, seconds, time):
-            numbers = {state.value: counts.get(state.value, 0) for state in StepState}
+            numbers = {state.value: counts.get(state.value, 0) for state in ORDER}
             return {
                 "event": "run-finished",
                 "run": run,
@@ -159,33 +152,21 @@ def _event(found: dict[str, Any]) -> Event | None:
                 str(found["step"]),
                 StepState(found["state"]),
                 float(found["seconds"] or 0),
-                tuple(
-                    Reason(str(why["part"]), str(why["old"]), str(why["new"]))
-                    for why in found.get("reasons", ())
-                ),
+                tuple(Reason(str(why["part"]), str(why["old"]), str(why["new"])) for why in found.get("reasons", ())),
                 None
                 if failure is None
-                else Failure(
-                    *(
-                        str(failure[key])
-                        for key in ("kind", "message", "traceback", "log")
-                    )
-                ),
+                else Failure(*(str(failure[key]) for key in ("kind", "message", "traceback", "log"))),
                 str(found.get("skip", "")),
                 int(found.get("attempts", 1)),
             )
             return StepFinished(outcome.step, outcome, float(found["time"] or 0))
         case "step-started":
-            return StepStarted(
-                str(found["step"]), float(found["time"] or 0), int(found["worker"])
-            )
+            return StepStarted(str(found["step"]), float(found["time"] or 0), int(found["worker"]))
         case "step-progress":
             done, total = float(found["done"] or 0), float(found["total"] or 0)
             return StepProgress(str(found["step"]), done, total, str(found["note"]))
         case "step-line":
-            return StepLine(
-                str(found["step"]), str(found["line"]), str(found["stream"])
-            )
+            return StepLine(str(found["step"]), str(found["line"]), str(found["stream"]))
         case "note":
             return Note(str(found["message"]), str(found["step"]))
         case "run-started":
@@ -198,9 +179,7 @@ def _event(found: dict[str, Any]) -> Event | None:
                 float(found["time"] or 0),
             )
         case "run-finished":
-            counts = {
-                state.value: int(found.get(state.value, 0)) for state in StepState
-            }
+            counts = {state.value: int(found.get(state.value, 0)) for state in StepState}
             return RunFinished(
                 str(found["run"]),
                 counts,

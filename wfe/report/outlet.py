@@ -32,7 +32,7 @@ class Outlet:
         return self._stream is not None
 
     def write(self, text: str) -> None:
-        """Write and flush `text`. What the stream's encoding lacks becomes an escape (`\\u2014`). Raises nothing of I/O."""
+        """Write and flush `text`. What the encoding lacks becomes an escape (`\\u2014`). Raises nothing of I/O."""
         stream = self._stream
         if stream is None:
             return

@@ -13,7 +13,7 @@ from html import escape
 from wfe.core.outcome import Outcome, StepState
 from wfe.report.page_style import STYLE
 from wfe.report.retold import Retold, Stay
-from wfe.report.wording import clean, duration, one_line, particulars, tally
+from wfe.report.wording import ORDER, clean, duration, one_line, particulars, tally
 
 _MOST_ROWS = 3000  # a browser lays out this many in under a second; the slowest are kept, the rest is counted
 
@@ -24,9 +24,7 @@ def page(told: Retold, needs: Mapping[str, Sequence[str]] | None = None) -> str:
     needs: step -> the steps that it depends on; without it the page does not tell.
     """
     shown, left_out = _chosen(told)
-    verdict = (
-        "succeeded" if told.well else "failed" if told.finished else "did not finish"
-    )
+    verdict = "succeeded" if told.well else "failed" if told.finished else "did not finish"
     name = _text(told.workflow or "workflow")
     title = f"{name} {verdict}"
     when = datetime.fromtimestamp(told.time, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -38,9 +36,7 @@ def page(told: Retold, needs: Mapping[str, Sequence[str]] | None = None) -> str:
         _failures(told.of(StepState.FAILED)),
         _chart(shown, told, left_out),
         _steps(shown, needs),
-        _unchanged(
-            [stay for stay in told.stays.values() if stay.state == "current"], told
-        ),
+        _unchanged([stay for stay in told.stays.values() if stay.state == "current"], told),
         _notes(told),
     ]
     return (
@@ -59,20 +55,15 @@ def _chosen(told: Retold) -> tuple[list[Stay], int]:
     stays = [stay for stay in told.stays.values() if stay.state != "current"]
     left_out = max(len(stays) - _MOST_ROWS, 0)
     if left_out:
-        stays = sorted(
-            stays, key=lambda stay: (stay.state == "ran", -_length(stay, told))
-        )[:_MOST_ROWS]
-    return sorted(
-        stays, key=lambda stay: stay.began or stay.ended or told.time
-    ), left_out
+        stays = sorted(stays, key=lambda stay: (stay.state == "ran", -_length(stay, told)))[:_MOST_ROWS]
+    return sorted(stays, key=lambda stay: stay.began or stay.ended or told.time), left_out
 
 
 def _length(stay: Stay, told: Retold) -> float:
     if stay.began is None:
         return 0.0
     return max(
-        (stay.ended if stay.ended is not None else told.time + told.seconds)
-        - stay.began,
+        (stay.ended if stay.ended is not None else told.time + told.seconds) - stay.began,
         0.0,
     )
 
@@ -80,13 +71,11 @@ def _length(stay: Stay, told: Retold) -> float:
 def _proportions(told: Retold) -> str:
     parts = [
         f'<span class="part {state.value}" style="flex-grow:{told.counts[state.value]}"></span>'
-        for state in StepState
+        for state in ORDER
         if told.counts.get(state.value)
     ]
     # The headline says the same in words.
-    return (
-        f'<div class="parts" aria-hidden="true">{"".join(parts)}</div>' if parts else ""
-    )
+    return f'<div class="parts" aria-hidden="true">{"".join(parts)}</div>' if parts else ""
 
 
 def _failures(outcomes: Iterable[Outcome]) -> str:
@@ -100,11 +89,7 @@ def _failures(outcomes: Iterable[Outcome]) -> str:
             f"{_text(kind)}{': ' if message else ''}{_text(message)}</summary>"
             f'<pre tabindex="0" aria-label="traceback of {_text(outcome.step)}">{text}</pre></details>'
         )
-    return (
-        f'<section class="failures"><h2>Failures</h2>{"".join(blocks)}</section>'
-        if blocks
-        else ""
-    )
+    return f'<section class="failures"><h2>Failures</h2>{"".join(blocks)}</section>' if blocks else ""
 
 
 def _chart(stays: Sequence[Stay], told: Retold, left_out: int) -> str:
@@ -122,10 +107,7 @@ def _chart(stays: Sequence[Stay], told: Retold, left_out: int) -> str:
             f'<i class="bar {stay.state}" style="left:{start:.3f}%;width:{length:.3f}%"></i></span>'
             f'<span class="took">{duration(_length(stay, told))}</span></div>'
         )
-    ticks = "".join(
-        f'<span style="left:{tick * 25}%">{duration(whole * tick / 4)}</span>'
-        for tick in range(5)
-    )
+    ticks = "".join(f'<span style="left:{tick * 25}%">{duration(whole * tick / 4)}</span>' for tick in range(5))
     more = f"<p>{left_out:,} more steps are not shown.</p>" if left_out else ""
     folded = "" if len(ran) > 60 else " open"
     return (
@@ -147,11 +129,7 @@ def _steps(stays: Sequence[Stay], needs: Mapping[str, Sequence[str]] | None) -> 
         name = _text(stay.step)
         if stay.state == "failed":
             name = f'<a href="#{_id(stay.step)}">{name}</a>'
-        before = (
-            f"<td>{', '.join(map(_text, needs.get(stay.step, ())))}</td>"
-            if needs is not None
-            else ""
-        )
+        before = f"<td>{', '.join(map(_text, needs.get(stay.step, ())))}</td>" if needs is not None else ""
         rows.append(
             f'<tr><th scope="row">{name}</th><td><span class="state {stay.state}">{stay.state}</span></td>'
             f'<td class="number">{seconds}</td>{before}<td>{_why(outcome)}</td></tr>'
@@ -169,19 +147,13 @@ def _why(outcome: Outcome | None) -> str:
         return "the run stopped before its end"
     parts: list[str] = []
     if outcome.failure is not None:
-        parts.append(
-            _text(f"{outcome.failure.kind}: {one_line(outcome.failure.message, 200)}")
-        )
+        parts.append(_text(f"{outcome.failure.kind}: {one_line(outcome.failure.message, 200)}"))
     if outcome.skip:
         parts.append(_text(one_line(outcome.skip)))
     if outcome.attempts > 1:
         parts.append(f"{outcome.attempts} attempts")
     for reason in outcome.reasons:
-        change = (
-            f": {_code(reason.old)} to {_code(reason.new)}"
-            if reason.old or reason.new
-            else ""
-        )
+        change = f": {_code(reason.old)} to {_code(reason.new)}" if reason.old or reason.new else ""
         parts.append(_text(reason.part) + change)
     return "<br>".join(parts)
 
@@ -195,9 +167,7 @@ def _unchanged(stays: Sequence[Stay], told: Retold) -> str:
         return f"<section><h2>Current</h2><p>{number:,} steps were up to date.</p></section>"
     more = f" and {number - _MOST_ROWS:,} more" if number > _MOST_ROWS else ""
     said = "1 step was" if number == 1 else f"{number:,} steps were"
-    listed = (
-        f"<details><summary>{said} up to date</summary><p>{names}{more}</p></details>"
-    )
+    listed = f"<details><summary>{said} up to date</summary><p>{names}{more}</p></details>"
     return f"<section><h2>Current</h2>{listed}</section>"
 
 
@@ -216,9 +186,7 @@ def _code(text: str) -> str:
 
 
 def _id(step: str) -> str:
-    return "failed-" + "".join(
-        c if c.isascii() and c.isalnum() else f"_{ord(c):x}_" for c in step
-    )
+    return "failed-" + "".join(c if c.isascii() and c.isalnum() else f"_{ord(c):x}_" for c in step)
 
 
 def _text(text: str) -> str:

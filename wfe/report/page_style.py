@@ -38,7 +38,8 @@ code{background:var(--code);border-radius:3px;padding:0 .25em;overflow-wrap:anyw
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.9rem}
 th,td{text-align:left;vertical-align:top;padding:.35rem .8rem .35rem 0;border-bottom:1px solid var(--line)}
 tbody tr:last-child>*{border-bottom:0}tbody th{font-weight:500;overflow-wrap:anywhere;min-width:8rem}
-thead th{color:var(--soft);font-weight:500}.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+thead th{color:var(--soft);font-weight:500}
+.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 a{color:inherit}.state{font-weight:600}
 .notes{list-style:none;margin:0;padding:0}.notes pre{white-space:pre-wrap;margin:.2rem 0 .6rem}
 """

@@ -24,7 +24,7 @@ SUFFIX = ".ndjson"
 
 
 class Recording:
-    """A listener that records one run in `folder`, which is made when it is missing; then drops the oldest beyond `keep`.
+    """A listener that records one run in `folder`, which is made when missing; then drops the oldest beyond `keep`.
 
     Each line is in the kernel's hands before the next event, so what a killed run did can be read. Steps that are
     current are the exception: they are written with the first event of another kind, and not at all when a run found
@@ -52,9 +52,7 @@ class Recording:
             self._begin(event)
         if self._file is None:
             return
-        idle = isinstance(event, RunFinished) and len(self._current) == sum(
-            event.counts.values()
-        )
+        idle = isinstance(event, RunFinished) and len(self._current) == sum(event.counts.values())
         text = "" if idle else "".join(map(line, self._current))
         self._current.clear()
         try:

@@ -60,11 +60,7 @@ class Retold:
 
     def of(self, state: StepState) -> list[Outcome]:
         """The outcomes of the steps that ended in `state`."""
-        return [
-            stay.outcome
-            for stay in self.stays.values()
-            if stay.outcome and stay.outcome.state is state
-        ]
+        return [stay.outcome for stay in self.stays.values() if stay.outcome and stay.outcome.state is state]
 
     @property
     def well(self) -> bool:
@@ -80,15 +76,11 @@ def retell(events: Iterable[Event]) -> Retold:
     for event in events:
         match event:
             case RunStarted():
-                told = Retold(
-                    event.run, event.workflow, event.steps, event.jobs, event.time
-                )
+                told = Retold(event.run, event.workflow, event.steps, event.jobs, event.time)
                 latest = event.time
             case StepStarted():
                 stay = told.stays.setdefault(event.step, Stay(event.step))
-                if (
-                    stay.began is None
-                ):  # of several attempts the first; the outcome counts them
+                if stay.began is None:  # of several attempts the first; the outcome counts them
                     stay.began, stay.worker = event.time, event.worker
                 latest = max(latest, event.time)
             case StepFinished():

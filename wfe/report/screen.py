@@ -10,7 +10,7 @@ from rich.text import Text
 
 from wfe.core.outcome import StepState
 from wfe.report.board import Board, Running
-from wfe.report.wording import duration, last_line, one_line
+from wfe.report.wording import ORDER, about, duration, last_line, one_line
 
 STYLES = {
     "ran": "blue",
@@ -32,9 +32,7 @@ class Screen:
         self._console = console
         self._full, self._rest = ("\u2501", "\u2500") if unicode else ("#", "-")
 
-    def draw(
-        self, board: Board, now: float, columns: int, rows: int, tails: bool
-    ) -> list[str]:
+    def draw(self, board: Board, now: float, columns: int, rows: int, tails: bool) -> list[str]:
         """The lines to show, each at most `columns` - 1 wide, at most `rows` - 2 of them (at least one), as ANSI text.
 
         tails: whether each running step's last printed line stands under it.
@@ -54,6 +52,7 @@ class Screen:
         lines.append(self._foot(board, now, width))
         for line in lines:
             line.truncate(width, overflow="ellipsis" if self._full != "#" else "crop")
+        self._console.width = width
         with self._console.capture() as captured:
             self._console.print(
                 Text("\n").join(lines),
@@ -73,9 +72,7 @@ class Screen:
         for running in everything:
             fans.setdefault(running.step.partition("[")[0], []).append(running)
         # The last line is kept for "and n more".
-        return [(members[0], len(members)) for members in fans.values()][
-            : max(room - 1, 0)
-        ]
+        return [(members[0], len(members)) for members in fans.values()][: max(room - 1, 0)]
 
     def _running(self, running: Running, fan: int, now: float, width: int) -> Text:
         name = one_line(running.step, 200)
@@ -87,7 +84,7 @@ class Screen:
         tail = ""
         if wide and fan == 1:
             if running.estimate and fraction is None:
-                tail = f"of about {duration(running.estimate)}"
+                tail = f"of {about(running.estimate)}"
             if running.note:
                 tail = f"{tail}  {one_line(running.note, 200)}".strip()
         taken = len(elapsed) + 2 + (6 if fraction is not None else 0)
@@ -99,9 +96,7 @@ class Screen:
             overflow="ellipsis" if self._full != "#" else "crop",
             pad=True,
         )
-        line = Text.assemble(
-            label, "  ", (f"{elapsed:>8}" if wide else elapsed, "cyan")
-        )
+        line = Text.assemble(label, "  ", (f"{elapsed:>8}" if wide else elapsed, "cyan"))
         if fraction is not None:
             if bar > 0:
                 line.append(" ").append_text(self._bar(fraction, bar))
@@ -112,32 +107,26 @@ class Screen:
 
     def _bar(self, fraction: float, width: int) -> Text:
         full = int(fraction * width)
-        return Text.assemble(
-            (self._full * full, "green"), (self._rest * (width - full), "dim")
-        )
+        return Text.assemble((self._full * full, "green"), (self._rest * (width - full), "dim"))
 
     def _foot(self, board: Board, now: float, width: int) -> Text:
         line = Text(f"{board.done:,} of {board.steps:,}", style="bold")
         if width >= _WIDE and board.steps:
-            line = Text.assemble(
-                self._bar(min(board.done / board.steps, 1.0), 20), " ", line
-            )
-        left = board.left(now)
-        parts = [
-            duration(now - board.since)
-            + (f", about {duration(left)} left" if left is not None else "")
-        ]
-        if width >= _WIDE:
-            parts.append(f"{min(len(board.running), board.jobs)} of {board.jobs} slots")
-        line.append("  " + "  ".join(parts))
+            line = Text.assemble(self._bar(min(board.done / board.steps, 1.0), 20), " ", line)
         # What went wrong is said first: at 40 columns there may be room for no more.
-        counted = [state for state in StepState if board.counts.get(state.value)]
-        for state in sorted(
-            counted,
-            key=lambda state: state not in (StepState.FAILED, StepState.BLOCKED),
-        ):
-            line.append("  ").append(
-                f"{board.counts[state.value]:,} {state.value}",
-                style=STYLES[state.value],
-            )
+        bad = (StepState.FAILED, StepState.BLOCKED)
+        for state in bad:
+            self._count(line, board, state)
+        left = board.left(now)
+        line.append(f"  {duration(now - board.since)}" + (f", {about(left)} left" if left is not None else ""))
+        if width >= _WIDE:
+            line.append(f"  {min(len(board.running), board.jobs)} of {board.jobs} slots")
+        for state in ORDER:
+            if state not in bad:
+                self._count(line, board, state)
         return line
+
+    def _count(self, line: Text, board: Board, state: StepState) -> None:
+        number = board.counts.get(state.value)
+        if number:
+            line.append("  ").append(f"{number:,} {state.value}", style=STYLES[state.value])

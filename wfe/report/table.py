@@ -47,10 +47,7 @@ def table(
     width: columns to fit into; None (a pipe) shortens nothing. right: indexes of columns that are set to the right.
     keep: indexes of columns that are shortened last, since the reader needs them whole to type them.
     """
-    cells = [
-        [one_line(cell, 2000) for cell in row]
-        for row in ([head] if any(head) else []) + [list(r) for r in rows]
-    ]
+    cells = [[one_line(cell, 2000) for cell in row] for row in ([head] if any(head) else []) + [list(r) for r in rows]]
     if not cells:
         return ""
     columns = max(map(len, cells))

@@ -24,10 +24,7 @@ def timeline(told: Retold) -> str:
         _meta("thread_name", _ENGINE, "engine"),
     ]
     slots = {stay.worker for stay in told.stays.values() if stay.began is not None}
-    events += [
-        _meta("thread_name", slot + 1, f"slot {slot}")
-        for slot in sorted(slots | set(range(told.jobs)))
-    ]
+    events += [_meta("thread_name", slot + 1, f"slot {slot}") for slot in sorted(slots | set(range(told.jobs)))]
     last = told.time + told.seconds
     for stay in told.stays.values():
         events.append(_step(stay, told.time, last))
@@ -79,9 +76,7 @@ def _args(stay: Stay) -> dict[str, Any]:
         if outcome.skip:
             args["skip"] = outcome.skip
         if outcome.failure is not None:
-            args["failure"] = f"{outcome.failure.kind}: {outcome.failure.message}"[
-                :2000
-            ]
+            args["failure"] = f"{outcome.failure.kind}: {outcome.failure.message}"[:2000]
     return args
 
 

@@ -10,6 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from wfe.core.outcome import Outcome, StepState
 
+# The order in which a reader asks; what `tally` and the JSON form name.
+ORDER = (
+    StepState.RAN,
+    StepState.RESTORED,
+    StepState.CURRENT,
+    StepState.SKIPPED,
+    StepState.FAILED,
+    StepState.BLOCKED,
+    StepState.CANCELLED,
+)
 _ABOUT_TIME = {StepState.RAN, StepState.RESTORED, StepState.FAILED}
 _LONGEST_MESSAGE = 400
 _HEAD, _TAIL = 20, 60
@@ -40,6 +50,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def about(seconds: float) -> str:
+    """An estimate, no more exact than it is: `about 3 s`."""
+    return f"about {max(round(seconds), 1)} s" if seconds < 99.5 else f"about {duration(seconds)}"
+
+
 def clean(text: str) -> str:
     """`text` with nothing in it that a terminal obeys; newlines and tabs stay.
 
@@ -49,12 +64,7 @@ def clean(text: str) -> str:
     if text.isprintable():
         return text
     if not _VISIBLE:
-        _VISIBLE.update(
-            {
-                code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
-                for code in _UNSAFE
-            }
-        )
+        _VISIBLE.update({code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" for code in _UNSAFE})
         del _VISIBLE[0x09], _VISIBLE[0x0A]
     if "\x1b" in text:
         import re
@@ -74,7 +84,7 @@ def one_line(text: str, most: int = _LONGEST_MESSAGE) -> str:
 
 
 def last_line(text: str) -> str:
-    """What a terminal would show of a line that was drawn over itself by carriage returns: its last version, harmless."""
+    """What a terminal would show of a line drawn over itself by carriage returns: its last version, harmless."""
     shown = text[-2000:].rstrip("\r\n").rpartition("\r")[2]
     return clean(shown.replace("\t", " "))
 
@@ -134,12 +144,10 @@ def named(names: Sequence[str], total: int, most: int = 3) -> str:
     return ", ".join(shown) + (f" and {rest:,} more" if rest > 0 and shown else "")
 
 
-def tally(
-    counts: Mapping[str, int], names: Mapping[str, Sequence[str]] | None = None
-) -> str:
-    """`3 ran, 1 restored, 5 current`: the states that occur, in the order of StepState, with names where given."""
+def tally(counts: Mapping[str, int], names: Mapping[str, Sequence[str]] | None = None) -> str:
+    """`3 ran, 1 restored, 5 current`: the states that occur, with names where given."""
     parts: list[str] = []
-    for state in StepState:
+    for state in ORDER:
         number = counts.get(state.value, 0)
         if number:
             who = named(names.get(state.value, ()), number) if names else ""
