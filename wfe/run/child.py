@@ -65,6 +65,7 @@ class Child:
         self.ended = False
         self.calls = 0
         self._marked = 0
+        self._printing = threaded
         ours: list[int] = []
         theirs: list[int] = []
         try:
@@ -147,7 +148,8 @@ class Child:
         printed = Printed(log, emit)
         timer = None
         try:
-            self._drain(None)
+            if self.threaded or self._poll.poll(0):
+                self._drain(None)  # what a thread or a process that the call before left has printed since
             if timeout is not None and self.threaded:
                 timer = threading.Timer(timeout, self.kill)
                 timer.daemon = True
@@ -189,7 +191,8 @@ class Child:
                 elif kind == frames.READY:
                     self.ready = True
                 elif kind == frames.REPLY:
-                    self._drain(printed)
+                    if self._printing:
+                        self._drain(printed)
                     reply: dict[str, Any] = content
                     return reply
 
@@ -203,7 +206,11 @@ class Child:
         if self.threaded:
             self._wait_queue(printed, rest / 1000)
             return
-        for number, _ in (found := self._poll.poll(rest)):
+        found = self._poll.poll(rest)
+        # The reply pipe was registered first and is looked at first: if the reply is there and a stream is not in `found`,
+        # nothing was printed that has not been read, and no further look is needed.
+        self._printing = len(found) > 1
+        for number, _ in found:
             if number == self.channel.reader:
                 if not self.channel.feed():
                     raise self.channel.end()
@@ -287,7 +294,7 @@ class Child:
 
     def _epitaph(self, tail: bytes, error: Exception, seconds: float) -> Died:
         """How the worker ended. Raises EnvironmentFailure when it never came up."""
-        words = tail.decode("utf-8", "replace").strip()
+        words = own_words(tail.decode("utf-8", "replace"))
         how = ending(self.process.returncode)
         if not self.ready:
             said = f"; it said:\n{words}" if words else ""
@@ -320,6 +327,20 @@ class Child:
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()
+
+
+def own_words(text: str) -> str:
+    """The end of a worker's stderr without the frames of ours that faulthandler lists after a crash."""
+    ours = f'  File "{BOOT.parent.parent}{os.sep}'
+    kept: list[str] = []
+    for line in text.splitlines():
+        if line.startswith((ours, "Extension modules:")):
+            continue
+        if not line.strip() and kept and kept[-1].startswith(("Thread 0x", "Current thread 0x")):
+            kept.pop()  # a thread of ours alone
+        elif line.strip():
+            kept.append(line)
+    return "\n".join(kept)
 
 
 def ending(code: int | None) -> str:

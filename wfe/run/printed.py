@@ -6,7 +6,8 @@ or the memory nor keep the engine busy: beyond the bounds bytes are counted and 
 
 from __future__ import annotations
 
-from pathlib import Path
+import contextlib
+import os
 from time import monotonic
 from typing import BinaryIO
 
@@ -34,7 +35,8 @@ class Printed:
         self._hidden = 0
         self.tail = b""  # the end of stderr
         if log:
-            Path(log).unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(log)  # pathlib takes 12 us more, in each call
 
     def add(self, stream: str, piece: bytes) -> None:
         """Take one piece of `stream` ("stdout" or "stderr"), cut anywhere."""

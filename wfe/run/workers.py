@@ -228,7 +228,8 @@ class Workers:
 
     def _choose(self, call: Call, aside: list[Warm]) -> Warm | None:
         """The idle worker that served this function last, else the one used last; dead ones go to `aside`."""
-        for warm in [warm for warm in self._idle if not warm.child.alive()]:
+        recent = monotonic() - 0.1  # one that died just now is noticed when it is written to
+        for warm in [warm for warm in self._idle if warm.since < recent and not warm.child.alive()]:
             self._idle.remove(warm)
             aside.append(warm)
         wanted = (call.module, call.function, call.code)
