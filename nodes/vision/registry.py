@@ -1,0 +1,47 @@
+"""Node: look a model up in models/models.json, the list of models that can be fetched."""
+
+from __future__ import annotations
+
+import json
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypedDict
+
+from wfe import workflow_node
+
+
+class Entry(TypedDict):
+    """A model of the registry. `url` is null for one that is part of the project; `sha256` and `size` (bytes) are null
+    when not known; `classes` is a list of names or "coco"."""
+
+    name: str
+    file: str
+    url: str | None
+    sha256: str | None
+    size: int | None
+    licence: str
+    licence_url: str
+    layout: str
+    input_size: int
+    classes: list[str] | str
+
+
+@workflow_node(outputs={"entry": dict})
+def find_model(model_name: str, registry: Path) -> dict[str, Any]:
+    """The registry's entry of a model, by its name ("yolox_s") or its file's ("yolox_s.onnx").
+
+    A step of its own, so that a new entry in the registry fetches no other model again. Raises ValueError.
+    """
+    try:
+        listed: dict[str, dict[str, Any]] = json.loads(registry.read_text(encoding="utf-8"))["models"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{registry}: is no model registry: {error}") from error
+    by_file = {entry["file"]: name for name, entry in listed.items()}
+    name = by_file.get(model_name, model_name)
+    if name not in listed and (stem := model_name.rpartition(".")[0]) in listed:
+        name = stem
+    if name not in listed:
+        close = get_close_matches(model_name, [*listed, *by_file], n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(listed))}"
+        raise ValueError(f"{registry}: knows no model {model_name!r}; {hint}")
+    return {"entry": {"name": name, **listed[name]}}
