@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -149,17 +150,17 @@ SCHEMA: dict[str, Any] = {
     ]
 }
 
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+
 
 @settings(deadline=None)
 @given(EVENT)
 def test_an_event_survives_its_line(event: Event) -> None:
     """Every event is one ASCII line of the documented form, and the same event again when it is read."""
-    import jsonschema
-
     text = line(event)
     assert text.isascii() and text.endswith("\n") and text.count("\n") == 1
     found = json.loads(text)
-    jsonschema.validate(found, SCHEMA)
+    VALIDATOR.validate(found)
     assert found == json.loads(json.dumps(record(event)))
     assert list(events([text])) == [event]
 

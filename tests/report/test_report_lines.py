@@ -164,7 +164,7 @@ def test_durations(seconds: float, said: str) -> None:
 
 def test_texts_are_made_harmless() -> None:
     """No control character is left but tab and newline; ordinary text of any script is untouched."""
-    every = "".join(map(chr, range(0x110000)))
+    every = "".join(map(chr, [*range(0x11000), *range(0xE0000, 0xE0200)]))
     cleaned = clean(every)
     left = {c for c in cleaned if ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or 0xD800 <= ord(c) < 0xE000}
     assert left == {"\t", "\n"}

@@ -267,3 +267,45 @@ def test_the_rest_is_estimated_from_earlier_runs(clock: Any, tell: Make) -> None
     assert board.left(clock()) == pytest.approx(10.0)
     story.start(4, 2, a=4.0)
     assert board.left(clock()) is None
+
+
+def test_what_is_written_to_stderr_meanwhile_stays(
+    terminal: Make, clock: Any, tell: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A warning stands above the region, not in it, and the stream is the old one afterwards."""
+    screen = terminal(80)
+    monkeypatch.setattr(sys, "stderr", screen.stream)
+    live = Live(screen.stream, lambda: (80, 24), colour=False, clock=clock)
+    story = tell(live.hear)
+    story.start(2)
+    story.begin("a")
+    clock.now += 1
+    live.paint()
+    print("a warning", file=sys.stderr)
+    sys.stderr.write("half of")
+    live.paint()
+    text = screen.text()
+    assert text.startswith("a warning\na ") and "0 of 2" in text
+    story.finish()
+    assert sys.stderr is screen.stream
+    assert screen.text() == "a warning\ndetect_image: no step in 1.00 s\nhalf of\n"
+
+
+def test_one_display_serves_run_after_run(terminal: Make, clock: Any, tell: Make) -> None:
+    """A watcher tells the same listener of many runs; each begins afresh."""
+    screen = terminal(80)
+    live = Live(screen.stream, lambda: (80, 24), colour=False, clock=clock)
+    for number in range(3):
+        story = tell(live.hear)
+        story.start(1)
+        story.begin(f"step{number}")
+        clock.now += 1
+        live.paint()
+        assert f"step{number} " in screen.text() and "0 of 1" in screen.text()
+        story.end(f"step{number}", seconds=1.0)
+        clock.now = story.clock.now - 1
+        story.finish()
+        assert live._thread is None and not screen.cursor_hidden
+    assert screen.text().splitlines() == [
+        line for n in range(3) for line in (f"ran       step{n}  1.00 s", "detect_image: 1 ran in 0.00 s")
+    ]

@@ -33,6 +33,7 @@ from wfe.report.wording import (
 
 _CROWD = {StepState.BLOCKED, StepState.CANCELLED}
 _NAMED = {StepState.FAILED, StepState.SKIPPED, StepState.BLOCKED, StepState.CANCELLED}
+_MOST_NAMES = 3  # in the last line; a run of 100,000 blocked steps must not keep them all
 
 
 class Lines:
@@ -117,7 +118,9 @@ class Lines:
                 self._uncounted += 1
                 return
         elif state in _NAMED:
-            self._names.setdefault(state.value, []).append(outcome.step)
+            names = self._names.setdefault(state.value, [])
+            if len(names) < _MOST_NAMES:
+                names.append(outcome.step)
             if state is StepState.FAILED:
                 self._failed(outcome)
                 return

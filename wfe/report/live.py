@@ -13,6 +13,8 @@ write, since the region's text is kept.
 from __future__ import annotations
 
 import atexit
+import io
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -85,6 +87,7 @@ class Live:
         self._screen: Screen | None = None
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
+        self._aside: _Aside | None = None
 
     def hear(self, event: Event) -> None:
         """Take the event in; what stays on the screen is written at once, the region at its next painting."""
@@ -120,6 +123,9 @@ class Live:
         with self._lock:
             self._region.remove()
             self._lines.close()
+            aside, self._aside = self._aside, None
+            if aside is not None:
+                aside.end()
         thread, self._thread = self._thread, None
         if thread is not None:
             atexit.unregister(self.close)
@@ -130,8 +136,17 @@ class Live:
         self._stop.clear()
         # An exception that ends the process passes by here too, and the cursor comes back.
         atexit.register(self.close)
+        # A warning, or the traceback of a thread, would be written into the region and erased with it. rich does the
+        # same to stdout too; ours is left alone, since doit swaps it as well and in no known order.
+        if sys.stderr is not None and sys.stderr.isatty():
+            self._aside = _Aside(sys.stderr, self._write_above)
+            sys.stderr = self._aside
         self._thread = threading.Thread(target=self._tick, name="wfe-live", daemon=True)
         self._thread.start()
+
+    def _write_above(self, text: str) -> None:
+        with self._lock:
+            self._region.write(text)
 
     def _tick(self) -> None:
         pause = max(DELAY - (self._clock() - self._board.since), FASTEST)
@@ -194,6 +209,42 @@ class _Region(Outlet):
         if self._text:
             self._text = ""
             self._outlet.write(f"\r\x1b[J{_SHOW}")
+
+
+class _Aside(io.TextIOBase):
+    """Stands in for sys.stderr while a region may be shown: whole lines are written above it."""
+
+    def __init__(self, real: TextIO, above: Callable[[str], None]) -> None:
+        self._real = real
+        self._above = above
+        self._rest = ""
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._real.encoding
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._real.fileno()
+
+    def write(self, text: str) -> int:
+        whole, newline, self._rest = (self._rest + text).rpartition("\n")
+        if newline:
+            self._above(whole + newline)
+        return len(text)
+
+    def end(self) -> None:
+        """Put the real one back, unless someone else has put in another meanwhile."""
+        if sys.stderr is self:
+            sys.stderr = self._real
+        if self._rest:
+            self._above(self._rest + "\n")
+            self._rest = ""
 
 
 def _styled(state: StepState, word: str) -> str:
