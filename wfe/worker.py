@@ -142,6 +142,7 @@ class Caller:
         except BaseException as error:  # noqa: BLE001 (whatever a node raises is told)
             reply = self.failed(error)
         reply["seconds"] = perf_counter() - begun[0]
+        call["inputs"] = None  # the last references to arrays in blocks, which `tidy` looks for
         self.tidy(reply)
         return reply
 
@@ -160,9 +161,11 @@ class Caller:
     def load(self, call: dict[str, Any]) -> Any:
         name = call["module"]
         if name not in sys.modules:
-            import importlib
-
-            importlib.invalidate_caches()  # the file may be younger than the listing of its folder
+            # The file may be younger than the listing of its folder. Not importlib.invalidate_caches: it loads the finder
+            # of package metadata with all that needs (email, csv, inspect: 20 ms).
+            for finder in list(sys.path_importer_cache.values()):
+                if finder is not None and hasattr(finder, "invalidate_caches"):
+                    finder.invalidate_caches()
             # Not import_module: its own frames would stand in the traceback of a module that fails to import.
             __import__(name)
             if "numpy" in sys.modules or "ctypes" in sys.modules:
