@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import RLock
+from threading import Event, RLock
 from time import monotonic
 
 from wfe.env import lease, listing, prefix, python, resolve
 from wfe.env.declared import Declared
 from wfe.env.installed import Installed, running
 from wfe.env.listing import Entry, Removal
-from wfe.env.lock import Clash, Lock, LockFile, Locks, this_platform
+from wfe.env.lock import Clash, Fit, Lock, LockFile, Locks, this_platform
 from wfe.env.need import Need, Spec
 from wfe.env.place import NO_WHEEL, Isolated, Placement, place
 from wfe.env.prefix import Prefix, Progress, Say, silent
@@ -68,9 +68,9 @@ class Environments:
         self._guard = RLock()
         self._locks: Locks | None = None
         self._pythons: list[Interpreter] | None = None
-        self._pending: dict[Spec, str] = {}
+        self._tried: dict[Spec, Lock | Unsolved] = {}
         self._unsolved: dict[Spec, Unsolved] = {}
-        self._changes: dict[str, tuple[str, ...]] = {}
+        self._held_back = False
 
     @property
     def uv(self) -> Uv:
@@ -88,20 +88,35 @@ class Environments:
         with self._guard:
             if self._installed is None:
                 self._installed = running()
-            self._pending = {}
+            self._tried = {}
             found = place(needs, self._installed, self._oracle, declared)
-            # Only now is it known that the parts of these unions are good by themselves, so that what failed was the union.
-            if self._pending and not self._frozen:
-                self._change([Clash(spec, this_platform(), why) for spec, why in self._pending.items()])
+            # Written down only now: it is known that the parts of each union are good by themselves, so that what failed
+            # was the union, and which of the specs that were tried are environments.
+            used = {one.spec for one in found.values() if isinstance(one, Isolated)}
+            news: list[Lock | Clash | Fit] = []
+            for spec, tried in self._tried.items():
+                if isinstance(tried, Unsolved):
+                    if tried.lasting and not tried.no_wheel:
+                        news.append(Clash(spec, this_platform(), tried.why))
+                else:
+                    news.append(tried if spec in used else Fit(spec, this_platform()))
+            self._change(news)
             return found
 
     def lock(self, spec: Spec, place: Place | None = None) -> Lock:
         """The lock of a spec: the one in the lock file, or else resolved now and written there. Its `digest` belongs in
         the action key of every step that runs there. Raises EnvironmentFailure with uv's words when there is none."""
-        found = self._lock(spec, place)
-        if isinstance(found, Unsolved):
-            raise EnvironmentFailure(Problem(f"cannot resolve {spec}: {found.why}", place or Place()))
-        return found
+        with self._guard:
+            known = self._known(spec)
+            if known:
+                return known
+            found = self._resolve(spec, place)
+            if isinstance(found, Lock):
+                self._change([found])
+                return found
+            raise EnvironmentFailure(
+                Problem(f"cannot resolve {spec}: {found.why}", place or Place(), resolve.remedy(found.why))
+            )
 
     def lock_all(
         self,
@@ -117,28 +132,30 @@ class Environments:
         """
         with self._guard:
             before = self._read()
-            self._changes = {}
+            self._held_back = True
             if upgrade:
                 self._locks = before.without(this_platform())
                 self._unsolved = {}
             try:
                 placements = self.place(needs, declared)
                 locks = {node: self.lock(one.spec) for node, one in placements.items() if isinstance(one, Isolated)}
+                after = self._read()
             except BaseException:
-                if upgrade:
-                    self._locks = None
-                    self.file.write(before)
+                self._locks = None
                 raise
-            after = self._read()
-            if prune:
-                after = after.only(lock.spec for lock in locks.values())
+            finally:
+                self._held_back = False
+            self._locks = after.only(lock.spec for lock in locks.values()) if prune else after
+            changes = {}
             for lock in locks.values():
                 old = next((one for one in before.of(lock.spec, lock.platform) if one.python == lock.python), None)
                 if old is not None and old.digest != lock.digest:
-                    self._changes[str(lock.spec)] = tuple(resolve.newer(old, lock))
-            self._locks = after
-            self.file.write(after)
-            return Locked(placements, locks, dict(self._changes), after.text() != before.text())
+                    changes[str(lock.spec)] = tuple(resolve.newer(old, lock))
+            written = self._locks.text() != before.text()
+            if written:
+                with lease.holding(self.root, "lock-file", self._stop()):
+                    self.file.write(self._locks)
+            return Locked(placements, locks, changes, written)
 
     def prefix(self, lock: Lock, *, missing: Iterable[str] = (), place: Place | None = None) -> Prefix:
         """The environment of a lock on disk, made now if it is not there. missing: named in the progress message."""
@@ -206,37 +223,28 @@ class Environments:
             return self._locks
 
     def _oracle(self, spec: Spec) -> str:
-        known = self._read().clash(spec, this_platform())
-        if known:
+        here = this_platform()
+        known = self._read().clash(spec, here)
+        if known or self._read().fit(spec, here):
             return known
-        found = self._lock(spec, None)
+        found = self._tried[spec] = self._resolve(spec, None)
         if isinstance(found, Lock):
             return ""
-        if found.no_wheel:
-            return f"{NO_WHEEL}{found.why}"
-        if found.lasting:
-            self._pending[spec] = found.why
-        return found.why
+        return f"{NO_WHEEL}{found.why}" if found.no_wheel else found.why
 
-    def _lock(self, spec: Spec, place: Place | None) -> Lock | Unsolved:
-        with self._guard:
-            known = self._known(spec)
-            if known:
-                return known
-            if spec in self._unsolved:
-                return self._unsolved[spec]
-            if self._frozen:
-                fact = f"{spec} has no lock for {this_platform()}, and the lock file must not change"
-                raise EnvironmentFailure(Problem(fact, place or Place(str(self.file.path)), "run `wfe env lock`"))
-            started = monotonic()
-            self._say(Progress("resolve", f"Resolving {spec}"))
-            found = resolve.resolve(self.uv, spec, self._python(spec, place), place)
-            if isinstance(found, Unsolved):
-                self._unsolved[spec] = found
-            else:
-                self._change([found])
-            self._say(Progress("resolve", "done", round(monotonic() - started, 4)))
-            return found
+    def _resolve(self, spec: Spec, place: Place | None) -> Lock | Unsolved:
+        if spec in self._unsolved:
+            return self._unsolved[spec]
+        if self._frozen:
+            fact = f"{spec} has no lock for {this_platform()}, and the lock file must not change"
+            raise EnvironmentFailure(Problem(fact, place or Place(str(self.file.path)), "run `wfe env lock`"))
+        started = monotonic()
+        self._say(Progress("resolve", f"Resolving {spec}"))
+        found = resolve.resolve(self.uv, spec, self._python(spec, place), place)
+        if isinstance(found, Unsolved):
+            self._unsolved[spec] = found
+        self._say(Progress("resolve", "done", round(monotonic() - started, 4)))
+        return found
 
     def _known(self, spec: Spec) -> Lock | None:
         locks = self._read().of(spec, this_platform())
@@ -248,17 +256,20 @@ class Environments:
         here = {one.minor for one in self._found()}
         return next((lock for lock in locks if lock.python in here), None)
 
-    def _change(self, news: Iterable[Lock | Clash]) -> None:
+    def _change(self, news: Iterable[Lock | Clash | Fit]) -> None:
         """Add to the lock file, over what another process may have added meanwhile."""
-        with lease.holding(self.root, "lock-file", self.uv.stop):
-            base = self._locks if self._locks is not None else Locks()
-            for other in self.file.read().locks:
-                if not base.of(other.spec, other.platform) and other.platform == this_platform():
-                    base = base.with_lock(other)
-            for one in news:
-                base = base.with_lock(one) if isinstance(one, Lock) else base.with_clash(one)
-            self._locks = base
-            self.file.write(base)
+        added = tuple(news)
+        if not added:
+            return
+        if self._held_back:
+            self._locks = self._read().plus(*added)
+            return
+        with lease.holding(self.root, "lock-file", self._stop()):
+            self._locks = self._read().merged(self.file.read()).plus(*added)
+            self.file.write(self._locks)
+
+    def _stop(self) -> Event | None:
+        return self._uv.stop if self._uv else None
 
     def _found(self) -> list[Interpreter]:
         with self._guard:

@@ -7,7 +7,6 @@ here, where the message can name it, and not in the middle of a run. Knows how t
 from __future__ import annotations
 
 import json
-import signal
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from tempfile import TemporaryDirectory
 from threading import Event
 
 from wfe.env import probe
-from wfe.env.uv import run
+from wfe.env.uv import ending, run
 from wfe.errors import EnvironmentFailure, Place, Problem
 
 LIMIT = 600.0
@@ -87,14 +86,7 @@ def _hint(line: dict[str, object]) -> str:
 
 
 def _ending(status: int | None) -> str:
-    if status is None:
-        return f"no answer within {LIMIT:g} s"
-    if status < 0:
-        try:
-            return f"killed by {signal.Signals(-status).name}"
-        except ValueError:
-            return f"killed by signal {-status}"
-    return f"exit status {status}"
+    return f"no answer within {LIMIT:g} s" if status is None else ending(status)
 
 
 def _died(status: int | None) -> str:

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import distributions
+from importlib.metadata import PackageNotFoundError, distribution, distributions
 
 from packaging.markers import default_environment
 from packaging.requirements import InvalidRequirement, Requirement
@@ -62,8 +62,9 @@ class Installed:
 
     def _stand_in(self, requirement: Requirement, name: str) -> str:
         rival = ""
-        for other in sorted(self.held):
-            if not variants.clash(name, other):
+        family = variants.family(name)
+        for other in sorted(family.members if family else ()):
+            if other == name or other not in self.held:
                 continue
             version = self.held[other].version
             if name in variants.replaced_by(other) and not requirement.extras and _admits(requirement, version):
@@ -101,12 +102,35 @@ def _asked(requirement: Requirement) -> str:
     return f"{requirement.name}{extras}{requirement.specifier}"
 
 
+class Running(Mapping[str, Held]):
+    """The distributions of this process's environment, each looked up when it is asked for: reading the metadata of all
+    takes 0.1 s and more, which a run in which nothing is to be done would pay."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Held | None] = {}
+
+    def __getitem__(self, name: str) -> Held:
+        if name not in self._known:
+            try:
+                found = distribution(name)
+                self._known[name] = Held(found.version, tuple(found.requires or ()))
+            except PackageNotFoundError:
+                self._known[name] = None
+        held = self._known[name]
+        if held is None:
+            raise KeyError(name)
+        return held
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(
+            sorted({canonicalize_name(one.metadata["Name"]) for one in distributions() if one.metadata["Name"]})
+        )
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
 def running() -> Installed:
-    """What the environment of this process holds. The first of two distributions of one name on the path counts."""
-    held: dict[str, Held] = {}
-    for found in distributions():
-        name = found.metadata["Name"]
-        if name:
-            held.setdefault(canonicalize_name(name), Held(found.version, tuple(found.requires or ())))
+    """What the environment of this process holds. Of two distributions of one name the first on the path counts."""
     markers = {key: str(value) for key, value in default_environment().items()}
-    return Installed(held, platform.python_version(), markers)
+    return Installed(Running(), platform.python_version(), markers)

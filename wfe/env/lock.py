@@ -1,9 +1,9 @@
 """A lock: what an environment spec was resolved to, once; and the file that keeps a project's locks for all who share it.
 
 The file is JSON, in a fixed order, without one address, so that it can be read, compared and committed. An entry is for
-one spec, one platform and one minor version of Python. Beside the locks it keeps which unions of specs had no solution:
-else how nodes are split into environments, and with it their action keys, could change from one run to the next because
-somebody published a package. Knows nothing of uv.
+one spec, one platform and one minor version of Python. Beside the locks it keeps which unions of specs had a solution and
+which had none: else how nodes are split into environments, and with it their action keys, could change from one run to
+the next because somebody published a package. Knows nothing of uv.
 """
 
 from __future__ import annotations
@@ -81,11 +81,20 @@ class Clash:
 
 
 @dataclass(frozen=True, slots=True)
+class Fit:
+    """A spec that has a solution, found out while nodes were split, but that is no environment of any node."""
+
+    spec: Spec
+    platform: str
+
+
+@dataclass(frozen=True, slots=True)
 class Locks:
-    """All locks and clashes of a project: an immutable set, from which changed ones are made."""
+    """All locks and verdicts of a project: an immutable set, from which changed ones are made."""
 
     locks: tuple[Lock, ...] = ()
     clashes: tuple[Clash, ...] = ()
+    fits: tuple[Fit, ...] = ()
 
     def of(self, spec: Spec, here: str) -> tuple[Lock, ...]:
         """The locks of a spec for the platform `here`, newest Python first."""
@@ -96,36 +105,56 @@ class Locks:
         """Why this union is known to have no solution here, or an empty text."""
         return next((one.why for one in self.clashes if one.spec == spec and one.platform == here), "")
 
-    def with_lock(self, lock: Lock) -> Locks:
-        """With this lock in the place of any other of its spec, platform and Python; its spec is no clash any more."""
-        same = (lock.spec, lock.platform, lock.python)
-        rest = tuple(one for one in self.locks if (one.spec, one.platform, one.python) != same)
-        gone = (lock.spec, lock.platform)
-        return Locks((*rest, lock), tuple(one for one in self.clashes if (one.spec, one.platform) != gone))
+    def fit(self, spec: Spec, here: str) -> bool:
+        """Whether this spec is known to have a solution here."""
+        return bool(self.of(spec, here)) or Fit(spec, here) in self.fits
 
-    def with_clash(self, clash: Clash) -> Locks:
-        """With this clash in the place of any other of its spec and platform."""
-        rest = tuple(one for one in self.clashes if (one.spec, one.platform) != (clash.spec, clash.platform))
-        return Locks(self.locks, (*rest, clash))
+    def plus(self, *news: Lock | Clash | Fit) -> Locks:
+        """With these in the place of what was known of the same spec and platform (and Python, for a lock)."""
+        locks, clashes, fits = list(self.locks), list(self.clashes), list(self.fits)
+        for new in news:
+            about = (new.spec, new.platform)
+            clashes = [one for one in clashes if (one.spec, one.platform) != about]
+            fits = [one for one in fits if (one.spec, one.platform) != about]
+            if isinstance(new, Lock):
+                locks = [one for one in locks if (one.spec, one.platform, one.python) != (*about, new.python)]
+                locks.append(new)
+            elif isinstance(new, Clash):
+                clashes.append(new)
+            elif not self.of(*about):
+                fits.append(new)
+        return Locks(tuple(locks), tuple(clashes), tuple(fits))
+
+    def merged(self, other: Locks) -> Locks:
+        """With all of `other` about which nothing is known here."""
+        mine: list[Lock | Clash | Fit] = [*self.locks, *self.clashes, *self.fits]
+        theirs: list[Lock | Clash | Fit] = [*other.locks, *other.clashes, *other.fits]
+        known = {(one.spec, one.platform) for one in mine}
+        return self.plus(*(one for one in theirs if (one.spec, one.platform) not in known))
 
     def only(self, specs: Iterable[Spec]) -> Locks:
-        """Without the locks of other specs than these, on any platform, and without clashes of packages none asks for."""
+        """Without the locks of other specs than these, on any platform, and without verdicts on what none asks for."""
         wanted = set(specs)
         asked = {text for spec in wanted for text in spec.requirements}
-        kept = tuple(one for one in self.clashes if asked.issuperset(one.spec.requirements))
-        return Locks(tuple(one for one in self.locks if one.spec in wanted), kept)
+        return Locks(
+            tuple(one for one in self.locks if one.spec in wanted),
+            tuple(one for one in self.clashes if asked.issuperset(one.spec.requirements)),
+            tuple(one for one in self.fits if asked.issuperset(one.spec.requirements)),
+        )
 
     def without(self, here: str) -> Locks:
         """Without all that was found out on the platform `here`: what an upgrade starts from."""
         return Locks(
             tuple(one for one in self.locks if one.platform != here),
             tuple(one for one in self.clashes if one.platform != here),
+            tuple(one for one in self.fits if one.platform != here),
         )
 
     def text(self) -> str:
         """The content of the file: the same for the same locks, whatever the order in which they were made."""
         locks = sorted(self.locks, key=lambda one: (_order(one.spec), one.platform, _minor(one.python)))
         clashes = sorted(self.clashes, key=lambda one: (_order(one.spec), one.platform))
+        fits = sorted(self.fits, key=lambda one: (_order(one.spec), one.platform))
         document = {
             "format": FORMAT,
             "environments": [
@@ -138,6 +167,7 @@ class Locks:
                 }
                 for one in locks
             ],
+            "together": [{**_spec(one.spec), "platform": one.platform} for one in fits],
             "apart": [{**_spec(one.spec), "platform": one.platform, "why": one.why} for one in clashes],
         }
         return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
@@ -199,6 +229,7 @@ class LockFile:
             clashes = tuple(
                 Clash(_read_spec(entry), entry["platform"], entry["why"]) for entry in document.get("apart", ())
             )
+            fits = tuple(Fit(_read_spec(entry), entry["platform"]) for entry in document.get("together", ()))
         except (KeyError, TypeError, ValueError) as error:
             raise EnvironmentFailure(
                 Problem(f"damaged lock file: {error!r}", place, f"delete it: {_REMEDY}")
@@ -207,7 +238,7 @@ class LockFile:
             if entry.get("lock") != lock.digest:
                 fact = f"the entry for {lock.spec} was changed by hand: its digest is not that of its packages"
                 raise EnvironmentFailure(Problem(fact, place, f"delete the entry; {_REMEDY}"))
-        return Locks(locks, clashes)
+        return Locks(locks, clashes, fits)
 
     def write(self, locks: Locks) -> bool:
         """Write the file, atomically; say whether its content changed. Raises EnvironmentFailure when it cannot be."""

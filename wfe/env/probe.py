@@ -10,8 +10,10 @@ where nothing of ours is. A file and not a pipe, since what is imported may prin
 from __future__ import annotations
 
 import json
+import os
 import sys
 from importlib import import_module, metadata
+from threading import Thread
 
 _SUFFIXES = (".py", ".so", ".pyd")
 _ASIDE = {
@@ -62,7 +64,15 @@ def _files(distribution: metadata.Distribution) -> list[str]:
     return [file.as_posix() for file in distribution.files or ()]
 
 
+def _go_with_the_parent() -> None:
+    # The pipe on standard input ends when wfe does, by kill -9 too; an import that hangs must not outlive it.
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
 def main(report: str, distributions: list[str]) -> None:
+    Thread(target=_go_with_the_parent, daemon=True).start()
     with open(report, "a", encoding="utf-8") as stream:
 
         def tell(**line: object) -> None:

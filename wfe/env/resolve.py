@@ -71,6 +71,15 @@ def resolve(uv: Uv, spec: Spec, python: Interpreter, place: Place | None = None)
     return Unsolved(rivals) if rivals else lock
 
 
+def remedy(why: str) -> str:
+    """What to do about an explanation of uv's, or an empty text."""
+    if "requires Python" in why or "Python version" in why:
+        return 'another Python can be asked for: @workflow_node(python=">=3.12")'
+    if "was not found in the" in why:
+        return "look at the spelling, and at uv's settings for a private index (UV_INDEX, uv.toml)"
+    return ""
+
+
 def parse(text: str, place: Place | None = None) -> tuple[Package, ...]:
     """The packages of uv's output: `name==version`, its `--hash=` lines, and `# via` comments, sorted by name.
 
@@ -105,7 +114,7 @@ def _unsolved(uv: Uv, ran: Ran, spec: Spec, place: Place | None) -> Unsolved:
     # Addresses are taken out since this text may be written to the lock file.
     words = _ADDRESS.sub("(an address)", " ".join(ran.words.split()))
     if "No solution found" in ran.stderr:
-        why = words.split(" hint: ")[0].split("cause: ", 1)[-1]
+        why = words.split(" hint: ")[0].split("cause: ", 1)[-1].rstrip(".")
         found = _NO_WHEEL.search(why)
         if found and found[1] in spec.names:
             hint = re.search(r"on the following platforms?: (.+)", words)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -82,7 +83,7 @@ class Ran:
                 skipping = False
             if not skipping and not _NOISE.match(line):
                 kept.append(line.rstrip())
-        return "\n".join(kept[-_LINES:]) or f"uv exited with status {self.status} and said nothing"
+        return "\n".join(kept[-_LINES:]) or f"(nothing; {ending(self.status)})"
 
     @property
     def network(self) -> bool:
@@ -176,6 +177,16 @@ class Uv:
         )
 
 
+def ending(status: int) -> str:
+    """How a process ended, in words: "exit status 1", "killed by SIGKILL"."""
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        return f"killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"killed by signal {-status}"
+
+
 def _indent(text: str) -> str:
     return "\n".join(f"    {line}" for line in text.splitlines())
 
@@ -187,20 +198,31 @@ def run(
     environ: dict[str, str],
     stop: Event,
     limit: float | None = None,
-    started: Callable[[int], None] | None = None,
 ) -> Ran:
     """Run a command to its end, killing it with all its children when `stop` is set or `limit` seconds have passed.
 
-    Raises Interrupted, TimeoutError or EnvironmentFailure (it cannot be started). `started` gets the process id.
+    Its standard input is a pipe that ends when this process does, however that happens, and never holds anything: a child
+    that reads it knows when to go. Raises Interrupted, TimeoutError or EnvironmentFailure (it cannot be started).
     """
     if stop.is_set():
         raise Interrupted("interrupted while an environment was being prepared")
+    theirs, ours = os.pipe()
+    try:
+        return _run(command, cwd, environ, stop, limit, theirs)
+    finally:
+        os.close(theirs)
+        os.close(ours)
+
+
+def _run(
+    command: Sequence[str], cwd: str, environ: dict[str, str], stop: Event, limit: float | None, stdin: int
+) -> Ran:
     try:
         process = subprocess.Popen(
             command,
             cwd=cwd,
             env=environ,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -210,8 +232,6 @@ def run(
     except OSError as error:
         fact = f"cannot start {command[0]}: {error.strerror}"
         raise EnvironmentFailure(fact, "check that the file is there and executable") from error
-    if started:
-        started(process.pid)
     waited = 0.0
     try:
         while True:

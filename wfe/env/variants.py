@@ -78,7 +78,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         "faiss",
         ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12"),
-        {name: ("faiss-cpu",) for name in ("faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12")},
+        dict.fromkeys(("faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12"), ("faiss-cpu",)),
     ),
     Family(
         "cupy",
