@@ -362,3 +362,8 @@ def test_landlock_refuses_what_it_cannot_hold(tmp_path: Path) -> None:
 )
 def test_hosts(host: str, port: int, hosts: list[str], answer: bool) -> None:
     assert permitted(host, port, hosts) is answer
+
+
+def test_a_write_beside_the_staging_directory_does_not_seem_to_succeed(inside: Run, tmp_path: Path) -> None:
+    done = inside("print(attempt(lambda: open(sys.argv[1], 'w').write('x'))[0])", str(tmp_path / "beside"))
+    assert done.stdout.strip() in ("OSError", "PermissionError"), done.stderr

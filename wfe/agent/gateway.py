@@ -78,7 +78,7 @@ class _Handler(socketserver.BaseRequestHandler):
         while b"\r\n\r\n" not in head:
             chunk = near.recv(4096)
             if not chunk or len(head) > _HEAD_LIMIT:
-                return
+                return None
             head += chunk
         line, rest = head.split(b"\r\n", 1)
         method, target, version = (line.decode("latin-1").split(" ") + ["", ""])[:3]

@@ -65,6 +65,9 @@ _SETTINGS = (
         "/etc/hosts",
     ),
 )
+_PRIVATE = "/run/wfe"
+"""HOME and TMPDIR with bubblewrap. Not /tmp: a staging directory may lie below that, and then a write beside it would seem to
+succeed, in memory that nobody sees."""
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _FACTS = (
     *("/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/version", "/proc/filesystems", "/proc/loadavg"),
@@ -143,7 +146,7 @@ class Bubblewrap:
             "--new-session",
         ]
         line += ["--cap-drop", "ALL", "--proc", "/proc", "--dev", "/dev"]
-        for path, size in (("/dev/shm", TEMPORARY_BYTES), ("/tmp", TEMPORARY_BYTES)):
+        for path, size in (("/dev/shm", TEMPORARY_BYTES), (_PRIVATE, TEMPORARY_BYTES)):
             line += ["--size", str(size), "--tmpfs", path]
         for path in _SYSTEM:
             if os.path.islink(path):
@@ -161,7 +164,7 @@ class Bubblewrap:
         for writable in policy.writable:
             line += ["--bind", str(writable.resolve()), str(writable)]
         line += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", str(policy.writable[0])]
-        home = {"HOME": "/tmp", "TMPDIR": "/tmp"}
+        home = {"HOME": _PRIVATE, "TMPDIR": _PRIVATE}
         return [*line, "--", *_launcher(), json.dumps(order(argv, policy, home, landlock_rules=None))]
 
 

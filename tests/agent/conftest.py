@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ollama_server import Answer, OllamaServer, serving
+
+from wfe.agent import prompt
+from wfe.agent.author import Desk
+from wfe.agent.gates import Site
+from wfe.agent.ollama_model import OllamaModel
+from wfe.agent.sandbox import KINDS, Sandbox
+from wfe.agent.tries import TRIAL_LIMITS, Bench
+
+MakeDesk = Callable[..., Desk]
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
+def box(request: pytest.FixtureRequest) -> Sandbox:
+    """Each sandbox that works on this machine."""
+    if why := request.param.missing():
+        pytest.skip(why)
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where mypy keeps what it knows of the standard library: reading it again for each draft would be most of the time."""
+    return tmp_path_factory.mktemp("tools")
+
+
+@pytest.fixture
+def desk(tmp_path: Path, tools: Path, box: Sandbox) -> MakeDesk:
+    """A desk in a fresh project at `tmp_path / "project"`, asking the server that it is given."""
+    project = tmp_path / "project"
+    project.mkdir()
+
+    def make(server: OllamaServer, **settings: Any) -> Desk:
+        model = OllamaModel(host=server.host, pause=lambda seconds: None)
+        bench = Bench(project, tmp_path / "cache", box, limits=replace(TRIAL_LIMITS, cpu_seconds=2, memory=1 << 30))
+        return Desk(model, prompt.load(project), Site(project, tools), bench, **settings)
+
+    return make
+
+
+@pytest.fixture
+def served() -> Iterator[Callable[[Answer], OllamaServer]]:
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+        yield lambda answer, **settings: stack.enter_context(serving(answer, **settings))
