@@ -1,0 +1,265 @@
+"""Node x Signature -> the bindings of a step's parameters, and every problem of them.
+
+Knows references, parameters, types and auto-injection. Does not know files, code or environments.
+"""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Mapping
+from typing import Any
+
+from wfe.core.document import Path
+from wfe.core.parse import describe
+from wfe.core.reference import NotAReference, refs_in, substitute, unescape
+from wfe.core.signature import Parameter, Signature
+from wfe.core.step import Binding, binding_refs
+from wfe.core.types import ANY, OUTPUT, PATH, Type
+from wfe.core.workflow import Node, Ref, Workflow
+from wfe.errors import Problem, nearest
+
+Known = Mapping[str, "Upstream"]
+
+
+class Upstream:
+    """What another step offers: its outputs (None: not known before it runs), and whether it is a fan (its outputs are
+    lists, one entry an item)."""
+
+    __slots__ = ("fan", "files", "outputs")
+
+    def __init__(self, signature: Signature | None, fan: bool) -> None:
+        self.fan = fan
+        self.files = [one.name for one in signature.parameters if one.type.has("output")] if signature else []
+        outputs: dict[str, Type] | None = None
+        if signature and signature.outputs is not None:
+            outputs = {**signature.outputs, **{name: PATH for name in self.files if name not in signature.outputs}}
+        self.outputs = outputs
+
+    def type_of(self, trail: Path) -> Type:
+        """The type of the output at `trail`; ANY when not known. Raises KeyError(name) for an output that does not exist."""
+        if self.fan and trail and isinstance(trail[0], int):
+            trail = trail[1:]
+            inner = self._type(trail)
+            return inner
+        inner = self._type(trail)
+        return Type("list", (inner,)) if self.fan else inner
+
+    def _type(self, trail: Path) -> Type:
+        if self.outputs is None or not trail:
+            return ANY
+        name = str(trail[0])
+        if name not in self.outputs:
+            raise KeyError(name)
+        return self.outputs[name] if len(trail) == 1 else ANY
+
+
+class Binder:
+    """Binds the nodes of one workflow. `problems` grows with everything that is wrong."""
+
+    def __init__(
+        self, workflow: Workflow, params: Mapping[str, Any], upstreams: Known, problems: list[Problem]
+    ) -> None:
+        self.workflow = workflow
+        self.params = params
+        self.upstreams = upstreams
+        self.problems = problems
+        self.targets: dict[str, tuple[str, str, Path]] = {}  # normalised path -> (step, parameter, place)
+
+    def wrong(self, path: Path, message: str, hint: str = "") -> None:
+        self.problems.append(Problem(message, self.workflow.place(path), hint))
+
+    def tree(self, node: Node, value: Any, path: Path, item: str = "") -> tuple[Any, list[tuple[Path, Ref]]]:
+        """A value of the document with parameters put in, and the references inside it, each checked to exist.
+
+        `item` is the name under which a `foreach` node refers to its item.
+        """
+
+        def unknown(inner: Path, name: str) -> None:
+            if item and name.partition(".")[0] in (item, "key", "index"):
+                return  # put in when the items are known
+            hint = nearest(name, list(self.params)) or "declare it under workflow.params"
+            self.wrong((*path, *inner), f"step {node.id!r}: no parameter {name!r}", hint)
+
+        value = substitute(value, self.params, unknown)
+        try:
+            refs = list(refs_in(value))
+        except NotAReference as error:
+            text = str(error)
+            self.wrong(
+                path,
+                f"step {node.id!r}: {text!r} is no reference",
+                f"$step.output refers to a step; write {'$' + text!r} for the text itself",
+            )
+            return None, []
+        good = []
+        for inner, ref in refs:
+            if item and ref.step == item:
+                good.append((inner, Ref("item", ref.trail)))
+            elif self.exists(node, ref, (*path, *inner)):
+                good.append((inner, ref))
+        return value, good
+
+    def exists(self, node: Node, ref: Ref, path: Path) -> bool:
+        what = (
+            f"step {node.id!r}: input {path[3]!r}"
+            if len(path) > 3 and path[2] == "inputs"
+            else f"step {node.id!r}: {path[2]!r}"
+        )
+        if ref.step not in self.upstreams:
+            hint = nearest(ref.step, list(self.upstreams))
+            self.wrong(path, f"{what} refers to unknown step {ref.step!r}", hint)
+            return False
+        if ref.step == node.id:
+            self.wrong(path, f"{what} refers to the step itself")
+            return False
+        try:
+            self.upstreams[ref.step].type_of(ref.trail)
+        except KeyError as error:
+            known = list(self.upstreams[ref.step].outputs or ())
+            hint = nearest(error.args[0], known) or "it returns nothing"
+            self.wrong(path, f"{what} refers to output {error.args[0]!r}, which step {ref.step!r} does not have", hint)
+            return False
+        return True
+
+    def bind(self, node: Node, signature: Signature, item: str = "") -> dict[str, Binding]:
+        """Every parameter of the function -> its binding."""
+        bindings: dict[str, Binding] = {}
+        names = [parameter.name for parameter in signature.parameters]
+        for name, raw in node.inputs.items():
+            at: Path = (*node.at, "inputs", name)
+            parameter = signature.parameter(name)
+            if parameter is None:
+                if not signature.extra:
+                    shown = signature.function.removeprefix("nodes.")
+                    self.wrong(
+                        at,
+                        f"step {node.id!r}: {shown!r} has no input {name!r}",
+                        nearest(name, names) or "it takes no inputs",
+                    )
+                    continue
+                parameter = Parameter(name, ANY, True)
+            binding = self.explicit(node, parameter, raw, at, item)
+            if binding is not None:
+                bindings[name] = binding
+        for parameter in signature.parameters:
+            if parameter.name not in node.inputs:
+                found = self.inject(node, parameter)
+                if found is not None:
+                    bindings[parameter.name] = found
+        return bindings
+
+    def explicit(self, node: Node, parameter: Parameter, raw: Any, at: Path, item: str) -> Binding | None:
+        before = len(self.problems)
+        value, refs = self.tree(node, raw, at, item)
+        if len(self.problems) > before:
+            return None
+        if refs and refs[0][0] == () and refs[0][1].step != "item":
+            offered = self.upstreams[refs[0][1].step].type_of(refs[0][1].trail)
+            if not parameter.type.may_be(offered):
+                self.wrong(
+                    at,
+                    f"step {node.id!r}: input {parameter.name!r} must be {parameter.type}, but {refs[0][1]} is {offered}",
+                )
+                return None
+        tree, holes = binding_refs(value, refs)
+        tree = unescape(tree)
+        if not refs and not parameter.type.accepts(tree):
+            self.wrong(
+                at, f"step {node.id!r}: input {parameter.name!r} must be {parameter.type}, found {describe(tree)}"
+            )
+            return None
+        kind = self.kind(parameter, tree)
+        if kind == "output":
+            return self.output(node, parameter, tree, bool(refs), at)
+        return Binding(kind, tree, holes, False, parameter.optional, parameter.type.optional)
+
+    @staticmethod
+    def kind(parameter: Parameter, tree: Any) -> str:
+        if parameter.type.has("output"):
+            return "output" if tree is not None else "value"
+        in_list = parameter.type.kind == "list" and bool(parameter.type.args) and parameter.type.args[0].has("path")
+        return "file" if (parameter.type.has("path") or in_list) and parameter.type.kind != "any" else "value"
+
+    def output(self, node: Node, parameter: Parameter, tree: Any, has_refs: bool, at: Path) -> Binding | None:
+        if has_refs:
+            self.wrong(
+                at,
+                f"step {node.id!r}: the path of output {parameter.name!r} must be known before the run",
+                "write it out, or use ${param}",
+            )
+            return None
+        if not tree or tree.endswith(("/", "\\")):
+            self.wrong(at, f"step {node.id!r}: output {parameter.name!r} must name a file, found {tree!r}")
+            return None
+        if "${" in tree:
+            return Binding("output", tree)  # an item's own path, known when the items are
+        path = os.path.normpath(tree)
+        other = self.targets.setdefault(path, (node.id, parameter.name, at))
+        if other[2] != at:
+            place = self.workflow.place(other[2])
+            self.wrong(
+                at, f"step {node.id!r} writes {tree!r}, and so does step {other[0]!r}", f"the other is at {place}"
+            )
+            return None
+        return Binding("output", tree)
+
+    def inject(self, node: Node, parameter: Parameter) -> Binding | None:
+        """The output of the parameter's name among the steps that the node depends on. None: leave the parameter out."""
+        name = parameter.name
+        certain: list[str] = []
+        unknown: list[str] = []
+        for other in dict.fromkeys(node.depends_on):
+            upstream = self.upstreams.get(other)
+            if upstream is None:
+                continue
+            if upstream.outputs is None:
+                unknown.append(other)
+            elif name in upstream.outputs and (
+                not parameter.optional or parameter.type.may_be(upstream.type_of((name,)))
+            ):
+                certain.append(other)
+        if parameter.type.kind == OUTPUT.kind:
+            certain, unknown = [], []
+        if len(certain) > 1:
+            self.wrong(
+                (*node.at, "depends_on"),
+                f"step {node.id!r}: input {name!r} could come from {' or '.join(f'${other}.{name}' for other in certain)}",
+                f'say which: "inputs": {{{name!r}: "${certain[0]}.{name}"}}'.replace("'", '"'),
+            )
+            return None
+        if certain:
+            offered = self.upstreams[certain[0]].type_of((name,))
+            if not parameter.type.may_be(offered):
+                self.wrong(
+                    (*node.at, "depends_on"),
+                    f"step {node.id!r}: input {name!r} must be {parameter.type}, but ${certain[0]}.{name} is {offered}",
+                    "bind it explicitly",
+                )
+                return None
+            kind = self.kind(parameter, "")
+            return Binding(kind, None, (((), certain[0], (name,)),), False, parameter.optional, parameter.type.optional)
+        if unknown:
+            kind = self.kind(parameter, "")
+            return Binding(
+                kind,
+                None,
+                tuple(((), other, (name,)) for other in unknown),
+                True,
+                parameter.optional,
+                parameter.type.optional,
+            )
+        if not parameter.optional:
+            known = {
+                key
+                for other in node.depends_on
+                if other in self.upstreams
+                for key in self.upstreams[other].outputs or ()
+            }
+            hint = nearest(name, sorted(known)) if known else ""
+            what = "a path to write to" if parameter.type.has("output") else "a value"
+            self.wrong(
+                (*node.at, "inputs") if node.inputs else node.at,
+                f"step {node.id!r}: input {name!r} ({parameter.type}) is missing",
+                hint or f"give it {what} under 'inputs', or name a step that returns {name!r} in 'depends_on'",
+            )
+        return None

@@ -1,0 +1,151 @@
+"""`include`: the nodes of another workflow in place of one node, their ids led by its id and a dot... of underscores.
+
+A node `{"id": "left", "include": "detect", "inputs": {"conf": 0.4, "image": "$load.image"}}` stands for the nodes of
+`detect` as `left__load`, `left__infer` ...; its inputs bind the included workflow's parameters. References from outside
+name an included step by its long id; `$left` alone is the last node of the included workflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from wfe.core.params import convert
+from wfe.core.reference import substitute
+from wfe.core.workflow import Node, Workflow
+from wfe.errors import Place, Problem, WorkflowError, nearest
+
+SEPARATOR = "__"
+
+
+def inline(
+    workflow: Workflow,
+    params: Mapping[str, Any],
+    load: Callable[[str, Place], Workflow] | None,
+    problems: list[Problem],
+    above: tuple[str, ...] = (),
+) -> Workflow:
+    """`workflow` with every include replaced by the nodes that it stands for; problems are added to `problems`."""
+    if not any(node.include for node in workflow.nodes):
+        return workflow
+    nodes: list[Node] = []
+    ends: dict[str, str] = {}
+    for node in workflow.nodes:
+        if not node.include:
+            nodes.append(node)
+            continue
+        place = workflow.place((*node.at, "include"))
+        chain = (*above, workflow.name)
+        if node.include in chain:
+            problems.append(
+                Problem(f"workflows include each other in a circle: {' -> '.join([*chain, node.include])}", place)
+            )
+            continue
+        if load is None:
+            problems.append(Problem("a workflow given as text cannot include another", place))
+            continue
+        try:
+            inner = load(node.include, place)
+        except WorkflowError as error:
+            problems.extend(error.problems)
+            continue
+        bound = _bind(workflow, node, inner, params, problems)
+        inner = inline(inner, bound, load, problems, chain)
+        included = [_moved(one, node, inner, bound) for one in inner.nodes]
+        nodes.extend(included)
+        if included:
+            ends[node.id] = included[-1].id
+    if ends:
+        nodes = [_redirected(node, ends) for node in nodes]
+    return replace(workflow, nodes=tuple(nodes))
+
+
+def _bind(
+    workflow: Workflow, node: Node, inner: Workflow, params: Mapping[str, Any], problems: list[Problem]
+) -> dict[str, Any]:
+    """The value of each parameter of the included workflow; a reference stays a text and is resolved with the rest."""
+    values = {name: param.default for name, param in inner.params.items() if not param.required}
+    for name, raw in node.inputs.items():
+        place = workflow.place((*node.at, "inputs", name))
+        if name not in inner.params:
+            problems.append(
+                Problem(
+                    f"workflow {inner.name!r} has no parameter {name!r}",
+                    place,
+                    nearest(name, list(inner.params)) or "it has none",
+                )
+            )
+            continue
+        value = substitute(
+            raw, params, lambda _, missing, place=place: problems.append(Problem(f"no parameter {missing!r}", place))
+        )
+        if not (isinstance(value, str) and value.startswith("$")):
+            try:
+                value = convert(inner.params[name], value)
+            except ValueError as error:
+                problems.append(Problem(f"parameter {name!r} of {inner.name!r}: {error}", place))
+        values[name] = value
+    for name, param in inner.params.items():
+        if param.required and name not in values:
+            problems.append(
+                Problem(
+                    f"parameter {name!r} of {inner.name!r} has no value",
+                    workflow.place(node.at),
+                    f"give {name!r} under 'inputs'",
+                )
+            )
+    return values
+
+
+def _moved(one: Node, node: Node, inner: Workflow, bound: Mapping[str, Any]) -> Node:
+    """A node of the included workflow under its long id. Its own references move along; those that came in by a
+    parameter already speak of the outer workflow."""
+    ids = {other.id for other in inner.nodes}
+
+    def long(name: str) -> str:
+        return f"{node.id}{SEPARATOR}{name}" if name in ids else name
+
+    def move(value: Any) -> Any:
+        if isinstance(value, str) and value.startswith("$") and not value.startswith(("$$", "${")):
+            head, dot, rest = value[1:].partition(".")
+            return f"${long(head)}{dot}{rest}"
+        if isinstance(value, list):
+            return [move(entry) for entry in value]
+        if isinstance(value, dict):
+            return {key: move(entry) for key, entry in value.items()}
+        return value
+
+    def put(value: Any) -> Any:
+        # References first, parameters after: a reference that a parameter brings must not be taken for an inner one.
+        return substitute(move(value), bound, lambda _path, _name: None)
+
+    return replace(
+        one,
+        id=long(one.id),
+        at=node.at,
+        depends_on=(*map(long, one.depends_on), *node.depends_on),
+        inputs={name: put(value) for name, value in one.inputs.items()},
+        foreach=put(one.foreach),
+        matrix=put(one.matrix),
+        when=put(one.when) if one.when else node.when,
+    )
+
+
+def _redirected(node: Node, ends: Mapping[str, str]) -> Node:
+    def turn(value: Any) -> Any:
+        if isinstance(value, str) and value.startswith("$"):
+            head, dot, rest = value[1:].partition(".")
+            return f"${ends[head]}{dot}{rest}" if head in ends else value
+        if isinstance(value, list):
+            return [turn(entry) for entry in value]
+        if isinstance(value, dict):
+            return {key: turn(entry) for key, entry in value.items()}
+        return value
+
+    return replace(
+        node,
+        depends_on=tuple(ends.get(other, other) for other in node.depends_on),
+        inputs={name: turn(value) for name, value in node.inputs.items()},
+        foreach=turn(node.foreach),
+    )

@@ -1,0 +1,106 @@
+"""What goes into an action key: a list of (part, text), hashed for the key and compared for the explanation.
+
+One walk serves both, so that the reason that is shown is the reason that rebuilt. Knows no step id: renaming a step
+rebuilds nothing. Texts are exact for short values and digests for long ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from wfe.core.digest import canonical, digest
+from wfe.core.outcome import Reason
+from wfe.core.result import Result
+from wfe.core.step import Step
+
+FORMAT: Final = "1"
+_LONGEST: Final = 160
+
+Manifest = tuple[tuple[str, str], ...]
+
+
+def value_text(result: Result) -> str:
+    """A value in a manifest. No JSON text starts with #, so a digest is never taken for a value."""
+    text = result.text()
+    if len(text) <= _LONGEST and not result.artifacts:
+        return text
+    return f"#{digest(text.encode('utf-8', 'surrogatepass'))} ({shape(result)})"
+
+
+def shape(result: Result) -> str:
+    """A value in a few words: `float32[640x640x3]`, `list of 12`, `text of 3,000`."""
+    value = result.value
+    if value is None and len(result.artifacts) == 1:
+        return result.artifacts[0].note or result.artifacts[0].codec
+    if isinstance(value, list):
+        return f"list of {len(value)}"
+    if isinstance(value, dict):
+        return "object with " + (
+            ", ".join(list(value)[:6]) + (" ..." if len(value) > 6 else "") if value else "nothing"
+        )
+    return f"text of {len(value):,} characters" if isinstance(value, str) else type(value).__name__
+
+
+def manifest_of(step: Step, inputs: Iterable[tuple[str, str]]) -> Manifest:
+    """The manifest of a step whose inputs came out as `inputs` (parameter, text)."""
+    parts = [("format", FORMAT), ("function", step.function), ("code", step.code)]
+    if step.environment:
+        parts.append(("environment", step.environment))
+    if step.options.seed is not None:
+        parts.append(("seed", str(step.options.seed)))
+    if step.options.device is not None:
+        parts.append(("device", step.options.device))
+    if step.outputs is not None:
+        parts.append(("outputs", canonical(dict(sorted(step.outputs.items())))))
+    parts.extend((f"input '{name}'", text) for name, text in sorted(inputs))
+    return tuple(parts)
+
+
+def key_of(manifest: Manifest) -> str:
+    """The action key: the digest of a manifest."""
+    return digest(canonical(manifest).encode("utf-8", "surrogatepass"))
+
+
+def diff(
+    old: Manifest | None, new: Manifest, parts: Mapping[str, Mapping[str, str]] | None = None
+) -> tuple[Reason, ...]:
+    """What differs between two manifests, old value -> new value; a single reason when there is no old one.
+
+    parts: code digest -> its parts (`nodes.blur:KERNEL` -> digest), to name what changed in the code.
+    """
+    if old is None:
+        return (Reason("it was never run before"),)
+    before, after = dict(old), dict(new)
+    found = []
+    for part in dict.fromkeys([*after, *before]):
+        one, two = before.get(part), after.get(part)
+        if one == two:
+            continue
+        if part == "code" and parts and one in parts and two in parts:
+            found.append(
+                Reason("code", "", "") if not (named := _code(parts[one], parts[two])) else Reason(f"code of {named}")
+            )
+        else:
+            found.append(Reason(part, _short(one), _short(two)))
+    return tuple(found)
+
+
+def _code(old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    changed = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+    shown = ", ".join(name.removeprefix("nodes.") for name in changed[:4])
+    return shown + (f" and {len(changed) - 4} more" if len(changed) > 4 else "")
+
+
+def _short(text: str | None) -> str:
+    if text is None:
+        return ""
+    if text.startswith("#") or " #" in text[:12]:
+        head, _, rest = text.partition("#")
+        return f"{head}#{rest[:8]}{rest[32:]}"
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def to_json(manifest: Manifest) -> dict[str, Any]:
+    """For `--json`: part -> text."""
+    return dict(manifest)

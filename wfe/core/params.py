@@ -1,0 +1,95 @@
+"""The parameters of a workflow: defaults, overrides typed on a command line, and what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from wfe.core.workflow import Param, Workflow
+from wfe.errors import Place, Problem, nearest
+
+_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list,),
+    "object": (dict,),
+}
+_WORDS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
+def kind_of(param: Param) -> str:
+    """The type name that a parameter's values must have; "" when anything goes (null by default, no type said)."""
+    if param.type:
+        return param.type
+    value = param.default
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "boolean"
+    # 0.25 may become 1, and a threshold of 1 may become 0.5: numbers are one type unless the document says more.
+    return (
+        "number"
+        if isinstance(value, int | float)
+        else next(name for name, kinds in _TYPES.items() if isinstance(value, kinds))
+    )
+
+
+def settle(workflow: Workflow, overrides: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """The value of every parameter. Texts in `overrides` are read by the parameter's type; other values must have it."""
+    problems = []
+    values = {}
+    for name in overrides.keys() - workflow.params.keys():
+        hint = nearest(name, list(workflow.params)) or "it has no parameters"
+        problems.append(
+            Problem(f"workflow {workflow.name!r} has no parameter {name!r}", Place(workflow.document.file), hint)
+        )
+    for name, param in workflow.params.items():
+        if name in overrides:
+            try:
+                values[name] = convert(param, overrides[name])
+            except ValueError as error:
+                problems.append(Problem(f"parameter {name!r}: {error}", Place("command line")))
+        elif param.required:
+            place = workflow.place(("workflow", "params", name))
+            problems.append(Problem(f"parameter {name!r} has no value", place, f"give one: {name}=..."))
+        else:
+            values[name] = param.default
+            if not _is(param.default, kind_of(param)) and param.default is not None:
+                place = workflow.place(("workflow", "params", name, "default"))
+                problems.append(Problem(f"parameter {name!r}: the default {param.default!r} is no {param.type}", place))
+    return values, problems
+
+
+def convert(param: Param, given: Any) -> Any:
+    """`given` as a value of the parameter. Raises ValueError with what was expected."""
+    kind = kind_of(param)
+    if not isinstance(given, str):
+        if _is(given, kind):
+            return given
+        raise ValueError(f"expected {kind}, found {given!r}")
+    if kind == "string":
+        return given
+    if kind == "boolean":
+        if given.lower() in _WORDS:
+            return _WORDS[given.lower()]
+        raise ValueError(f"expected true or false, found {given!r}")
+    try:
+        value = json.loads(given)
+    except ValueError:
+        if not kind:
+            return given
+        raise ValueError(f"expected {kind}, found {given!r}") from None
+    if _is(value, kind):
+        return value
+    raise ValueError(f"expected {kind}, found {given!r}")
+
+
+def _is(value: Any, kind: str) -> bool:
+    if not kind:
+        return True
+    if isinstance(value, bool):
+        return kind == "boolean"
+    return isinstance(value, _TYPES[kind])

@@ -1,0 +1,99 @@
+"""The two things a text in a workflow can stand for: `$step.key` (another step's output) and `${param}` (a parameter).
+
+`$$` at the start of a text stands for a plain `$`. Knows notation only; whether a step or a parameter exists is for
+`plan` to say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from wfe.core.document import Path
+from wfe.core.workflow import Ref
+
+_REF: Final = re.compile(r"\$([A-Za-z_][A-Za-z0-9_-]*)((?:\.[^.\s$]+)*)\Z")
+_PARAM: Final = re.compile(r"\$\{([^{}]*)\}")
+
+
+class NotAReference(ValueError):
+    """A text starts with `$` but is neither a reference nor escaped."""
+
+
+def ref_of(text: str) -> Ref | None:
+    """The reference that `text` is; None for a text that does not start with `$`, or starts with `$$`.
+
+    A part of digits is an index: `$a.boxes.0.name` is ("boxes", 0, "name"); it serves as a key too where the value is an
+    object. Raises NotAReference for anything else that starts with `$`.
+    """
+    if not text.startswith("$") or text.startswith("$$"):
+        return None
+    match = _REF.match(text)
+    if not match:
+        raise NotAReference(text)
+    step, rest = match.groups()
+    trail = tuple(int(part) if part.isdigit() else part for part in rest.split(".")[1:])
+    return Ref(step, trail)
+
+
+def substitute(value: Any, params: Mapping[str, Any], unknown: Callable[[Path, str], None], path: Path = ()) -> Any:
+    """`value` with every `${name}` replaced.
+
+    A text that is nothing but `${name}` becomes the parameter's value with its type; inside a longer text it becomes
+    text (numbers as JSON writes them). `unknown(path, name)` hears of names that `params` does not have.
+    """
+    if isinstance(value, str):
+        if "${" not in value:
+            return value
+        whole = _PARAM.fullmatch(value)
+        if whole:
+            if whole[1] in params:
+                return params[whole[1]]
+            unknown(path, whole[1])
+            return value
+        return _PARAM.sub(lambda match: _text(match, params, unknown, path), value)
+    if isinstance(value, list):
+        return [substitute(entry, params, unknown, (*path, index)) for index, entry in enumerate(value)]
+    if isinstance(value, dict):
+        return {key: substitute(entry, params, unknown, (*path, key)) for key, entry in value.items()}
+    return value
+
+
+def _text(match: re.Match[str], params: Mapping[str, Any], unknown: Callable[[Path, str], None], path: Path) -> str:
+    name = match[1]
+    if name not in params:
+        unknown(path, name)
+        return match[0]
+    value = params[name]
+    if isinstance(value, str):
+        return value
+    import json
+
+    return json.dumps(value)
+
+
+def refs_in(value: Any, path: Path = ()) -> Iterator[tuple[Path, Ref]]:
+    """Every reference inside `value` with where it stands. Raises NotAReference like `ref_of`."""
+    if isinstance(value, str):
+        if value[:1] == "$":
+            ref = ref_of(value)
+            if ref is not None:
+                yield path, ref
+    elif isinstance(value, list):
+        for index, entry in enumerate(value):
+            yield from refs_in(entry, (*path, index))
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            yield from refs_in(entry, (*path, key))
+
+
+def unescape(value: Any) -> Any:
+    """`value` with `$$` at the start of a text turned into `$`."""
+    if isinstance(value, str):
+        return value[1:] if value.startswith("$$") else value
+    if isinstance(value, list):
+        return [unescape(entry) for entry in value]
+    if isinstance(value, dict):
+        return {key: unescape(entry) for key, entry in value.items()}
+    return value

@@ -1,0 +1,100 @@
+"""What a step gave: a JSON tree, and artifacts where JSON cannot say it.
+
+Knows how to find an output in it, how to gather a fan, and what its digest is. Does not know where artifacts are stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from wfe.core.digest import canonical, digest
+from wfe.core.document import Path
+
+
+class Artifact(NamedTuple):
+    """A value kept as a file: where in the tree it stands (null there), its codec ("npy", "file", ...), the digest of its
+    content, and a note: dtype and shape of an array, the parameter that named a written file."""
+
+    trail: Path
+    codec: str
+    digest: str
+    note: str = ""
+
+
+class Missing(LookupError):
+    """A trail that a result does not have; the text says how far it went and what is there."""
+
+
+class Result(NamedTuple):
+    """The value of a step, or a part of it."""
+
+    value: Any
+    artifacts: tuple[Artifact, ...] = ()
+
+    @property
+    def mark(self) -> str:
+        """The digest of the whole: equal marks, equal results."""
+        return digest(self.text().encode("utf-8", "surrogatepass"))
+
+    def text(self) -> str:
+        """The canonical text that stands for the value in a manifest: artifacts by digest."""
+        text = canonical(self.value)
+        if self.artifacts:
+            text += " + " + canonical([[list(one.trail), one.codec, one.digest] for one in self.artifacts])
+        return text
+
+    def dig(self, trail: Path) -> Result:
+        """The part at `trail`. Raises Missing.
+
+        A number in a trail is an index of a list and, where the value is an object, a key of digits.
+        """
+        value = self.value
+        path: list[str | int] = []
+        for part in trail:
+            if isinstance(value, dict):
+                key = str(part)
+                if key not in value:
+                    raise Missing(
+                        f"{_shown(path)} has no {key!r}, it has {', '.join(map(repr, list(value)[:12])) or 'nothing'}"
+                    )
+                value = value[key]
+                path.append(key)
+            elif isinstance(value, list) and isinstance(part, int):
+                if part >= len(value):
+                    raise Missing(f"{_shown(path)} has {len(value)} entries, there is none at {part}")
+                value = value[part]
+                path.append(part)
+            else:
+                kind = (
+                    "an array or a file"
+                    if value is None and any(one.trail == tuple(path) for one in self.artifacts)
+                    else type(value).__name__
+                )
+                raise Missing(f"{_shown(path)} is {kind}, it has no {part!r}")
+        depth = len(path)
+        here = tuple(path)
+        return Result(
+            value, tuple(one._replace(trail=one.trail[depth:]) for one in self.artifacts if one.trail[:depth] == here)
+        )
+
+
+def _shown(path: Sequence[str | int]) -> str:
+    return "." + ".".join(map(str, path)) if path else "the result"
+
+
+def gather(results: Sequence[Result]) -> Result:
+    """The results of a fan's steps as one list, in order."""
+    artifacts = tuple(
+        one._replace(trail=(index, *one.trail)) for index, result in enumerate(results) for one in result.artifacts
+    )
+    return Result([result.value for result in results], artifacts)
+
+
+def dig_fan(results: Sequence[Result], trail: Path) -> Result:
+    """`$fan.key`: that output of every step as a list; `$fan.3.key`: of the fourth alone. Raises Missing."""
+    if trail and isinstance(trail[0], int):
+        if trail[0] >= len(results):
+            raise Missing(f"the result has {len(results)} entries, there is none at {trail[0]}")
+        return results[trail[0]].dig(trail[1:])
+    return gather([result.dig(trail) for result in results])

@@ -1,0 +1,252 @@
+"""What a node function asks for and gives, read from its syntax tree.
+
+Knows parameters, types, declared outputs and the decorator's arguments. Does not know files or other modules, and never
+imports anything.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from wfe.core.types import ANY, Type, type_of
+
+DECORATOR: Final = "workflow_node"
+
+_OPTION_KINDS: Final[Mapping[str, tuple[type, ...]]] = {
+    "name": (str,),
+    "outputs": (dict, list, tuple),
+    "cache": (str,),
+    "seed": (int,),
+    "ttl": (int, float),
+    "dependencies": (list, tuple),
+    "environment": (str,),
+    "isolation_mode": (str,),
+    "python": (str,),
+    "device": (str,),
+    "resources": (dict,),
+    "retries": (int, dict),
+    "timeout": (int, float),
+    "description": (str,),
+    "permissions": (dict,),
+}
+_CHOICES: Final = {"cache": ("auto", "never"), "isolation_mode": ("auto", "always", "never")}
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter: its type, and whether the function can be called without it."""
+
+    name: str
+    type: Type = ANY
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """One node function.
+
+    function: dotted name, `nodes.vision.detect.detect`. outputs: key -> type, None when not known; `declared` says
+    whether a person declared them (then they are checked) or they were only seen in the return statements.
+    options: the decorator's arguments. extra: takes `**kwargs`. problems: (line, column, text) of what is wrong with it.
+    """
+
+    function: str
+    parameters: tuple[Parameter, ...] = ()
+    outputs: Mapping[str, Type] | None = None
+    declared: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+    extra: bool = False
+    doc: str = ""
+    line: int = 1
+    column: int = 1
+    problems: tuple[tuple[int, int, str], ...] = ()
+
+    @property
+    def module(self) -> str:
+        return self.function.rpartition(".")[0]
+
+    @property
+    def name(self) -> str:
+        return self.function.rpartition(".")[2]
+
+    def parameter(self, name: str) -> Parameter | None:
+        return next((parameter for parameter in self.parameters if parameter.name == name), None)
+
+    def __str__(self) -> str:
+        shown = ", ".join(f"{one.name}: {one.type}{' = ...' if one.optional else ''}" for one in self.parameters)
+        gives = (
+            "?"
+            if self.outputs is None
+            else "{" + ", ".join(f"{key}: {kind}" for key, kind in self.outputs.items()) + "}"
+        )
+        return f"{self.function.removeprefix('nodes.')}({shown}) -> {gives}"
+
+
+def decorator_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.expr | None:
+    """The `@workflow_node` of a function, None for a function that is no node."""
+    for decorator in function.decorator_list:
+        target = decorator.func if isinstance(decorator, ast.Call) else decorator
+        name = target.attr if isinstance(target, ast.Attribute) else target.id if isinstance(target, ast.Name) else ""
+        if name == DECORATOR:
+            return decorator
+    return None
+
+
+def signature_of(function: ast.FunctionDef | ast.AsyncFunctionDef, module: str, tree: ast.Module) -> Signature:
+    """The signature of a decorated function of the module `module`, whose whole tree is `tree`."""
+    problems: list[tuple[int, int, str]] = []
+    aliases = _aliases(tree)
+    options = _options(decorator_of(function), problems)
+    arguments = function.args
+    if isinstance(function, ast.AsyncFunctionDef):
+        problems.append(
+            (
+                function.lineno,
+                function.col_offset + 1,
+                "an async function cannot be a node; call asyncio.run inside a plain one",
+            )
+        )
+    elif any(isinstance(node, ast.Yield | ast.YieldFrom) for node in _own(function)):
+        problems.append((function.lineno, function.col_offset + 1, "a generator cannot be a node; return a list"))
+    if arguments.posonlyargs:
+        first = arguments.posonlyargs[0]
+        problems.append(
+            (first.lineno, first.col_offset + 1, "positional-only parameters cannot be bound; remove the '/'")
+        )
+    named = [*arguments.args, *arguments.kwonlyargs]
+    with_default = (
+        {argument.arg for argument in arguments.args[len(arguments.args) - len(arguments.defaults) :]}
+        if arguments.defaults
+        else set()
+    )
+    with_default |= {
+        argument.arg
+        for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+        if default is not None
+    }
+    parameters = tuple(Parameter(one.arg, type_of(one.annotation, aliases), one.arg in with_default) for one in named)
+    outputs, declared = _outputs(function, tree, options, aliases)
+    return Signature(
+        function=f"{module}.{function.name}",
+        parameters=parameters,
+        outputs=outputs,
+        declared=declared,
+        options=options,
+        extra=arguments.kwarg is not None,
+        doc=ast.get_docstring(function) or "",
+        line=function.lineno,
+        column=function.col_offset + 1,
+        problems=tuple(problems),
+    )
+
+
+def _aliases(tree: ast.Module) -> dict[str, ast.expr]:
+    found = {}
+    for statement in tree.body:
+        if (
+            isinstance(statement, ast.Assign)
+            and len(statement.targets) == 1
+            and isinstance(statement.targets[0], ast.Name)
+        ):
+            found[statement.targets[0].id] = statement.value
+        elif isinstance(statement, ast.ClassDef) and _is_typed_dict(statement):
+            found[statement.name] = ast.Name("dict")
+    return found
+
+
+def _is_typed_dict(statement: ast.ClassDef) -> bool:
+    names = [
+        base.attr if isinstance(base, ast.Attribute) else base.id if isinstance(base, ast.Name) else ""
+        for base in statement.bases
+    ]
+    return "TypedDict" in names
+
+
+def _options(decorator: ast.expr | None, problems: list[tuple[int, int, str]]) -> dict[str, Any]:
+    if not isinstance(decorator, ast.Call):
+        return {}
+    found: dict[str, Any] = {}
+    pairs = [("name", argument) for argument in decorator.args[:1]]
+    pairs += [(keyword.arg or "**", keyword.value) for keyword in decorator.keywords]
+    for key, node in pairs:
+        at = (node.lineno, node.col_offset + 1)
+        kinds = _OPTION_KINDS.get(key)
+        if kinds is None:
+            problems.append((*at, f"@{DECORATOR} has no argument {key!r}"))
+            continue
+        if key == "outputs" and isinstance(node, ast.Dict):
+            # The values are types, not literals: {"boxes": list[dict], "image": np.ndarray}
+            names = [name.value for name in node.keys if isinstance(name, ast.Constant) and isinstance(name.value, str)]
+            if len(names) != len(node.keys):
+                problems.append((*at, f"@{DECORATOR}: the keys of 'outputs' must be plain texts"))
+            found[key] = dict(zip(names, (type_of(value) for value in node.values), strict=False))
+            continue
+        try:
+            value = ast.literal_eval(node)
+        except ValueError:
+            problems.append(
+                (*at, f"@{DECORATOR}: {key!r} must be a literal, since it is read without running the module")
+            )
+            continue
+        if value is None:
+            continue
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            problems.append((*at, f"@{DECORATOR}: {key!r} cannot be {value!r}"))
+        elif key in _CHOICES and value not in _CHOICES[key]:
+            problems.append((*at, f"@{DECORATOR}: {key!r} must be one of {', '.join(_CHOICES[key])}, found {value!r}"))
+        else:
+            found[key] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
+def _own(function: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a function's body without those of functions and classes inside it."""
+    todo = list(ast.iter_child_nodes(function))
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            continue
+        yield node
+        todo.extend(ast.iter_child_nodes(node))
+
+
+def _outputs(
+    function: ast.FunctionDef | ast.AsyncFunctionDef,
+    tree: ast.Module,
+    options: Mapping[str, Any],
+    aliases: Mapping[str, ast.expr],
+) -> tuple[dict[str, Type] | None, bool]:
+    given = options.get("outputs")
+    if isinstance(given, dict):
+        return dict(given), True
+    if isinstance(given, list):
+        return {str(name): ANY for name in given}, True
+    returned = function.returns
+    if isinstance(returned, ast.Constant) and isinstance(returned.value, str):
+        returned = ast.Name(returned.value)
+    if isinstance(returned, ast.Name):
+        for statement in tree.body:
+            if isinstance(statement, ast.ClassDef) and statement.name == returned.id and _is_typed_dict(statement):
+                fields = [
+                    entry
+                    for entry in statement.body
+                    if isinstance(entry, ast.AnnAssign) and isinstance(entry.target, ast.Name)
+                ]
+                return {
+                    entry.target.id: type_of(entry.annotation, aliases)
+                    for entry in fields
+                    if isinstance(entry.target, ast.Name)
+                }, True
+    seen: dict[str, Type] = {}
+    for node in _own(function):
+        if isinstance(node, ast.Return) and node.value is not None:
+            if not isinstance(node.value, ast.Dict):
+                return None, False
+            for key in node.value.keys:
+                if not (isinstance(key, ast.Constant) and isinstance(key.value, str)):
+                    return None, False
+                seen[key.value] = ANY
+    return seen, False

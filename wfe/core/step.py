@@ -1,0 +1,155 @@
+"""A step: a node bound in a workflow, with everything about it that is known before the run. Frozen, and plain data.
+
+Knows how a step is written down as marshal-able tuples, since the plan of an unchanged workflow is read back rather than
+made again. Does not know where results are or whether they are current.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, NamedTuple
+
+from wfe.core.digest import digest_of
+from wfe.core.document import Path
+from wfe.core.workflow import Ref
+
+
+class Binding(NamedTuple):
+    """What a parameter gets.
+
+    kind: "value"; "file" (a path whose content counts, or a list of such paths); "output" (a file to write).
+    value: a JSON tree, null where `refs` put another step's output: (where in the tree, step, trail in its result).
+    A `late` binding was not settled by the plan: `refs` lists the outputs of that name that may exist, at most one of
+    which must; `spare` is whether the parameter can do without.
+    """
+
+    kind: str
+    value: Any
+    refs: tuple[tuple[Path, str, Path], ...] = ()
+    late: bool = False
+    spare: bool = False  # the parameter has a default: leave it out when what it refers to was skipped
+    nullable: bool = False  # the parameter takes None: pass it when what it refers to was skipped
+
+
+class Options(NamedTuple):
+    """How a step runs, beyond what it computes. Only `seed` and `device` are part of the action key."""
+
+    cache: str = "auto"
+    seed: int | None = None
+    ttl: float | None = None
+    device: str | None = None
+    retries: Any = 0
+    timeout: float | None = None
+    resources: tuple[tuple[str, float | str], ...] = ()
+    environment: str | None = None
+    isolation_mode: str = "auto"
+
+
+class Fan(NamedTuple):
+    """`foreach`: one step an item. items: a list (each item as refs see it) or the Ref of one. name: what items are called
+    in inputs. key: the item's field that names its step, "" to choose by the item itself."""
+
+    items: Any
+    refs: tuple[tuple[Path, str, Path], ...]
+    name: str = "item"
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a plan.
+
+    needs: ids of the steps before it, in the order of the document. outputs: declared keys -> type name, None where not
+    declared. environment: what the key says of where it runs ("cpython-3.11 numpy-2.1.0", or a lock's digest);
+    prefix: the interpreter's environment ("" the main one).
+    """
+
+    id: str
+    function: str
+    code: str = ""
+    inputs: Mapping[str, Binding] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    outputs: Mapping[str, str] | None = None
+    options: Options = Options()
+    environment: str = ""
+    prefix: str = ""
+    when: Binding | None = None
+    fan: Fan | None = None
+    parent: str = ""  # the fan that this step is an item of
+    description: str = ""
+    module_files: tuple[str, ...] = ()  # the project's own files that its module imports, relative to the root
+
+    @property
+    def module(self) -> str:
+        return self.function.rpartition(".")[0]
+
+    @property
+    def static(self) -> str:
+        """The digest of all that a result depends on and that the plan knows."""
+        return digest_of(
+            [
+                self.function,
+                self.code,
+                sorted(self.inputs.items()),
+                self.outputs if self.outputs is None else sorted(self.outputs.items()),
+                [self.options.cache, self.options.seed, self.options.ttl, self.options.device],
+                self.environment,
+                self.when,
+                self.fan,
+            ]
+        )
+
+    def files(self) -> list[str]:
+        """The input files that the plan knows by name."""
+        found: list[str] = []
+        for binding in self.inputs.values():
+            if binding.kind == "file" and not binding.refs:
+                found.extend([binding.value] if isinstance(binding.value, str) else binding.value or [])
+        return found
+
+    def targets(self) -> dict[str, str]:
+        """Parameter -> path of the file that the step is to write there."""
+        return {
+            name: binding.value
+            for name, binding in self.inputs.items()
+            if binding.kind == "output" and isinstance(binding.value, str)
+        }
+
+    def pack(self) -> tuple[Any, ...]:
+        """As nested tuples, lists and dicts that marshal takes."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        values["inputs"] = {name: tuple(binding) for name, binding in self.inputs.items()}
+        values["options"] = tuple(self.options)
+        for name in ("fan", "when"):
+            values[name] = None if values[name] is None else tuple(values[name])
+        return tuple(values[name] for name in _FIELDS)
+
+    @classmethod
+    def unpack(cls, packed: tuple[Any, ...]) -> Step:
+        values = dict(zip(_FIELDS, packed, strict=True))
+        values["inputs"] = {name: Binding(*binding) for name, binding in values["inputs"].items()}
+        values["options"] = Options(*values["options"])
+        values["fan"] = None if values["fan"] is None else Fan(*values["fan"])
+        values["when"] = None if values["when"] is None else Binding(*values["when"])
+        return cls(**values)
+
+
+_FIELDS: Final = tuple(one.name for one in fields(Step))
+
+
+def binding_refs(value: Any, refs: list[tuple[Path, Ref]]) -> tuple[Any, tuple[tuple[Path, str, Path], ...]]:
+    """A JSON tree with its references taken out: (the tree with null in their places, where they stood)."""
+    if not refs:
+        return value, ()
+    return _without(value, {path for path, _ in refs}, ()), tuple((path, ref.step, ref.trail) for path, ref in refs)
+
+
+def _without(value: Any, holes: set[Path], path: Path) -> Any:
+    if path in holes:
+        return None
+    if isinstance(value, list):
+        return [_without(entry, holes, (*path, index)) for index, entry in enumerate(value)]
+    if isinstance(value, dict):
+        return {key: _without(entry, holes, (*path, key)) for key, entry in value.items()}
+    return value

@@ -1,0 +1,190 @@
+"""The types that annotations name, as far as a workflow document can be checked against them.
+
+Reads annotations as syntax trees, never as live objects. What it does not know (a class of some package, a type
+variable) is ANY: it accepts everything, since a check that guesses would refuse good workflows.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """`kind` is one of any, none, str, int, float, bool, bytes, list, dict, array, path, output, union, literal.
+
+    args: the element types of a list or union, the value type of a dict. values: what a literal allows.
+    """
+
+    kind: str
+    args: tuple[Type, ...] = ()
+    values: tuple[Any, ...] = ()
+
+    def __str__(self) -> str:
+        if self.kind == "union":
+            return " | ".join(map(str, self.args))
+        if self.kind == "literal":
+            return " | ".join(map(repr, self.values))
+        name = {"none": "None", "path": "Path", "output": "Output", "any": "Any"}.get(self.kind, self.kind)
+        if not self.args:
+            return name
+        inner = ", ".join(map(str, self.args))
+        return f"{name}[str, {inner}]" if self.kind == "dict" else f"{name}[{inner}]"
+
+    def has(self, kind: str) -> bool:
+        """Whether this type is, or as a union offers, `kind`."""
+        return self.kind == kind or (self.kind == "union" and any(arg.has(kind) for arg in self.args))
+
+    @property
+    def optional(self) -> bool:
+        """Whether None is allowed."""
+        return self.has("none") or self.kind == "any" or (self.kind == "literal" and None in self.values)
+
+    def accepts(self, value: Any) -> bool:
+        """Whether a JSON value is of this type. An int is a good float; true is no int; a path is a text."""
+        kind = self.kind
+        if kind == "any":
+            return True
+        if kind == "union":
+            return any(arg.accepts(value) for arg in self.args)
+        if kind == "literal":
+            return any(value == allowed and type(value) is type(allowed) for allowed in self.values)
+        if kind == "none":
+            return value is None
+        if isinstance(value, bool):
+            return kind == "bool"
+        if kind == "float":
+            return isinstance(value, int | float)
+        if kind == "list":
+            return isinstance(value, list) and (not self.args or all(self.args[0].accepts(entry) for entry in value))
+        if kind == "dict":
+            return isinstance(value, dict) and (
+                not self.args or all(self.args[0].accepts(entry) for entry in value.values())
+            )
+        if kind in ("str", "path", "output"):
+            return isinstance(value, str)
+        return kind == "int" and isinstance(value, int)
+
+    def may_be(self, other: Type) -> bool:
+        """Whether a value of type `other` may be of this one; True when in doubt."""
+        if self.kind == "any" or other.kind == "any":
+            return True
+        if other.kind == "union":
+            return any(self.may_be(arg) for arg in other.args)
+        if self.kind == "union":
+            return any(arg.may_be(other) for arg in self.args)
+        if self.kind == "literal":
+            return other.kind == "literal" or any(_kind_of(value) == other.kind for value in self.values)
+        if other.kind == "literal":
+            return any(self.accepts(value) for value in other.values)
+        texts = ("str", "path", "output")
+        if self.kind in texts:
+            return other.kind in texts
+        if self.kind == "float":
+            return other.kind in ("float", "int")
+        if self.kind != other.kind:
+            return False
+        return not self.args or not other.args or self.args[0].may_be(other.args[0])
+
+
+def _kind_of(value: Any) -> str:
+    return "none" if value is None else type(value).__name__
+
+
+ANY: Final = Type("any")
+NONE: Final = Type("none")
+PATH: Final = Type("path")
+OUTPUT: Final = Type("output")
+
+_NAMES: Final[Mapping[str, str]] = {
+    "str": "str",
+    "int": "int",
+    "float": "float",
+    "bool": "bool",
+    "bytes": "bytes",
+    "None": "none",
+    "list": "list",
+    "List": "list",
+    "Sequence": "list",
+    "Iterable": "list",
+    "tuple": "list",
+    "Tuple": "list",
+    "dict": "dict",
+    "Dict": "dict",
+    "Mapping": "dict",
+    "MutableMapping": "dict",
+    "ndarray": "array",
+    "NDArray": "array",
+    "array": "array",
+    "Path": "path",
+    "PurePath": "path",
+    "Output": "output",
+}
+
+
+def type_of(node: ast.expr | None, aliases: Mapping[str, ast.expr] | None = None, depth: int = 0) -> Type:
+    """The type that an annotation says. `aliases`: module-level names that may stand for other annotations."""
+    if node is None or depth > 20:
+        return ANY
+    aliases = aliases or {}
+    if isinstance(node, ast.Constant):
+        if node.value is None:
+            return NONE
+        if isinstance(node.value, str):
+            try:
+                return type_of(ast.parse(node.value, mode="eval").body, aliases, depth + 1)
+            except SyntaxError:
+                return ANY
+        return ANY
+    if isinstance(node, ast.Name | ast.Attribute):
+        name = node.id if isinstance(node, ast.Name) else node.attr
+        if isinstance(node, ast.Name) and name in aliases:
+            return type_of(aliases[name], {key: value for key, value in aliases.items() if key != name}, depth + 1)
+        return Type(_NAMES[name]) if name in _NAMES else ANY
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        return _union(type_of(node.left, aliases, depth + 1), type_of(node.right, aliases, depth + 1))
+    if isinstance(node, ast.Subscript):
+        return _subscript(node, aliases, depth)
+    return ANY
+
+
+def _subscript(node: ast.Subscript, aliases: Mapping[str, ast.expr], depth: int) -> Type:
+    head = node.value
+    name = head.id if isinstance(head, ast.Name) else head.attr if isinstance(head, ast.Attribute) else ""
+    args = list(node.slice.elts) if isinstance(node.slice, ast.Tuple) else [node.slice]
+    if name == "Optional":
+        return _union(type_of(args[0], aliases, depth + 1), NONE)
+    if name == "Union":
+        return _union(*(type_of(arg, aliases, depth + 1) for arg in args))
+    if name == "Annotated":
+        return type_of(args[0], aliases, depth + 1)
+    if name == "Literal":
+        try:
+            return Type("literal", values=tuple(ast.literal_eval(arg) for arg in args))
+        except ValueError:
+            return ANY
+    kind = _NAMES.get(name, "any")
+    if kind == "list":
+        # A tuple of differing types is checked as a list of anything: JSON has no tuples.
+        if name in ("tuple", "Tuple") and not (
+            len(args) == 2 and isinstance(args[1], ast.Constant) and args[1].value is ...
+        ):
+            return Type("list")
+        return Type("list", (type_of(args[0], aliases, depth + 1),))
+    if kind == "dict":
+        return Type("dict", (type_of(args[1], aliases, depth + 1),)) if len(args) == 2 else Type("dict")
+    return Type(kind)
+
+
+def _union(*types: Type) -> Type:
+    flat: list[Type] = []
+    for kind in types:
+        for part in kind.args if kind.kind == "union" else (kind,):
+            if part.kind == "any":
+                return ANY
+            if part not in flat:
+                flat.append(part)
+    return flat[0] if len(flat) == 1 else Type("union", tuple(flat))

@@ -1,0 +1,155 @@
+"""The expression language of `when`: comparisons, and/or/not, arithmetic, indexing, and a few functions.
+
+`$step.key` and `${param}` stand in it for values. It is Python's notation, read by Python's parser and evaluated here:
+only the forms listed below exist, so an expression can neither call into Python nor run for long.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+_REF: Final = re.compile(r"\$([A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*)")
+_TEXT: Final = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
+
+_COMPARE: Final[Mapping[type, Callable[[Any, Any], Any]]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.In: lambda a, b: a in b,
+    ast.NotIn: lambda a, b: a not in b,
+    ast.Is: lambda a, b: a is b,
+    ast.IsNot: lambda a, b: a is not b,
+}
+_BINARY: Final[Mapping[type, Callable[[Any, Any], Any]]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+}
+_FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
+    "len": len,
+    "min": min,
+    "max": max,
+    "abs": abs,
+    "any": any,
+    "all": all,
+    "sum": sum,
+}
+_CONSTANTS: Final = {"true": True, "false": False, "null": None}
+
+
+class WhenError(ValueError):
+    """An expression that is not of the language, or whose values do not fit it; the text says which part."""
+
+
+def split(text: str) -> tuple[str, list[str]]:
+    """`text` with each `$a.b` outside quotes replaced by a name `_r0`, `_r1` ..., and those references in order.
+
+    Raises WhenError when what remains is not of the language.
+    """
+    refs: list[str] = []
+
+    def name(match: re.Match[str]) -> str:
+        refs.append("$" + match[1])
+        return f"_r{len(refs) - 1}"
+
+    parts = []
+    end = 0
+    for quoted in _TEXT.finditer(text):
+        parts += [_REF.sub(name, text[end : quoted.start()]), quoted[0]]
+        end = quoted.end()
+    parts.append(_REF.sub(name, text[end:]))
+    expression = "".join(parts)
+    _check(_parse(expression), len(refs))
+    return expression, refs
+
+
+def evaluate(expression: str, values: Mapping[str, Any]) -> bool:
+    """Whether the expression holds, with `values` for `_r0` ... Raises WhenError when an operation fails on its values."""
+    try:
+        return bool(_value(_parse(expression), values))
+    except WhenError:
+        raise
+    except (TypeError, ValueError, ZeroDivisionError, LookupError) as error:
+        raise WhenError(f"{type(error).__name__}: {error}") from error
+
+
+def _parse(expression: str) -> ast.expr:
+    if len(expression) > 10_000:
+        raise WhenError("the expression has more than 10,000 characters")
+    try:
+        return ast.parse(expression.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise WhenError(f"not an expression: {getattr(error, 'msg', error)}") from None
+
+
+def _check(node: ast.expr, refs: int) -> None:
+    _value(node, {f"_r{index}": None for index in range(refs)}, dry=True)
+
+
+def _value(node: ast.expr, values: Mapping[str, Any], dry: bool = False) -> Any:
+    """The value of an expression; `dry` looks at the form alone."""
+
+    def of(part: ast.expr) -> Any:
+        return _value(part, values, dry)
+
+    match node:
+        case ast.Constant(value=str() | int() | float() | bool() | None):
+            return node.value
+        case ast.Name(id=name) if name in values:
+            return values[name]
+        case ast.Name(id=name) if name in _CONSTANTS:
+            return _CONSTANTS[name]
+        case ast.Name(id=name):
+            raise WhenError(f"unknown name {name!r}; write $step.output, ${{param}}, or a text in quotes")
+        case ast.BoolOp(op=op, values=parts):
+            if dry:
+                return [of(part) for part in parts]
+            result = None
+            for part in parts:
+                result = of(part)
+                if bool(result) == isinstance(op, ast.Or):
+                    break
+            return result
+        case ast.UnaryOp(op=ast.Not(), operand=part):
+            return not of(part)
+        case ast.UnaryOp(op=ast.USub(), operand=part):
+            value = of(part)
+            return None if dry else -value
+        case ast.Compare(left=left, ops=ops, comparators=rights):
+            first = of(left)
+            for op, right in zip(ops, rights, strict=True):
+                second = of(right)
+                if not dry and not _COMPARE[type(op)](first, second):
+                    return False
+                first = second
+            return True
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
+            one, two = of(left), of(right)
+            return None if dry else _BINARY[type(op)](one, two)
+        case ast.BinOp(left=left, op=ast.Mult(), right=right):
+            one, two = of(left), of(right)
+            if dry:
+                return None
+            if not all(isinstance(side, int | float) for side in (one, two)):
+                raise WhenError("* takes numbers")  # a text times a billion is no condition
+            return one * two
+        case ast.Subscript(value=part, slice=index):
+            one, two = of(part), of(index)
+            return None if dry else one[two]
+        case ast.List(elts=parts) | ast.Tuple(elts=parts):
+            return [of(part) for part in parts]
+        case ast.Call(func=ast.Name(id=name), args=parts, keywords=[]) if name in _FUNCTIONS:
+            given = [of(part) for part in parts]
+            return None if dry else _FUNCTIONS[name](*given)
+        case ast.Call(func=ast.Name(id=name)):
+            raise WhenError(f"unknown function {name!r}; there are {', '.join(_FUNCTIONS)}")
+    raise WhenError(f"{ast.unparse(node)!r} is not allowed in a condition")

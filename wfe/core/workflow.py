@@ -1,0 +1,86 @@
+"""A workflow as its document says it: frozen, unresolved, with the places for error messages.
+
+Knows names and values. Does not know functions, their signatures, or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from wfe.core.document import Document, Path
+from wfe.errors import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """`$step.key.0.name`: a value inside another step's result. An empty trail means the whole result."""
+
+    step: str
+    trail: Path = ()
+
+    def __str__(self) -> str:
+        return "$" + ".".join([self.step, *map(str, self.trail)])
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A workflow parameter: its default (None with `required`), what it may be, and what it is for."""
+
+    name: str
+    default: Any = None
+    required: bool = False
+    type: str = ""  # one of string, integer, number, boolean, array, object; "" takes the type of the default
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`workflow.settings`: how many steps may run at once (0: not said) and the sizes of named pools."""
+
+    max_parallel_nodes: int = 0
+    pools: Mapping[str, float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One entry of `nodes`, as written. `at` is its path in the document; options are None where the document is silent."""
+
+    id: str
+    function: str
+    at: Path
+    depends_on: tuple[str, ...] = ()
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    description: str = ""
+    when: str | None = None
+    foreach: Any = None
+    matrix: Mapping[str, Any] | None = None
+    include: str | None = None
+    cache: str | None = None
+    seed: int | None = None
+    ttl: float | None = None
+    device: str | None = None
+    environment: str | None = None
+    isolation_mode: str | None = None
+    resources: Mapping[str, Any] | None = None
+    retries: Any = None
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """A whole document. `name` is what the command line calls it: the stem of its file name."""
+
+    name: str
+    title: str
+    description: str
+    version: str
+    settings: Settings
+    params: Mapping[str, Param]
+    nodes: tuple[Node, ...]
+    document: Document
+    environments: str | None = None
+
+    def place(self, path: Path) -> Place:
+        return self.document.place(path)

@@ -1,0 +1,131 @@
+"""The door for doit: what a project's dodo.py takes from wfe.
+
+    from wfe.dodo import open_project
+    DOIT_CONFIG, task_workflow = open_project(__file__)
+
+`doit list` shows the workflows, `doit list workflow=x` the steps of one, `doit run workflow=x` runs it.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+from doit.task import Task
+
+from wfe.door import Door, enter
+from wfe.errors import ExitCode, WfeError
+from wfe.run.project import Project
+from wfe.schedule.backend import Backend, Checker
+from wfe.schedule.invocation import Invocation, invocation, variables
+from wfe.schedule.reporter import Reporter
+from wfe.schedule.tasks import Tasks
+
+
+def open_project(dodo: str) -> tuple[dict[str, Any], Callable[[], Iterator[Task]]]:
+    """(DOIT_CONFIG, the task creator) for the project in whose directory the file `dodo` lies."""
+    project = Project.at(os.path.dirname(os.path.abspath(dodo)))
+    given = variables()
+    name = given.pop("workflow", "")
+    called = invocation()
+    config: dict[str, Any] = {
+        "backend": "wfe",
+        "check_file_uptodate": Checker,
+        "reporter": Reporter,
+        "par_type": "thread",
+        "verbosity": 0,
+    }
+    if not name:
+        if given:
+            _fail(
+                WfeError(
+                    f"{', '.join(f'{key}=...' for key in given)}: of which workflow?",
+                    f"say workflow=NAME; {_names(project)}",
+                    ExitCode.USAGE,
+                )
+            )
+        return config, lambda: _workflows(project, called)
+    # Tens of thousands of objects that all live to the end: the collector would only walk over them again and again.
+    gc.disable()
+    try:
+        door = enter(project, name, given, listeners=_listeners, jobs=called.jobs)
+    except WfeError as error:
+        _fail(error)
+    if door.run.index.plan.max_parallel:
+        config["num_process"] = min(door.run.index.plan.max_parallel, 64)
+    return config, lambda: _steps(door, called)
+
+
+def _fail(error: WfeError) -> NoReturn:
+    sys.stderr.write("".join(f"{problem}\n" for problem in error.problems))
+    raise SystemExit(error.code)
+
+
+def _names(project: Project) -> str:
+    names = project.names()
+    return f"there are: {', '.join(names)}" if names else "there are no documents in workflows/"
+
+
+def _listeners(project: Project) -> Any:
+    from wfe.report.choose import listeners
+
+    return listeners("auto", sys.stdout, os.environ, record=project.cache / "runs")
+
+
+def _workflows(project: Project, called: Invocation) -> Iterator[Task]:
+    """A task for each workflow, so that `doit list` lists them."""
+    if called.command == "run":
+        names = project.names()
+        example = (
+            f"\n  doit run workflow={called.arguments[0] if called.arguments and called.arguments[0] in names else names[0]}"
+            if names
+            else ""
+        )
+        _fail(WfeError(f"no workflow was chosen; {_names(project)}{example}", code=ExitCode.USAGE))
+    for name in project.names():
+        yield Task(name, None, doc=_description(project, name))
+
+
+def _description(project: Project, name: str) -> str:
+    from wfe.core.parse import parse
+
+    try:
+        path = project.find(name)
+        workflow = parse(path.read_bytes(), project.shown(path), name)
+    except (WfeError, OSError) as error:
+        return f"(not valid: {str(error).splitlines()[0]})"
+    return workflow.description or workflow.title
+
+
+def _steps(door: Door, called: Invocation) -> Iterator[Task]:
+    """The tasks of the chosen workflow."""
+    run = door.run
+    Backend.run = Reporter.run = run
+    if called.command in ("run", ""):
+        # Before the first worker starts, so that none inherits a default; doit ends the run itself.
+        signal.signal(signal.SIGTERM, _stop)
+        Reporter.done = staticmethod(lambda interrupted: _done(door, interrupted))
+        run.start()
+    among = {name for name in run.index.ids if name not in run.marks} if called.plain else None
+    if called.command == "run" and called.arguments:
+        named = [one.partition("[")[0] for one in called.arguments]
+        door.chosen = tuple(run.plan.select([one for one in named if one in run.steps]))
+    made = list(Tasks(run, called.always, among).all())
+    # doit wants a task even where nothing is to be done.
+    yield from made or [Task(run.workflow, None, doc=run.plan.description, has_subtask=True)]
+
+
+def _stop(number: int, frame: object) -> None:
+    del number, frame
+    raise KeyboardInterrupt
+
+
+def _done(door: Door, interrupted: bool) -> None:
+    code = door.close(interrupted)
+    sys.stdout.flush()
+    if code is not ExitCode.OK:
+        raise SystemExit(code)

@@ -1,0 +1,125 @@
+"""Begin a run and end it, the same for every door: `doit run`, `wfe run` and `wfe.run` in Python.
+
+Joins project, workspace, executors and listeners. Does not schedule and does not exit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wfe.core.outcome import Listener
+from wfe.errors import ExitCode
+from wfe.run.executors import Executors
+from wfe.run.prepare import prepare
+from wfe.run.project import Project
+from wfe.run.run import Run
+from wfe.run.workspace import Workspace
+
+
+@dataclass
+class Door:
+    """An open run: `close` ends it, whatever happened, and says the exit code."""
+
+    run: Run
+    workspace: Workspace
+    executors: Executors
+    listeners: Sequence[Listener]
+    chosen: tuple[str, ...] = ()
+    closed: bool = False
+    code: ExitCode = ExitCode.OK
+    counts: Mapping[str, int] | None = None
+
+    def close(self, interrupted: bool = False) -> ExitCode:
+        """End the run: its workers, its listeners, its state. Idempotent."""
+        if self.closed:
+            return self.code
+        self.closed = True
+        if interrupted:
+            self.run.stopping.set()
+            self.executors.cancel()
+        self.executors.close()
+        self.counts = self.run.finish(self.chosen, interrupted)
+        for listener in self.listeners:
+            with contextlib.suppress(BrokenPipeError):
+                getattr(listener, "close", lambda: None)()
+        self.workspace.close()
+        self.code = self._code(interrupted)
+        for bug in self.run.bugs:
+            sys.stderr.write(f"{bug}\nBUG: this is an error in wfe itself; please report it\n")
+        return self.code
+
+    def _code(self, interrupted: bool) -> ExitCode:
+        if interrupted:
+            return ExitCode.INTERRUPTED
+        if self.run.bugs:
+            return ExitCode.BUG
+        failures = [outcome.failure.kind for outcome in self.run.outcomes.values() if outcome.failure is not None]
+        if any(kind != "environment" for kind in failures):
+            return ExitCode.FAILED
+        if failures:
+            return ExitCode.ENVIRONMENT
+        assert self.counts is not None
+        return ExitCode.FAILED if self.counts["blocked"] or self.counts["cancelled"] else ExitCode.OK
+
+
+def enter(
+    project: Project,
+    workflow: str,
+    params: Mapping[str, Any],
+    *,
+    listeners: Callable[[Project], Sequence[Listener]] = lambda project: (),
+    jobs: int = 0,
+    forced: frozenset[str] = frozenset(),
+    inline: bool = False,
+    debug: Callable[[BaseException], object] | None = None,
+) -> Door:
+    """Open a run and look at every step; nothing is executed yet.
+
+    jobs: how many steps at once; 0 takes the document's `max_parallel_nodes`, or 1. Raises WfeError.
+    """
+    workspace = Workspace(project)
+    try:
+        index = prepare(project, workspace.state, workflow, params)
+        most = index.plan.max_parallel
+        count = 1 if inline else min(jobs, most) if jobs and most else jobs or most or 1
+        heard = listeners(project)
+        executors = Executors(project, count, inline=inline, debug=debug)
+        run = Run(workspace, index, executors, heard, jobs=count, forced=forced)
+        executors.say = run.note
+        run.open()
+    except BaseException:
+        workspace.close()
+        raise
+    return Door(run, workspace, executors, heard)
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """While open, SIGTERM ends the run as Ctrl-C does. In the main thread only; a signal handler cannot be set elsewhere."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        del number, frame
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def processors() -> int:
+    """The CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

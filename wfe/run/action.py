@@ -1,0 +1,195 @@
+"""Perform one step: restore its result, or call its function, publish what it left and record it.
+
+Knows the order in which these must happen for a kill at any moment to lose at most this step. Does not decide what is to
+be done, and does not know which step comes next.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from wfe.core.outcome import Failure, Note, StepLine, StepProgress, StepState
+from wfe.core.rebuild import Verdict
+from wfe.core.retry import Retry
+from wfe.core.step import Step
+from wfe.errors import EnvironmentFailure
+from wfe.run.executor import Call, Died, Raised, Reply, Returned, Skipped
+from wfe.run.inputs import holes_of, staged
+from wfe.run.returned import BadReturn, result_of
+from wfe.store.stamp import holds
+from wfe.store.traces import File, Row, Trace
+
+if TYPE_CHECKING:
+    from wfe.run.run import Pending, Run
+
+
+@dataclass(slots=True)
+class Done:
+    """How performing a step ended."""
+
+    state: StepState
+    row: Row | None = None
+    trace: Trace | None = None
+    failure: Failure | None = None
+    skip: str = ""
+    attempts: int = 1
+
+
+class Action:
+    """One step of one run."""
+
+    def __init__(self, run: Run, step: Step, pending: Pending) -> None:
+        self.run = run
+        self.step = step
+        self.pending = pending
+        self.workspace = run.workspace
+        self.log = self.workspace.log_file(run.workflow, step.id)
+
+    def do(self, verdict: Verdict) -> Done:
+        """Bring the step to its end."""
+        try:
+            if verdict is Verdict.CURRENT:
+                return self.current()
+            if verdict is Verdict.RESTORE:
+                return self.restore()
+            return self.execute()
+        except EnvironmentFailure as error:
+            return Done(StepState.FAILED, failure=Failure("environment", str(error), log=self._log()))
+        except OSError as error:
+            return Done(
+                StepState.FAILED,
+                failure=Failure("environment", f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")),
+            )
+
+    def current(self) -> Done:
+        """The workspace has it; only what the row remembers of the way there may be out of date."""
+        pending = self.pending
+        assert pending.row is not None
+        made = tuple(one for one in pending.row.files if one.role != "in")
+        read = tuple(File(path, "in", tuple(taken), content) for path, (taken, content) in pending.inputs.files.items())
+        row = pending.row._replace(static=self.step.static, ups=self.run.ups(self.step), files=(*read, *made))
+        self.workspace.traces.save(self.run.workflow, self.step.id, row, None)
+        return Done(StepState.CURRENT, row, pending.trace)
+
+    def restore(self) -> Done:
+        trace = self.pending.trace
+        assert trace is not None
+        return Done(StepState.RESTORED, self.publish(trace, fresh=False), trace)
+
+    def publish(self, trace: Trace, fresh: bool) -> Row:
+        run, pending = self.run, self.pending
+        return self.workspace.publish(
+            run.workflow, self.step, pending.key, trace, pending.inputs, run.ups(self.step), fresh
+        )
+
+    # --- running
+
+    def execute(self) -> Done:
+        """Call the function, again as often as `retries` allows."""
+        retry = Retry.of(self.step.options.retries)
+        attempt = 1
+        while True:
+            done = self.attempt()
+            done.attempts = attempt
+            if (
+                done.failure is None
+                or self.run.stopping.is_set()
+                or not retry.again(attempt, done.failure.kind, self._bases)
+            ):
+                return done
+            pause = retry.pause(attempt)
+            first = done.failure.message.partition("\n")[0]
+            self.run.note(f"{done.failure.kind}: {first}; trying again in {pause:g} s", self.step.id)
+            if self.run.stopping.wait(pause):
+                return done
+            attempt += 1
+
+    _bases: tuple[str, ...] = ()
+
+    def attempt(self) -> Done:
+        staging = self.workspace.staging()
+        places = staged(self.pending.inputs, staging)
+        for place in places.values():
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+        remove(self.log)
+        module, _, function = self.step.function.rpartition(".")
+        options = self.step.options
+        call = Call(
+            step=self.step.id,
+            module=module,
+            function=function,
+            root=str(self.workspace.project.root),
+            inputs=self.pending.inputs.tree,
+            holes=holes_of(self.pending.inputs, staging, self.workspace.absolute),
+            staging=staging,
+            log=self.log,
+            code=self.step.code,
+            seed=options.seed,
+            timeout=options.timeout,
+            slots=self.run.slots(),
+        )
+        reply = self.run.executors.of(self.step).call(call, self.emit)
+        return self.end(reply, places, staging)
+
+    def end(self, reply: Reply, places: Any, staging: str) -> Done:
+        self._bases = ()
+        if isinstance(reply, Returned):
+            changed = self.changed()
+            if changed:
+                return Done(StepState.FAILED, failure=Failure("changed", changed, log=self._log()))
+            try:
+                result = result_of(self.step, reply, places, self.workspace)
+            except BadReturn as error:
+                return Done(StepState.FAILED, failure=Failure("output", str(error), log=self._log()))
+            trace = self.workspace.traces.trace_of(
+                result, result.text(), staging, self.pending.manifest, reply.seconds, time.time()
+            )
+            return Done(StepState.RAN, self.publish(trace, fresh=True), trace)
+        if isinstance(reply, Skipped):
+            return Done(StepState.SKIPPED, skip=reply.reason)
+        if isinstance(reply, Raised):
+            self._bases = reply.bases
+            return Done(StepState.FAILED, failure=Failure(reply.kind, reply.message, reply.traceback, self._log()))
+        assert isinstance(reply, Died)
+        state = StepState.CANCELLED if reply.kind == "cancelled" else StepState.FAILED
+        return Done(
+            state, failure=Failure(reply.kind, reply.message, log=self._log()) if state is StepState.FAILED else None
+        )
+
+    def changed(self) -> str:
+        """What changed under the step while it ran, "" when nothing did: its result belongs to no known content then."""
+        for path, (taken, content) in self.pending.inputs.files.items():
+            if self.workspace.files.same(path, taken, content) is None:
+                return f"its input {path} changed while it ran; its result was not kept: run again"
+        for path in self.step.module_files:
+            known = self.run.sources.get(path)
+            if (
+                known is not None
+                and not holds(known[0], self.workspace.absolute(path))
+                and not self.run.same_source(path)
+            ):
+                return f"its source {path} changed while it ran; its result was not kept: run again"
+        return ""
+
+    def emit(self, kind: str, what: dict[str, Any]) -> None:
+        """What a running call says, as events."""
+        step = self.step.id
+        if kind == "progress":
+            self.run.tell(StepProgress(step, what["done"], what.get("total") or 0.0, what.get("note", "")))
+        elif kind == "line":
+            self.run.tell(StepLine(step, what["line"], what.get("stream", "stdout")))
+        elif kind == "note":
+            self.run.tell(Note(what["message"], step))
+
+    def _log(self) -> str:
+        return os.path.relpath(self.log, self.workspace.project.root) if os.path.exists(self.log) else ""
+
+
+def remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return

@@ -1,0 +1,93 @@
+"""Which executor serves which step: the main environment's workers, an isolated environment's, or this process.
+
+Makes an isolated environment when the first step needs it. Does not know results.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable
+
+from wfe.core.step import Step
+from wfe.env.lock import this_platform
+from wfe.errors import EnvironmentFailure
+from wfe.run.executor import Executor
+from wfe.run.inline import Inline
+from wfe.run.placement import LOCK_FILE, environments_of
+from wfe.run.project import Project
+from wfe.run.workers import Workers
+
+
+class Executors:
+    """The executors of one run. Thread-safe.
+
+    jobs: how many steps may run at once, hence workers of each environment. inline: call in this process instead, for a
+    debugger; `debug` gets the exception before it is reported. say: hears of an environment that is being made.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        jobs: int = 1,
+        *,
+        inline: bool = False,
+        debug: Callable[[BaseException], object] | None = None,
+        say: Callable[[str], object] = lambda message: None,
+    ) -> None:
+        self.project = project
+        self.jobs = jobs
+        self.say = say
+        self._inline = Inline(debug) if inline else None
+        self._executors: dict[str, Executor] = {}
+        self._lock = threading.Lock()
+        self._making: dict[str, threading.Lock] = {}
+        self._stack = contextlib.ExitStack()
+        self._cancelled = False
+
+    def of(self, step: Step) -> Executor:
+        """The executor for a step. Raises EnvironmentFailure when its environment cannot be made."""
+        if self._inline is not None and not step.prefix:
+            return self._inline
+        with self._lock:
+            found = self._executors.get(step.prefix)
+            making = self._making.setdefault(step.prefix, threading.Lock())
+        if found is not None:
+            return found
+        with making:
+            with self._lock:
+                found = self._executors.get(step.prefix)
+            if found is None:
+                found = self._make(step)
+                with self._lock:
+                    self._executors[step.prefix] = found
+                    if self._cancelled:
+                        found.cancel()
+            return found
+
+    def _make(self, step: Step) -> Executor:
+        # Compiled files go into the cache: nodes/ stays clean, and its times tell of edits alone.
+        environ = {"PYTHONPYCACHEPREFIX": str(self.project.cache / "pycache")}
+        if not step.prefix:
+            return Workers(limit=self.jobs, environ=environ)
+        environments = environments_of(self.project, lambda progress: self.say(progress.message))
+        lock = next((one for one in environments.file.read().locks if one.digest == step.prefix), None)
+        if lock is None or lock.platform != this_platform():
+            raise EnvironmentFailure(
+                f"step {step.id!r}: {LOCK_FILE} has no lock {step.prefix[:8]} for this platform", "run `wfe env lock`"
+            )
+        prefix = self._stack.enter_context(environments.using(lock))
+        return Workers(prefix.python, limit=self.jobs, environ={**prefix.environ(os.environ), **environ})
+
+    def cancel(self) -> None:
+        """Kill what runs. Callable from any thread, and from a signal handler's."""
+        self._cancelled = True
+        for one in [*self._executors.values(), *([self._inline] if self._inline else [])]:
+            one.cancel()
+
+    def close(self) -> None:
+        for one in [*self._executors.values(), *([self._inline] if self._inline else [])]:
+            one.close()
+        self._executors.clear()
+        self._stack.close()

@@ -1,0 +1,227 @@
+"""A step's bindings -> the inputs of one call: what the function gets, and what the manifest says of it.
+
+One walk makes both. Knows results and files; does not run anything and does not decide anything.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from wfe.core.document import Path
+from wfe.core.manifest import value_text
+from wfe.core.result import Artifact, Missing, Result, dig_fan, gather
+from wfe.core.step import Binding, Step
+from wfe.errors import NodeFailure
+from wfe.run.executor import Hole
+from wfe.store.stamp import Stamp
+
+
+class Upstream(Protocol):
+    """The results of the steps before."""
+
+    def result(self, step: str) -> Result | None:
+        """The result of a step, None when it was skipped. The note of a written file is "step:parameter"."""
+        ...
+
+    def fan(self, step: str) -> Sequence[str] | None:
+        """The ids of a fan's steps in order, None for a step that is no fan."""
+        ...
+
+    def target(self, step: str, parameter: str) -> str:
+        """The path of the file that a step wrote under the parameter."""
+        ...
+
+    def blob(self, digest: str) -> str: ...
+
+
+@dataclass(slots=True)
+class Inputs:
+    """The inputs of a call. tree, holes: as in `Call`. texts: (parameter, text) for the manifest. files: path -> (stamp,
+    digest) of every input file. skip: why the step cannot be run since something before it was skipped."""
+
+    tree: dict[str, Any] = field(default_factory=dict)
+    holes: list[Hole] = field(default_factory=list)
+    texts: list[tuple[str, str]] = field(default_factory=list)
+    files: dict[str, tuple[Stamp, str]] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    skip: str = ""
+
+
+Digest = Callable[[str], tuple[Stamp, str]]
+"""A path -> the stamp and digest of the file. Raises OSError."""
+
+
+def resolve(step: Step, upstream: Upstream, digest: Digest) -> Inputs:
+    """The inputs of a step. Raises NodeFailure when an output that it refers to does not exist or a file is missing."""
+    found = Inputs()
+    for name, binding in sorted(step.inputs.items()):
+        if binding.kind == "output":
+            found.outputs[name] = binding.value
+            # The function sees the name (an image writer goes by its suffix), and the directory is no business of its.
+            found.texts.append((name, f"output {os.path.basename(binding.value)}"))
+            found.tree[name] = None
+            continue
+        found_part = part(step, name, binding, upstream)
+        if found_part is _LEFT_OUT:
+            found.texts.append((name, "left out"))
+        elif isinstance(found_part, Skipped):
+            if binding.nullable:
+                found.tree[name] = None
+                found.texts.append((name, "null"))
+            elif binding.spare:
+                found.texts.append((name, "left out"))
+            else:
+                found.skip = f"it needs {found_part.what}, which was skipped"
+                return found
+        else:
+            assert isinstance(found_part, Result)
+            if binding.kind == "file":
+                _files(step, name, found_part, upstream, digest, found)
+            else:
+                _value(name, found_part, upstream, found)
+    return found
+
+
+class Skipped:
+    """What a binding refers to was skipped."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+
+_LEFT_OUT = object()
+
+
+def part(step: Step, name: str, binding: Binding, upstream: Upstream) -> Any:
+    """The value of a binding as a Result; Skipped when a step it needs was; _LEFT_OUT for a late one that found nothing."""
+    if not binding.refs:
+        return Result(binding.value)
+    if binding.late:
+        return _late(step, name, binding, upstream)
+    tree = binding.value
+    artifacts: list[Artifact] = []
+    for path, other, trail in binding.refs:
+        try:
+            one = output(upstream, other, trail)
+        except Missing as error:
+            shown = ".".join(["$" + other, *map(str, trail)])
+            raise NodeFailure(f"step {step.id!r}: input {name!r} refers to {shown}, but {error}") from None
+        if one is None:
+            return Skipped(f"step {other!r}")
+        if not path:
+            return one
+        tree = _put(tree, path, one.value)
+        artifacts += [artifact._replace(trail=(*path, *artifact.trail)) for artifact in one.artifacts]
+    return Result(tree, tuple(artifacts))
+
+
+def output(upstream: Upstream, step: str, trail: Path) -> Result | None:
+    """`$step.trail`, None when the step was skipped. Of a fan: that output of each of its steps. Raises Missing.
+
+    The steps of a fan that were skipped are null in the list.
+    """
+    members = upstream.fan(step)
+    if members is None:
+        whole = upstream.result(step)
+        return None if whole is None else whole.dig(trail)
+    if trail and isinstance(trail[0], int):
+        if trail[0] >= len(members):
+            raise Missing(f"it has {len(members)} steps, there is none at {trail[0]}")
+        one = upstream.result(members[trail[0]])
+        return None if one is None else one.dig(trail[1:])
+    results = [upstream.result(member) for member in members]
+    if all(one is not None for one in results):
+        return dig_fan([one for one in results if one is not None], trail)
+    return gather([Result(None) if one is None else one.dig(trail) for one in results])
+
+
+def _late(step: Step, name: str, binding: Binding, upstream: Upstream) -> Any:
+    found: list[tuple[str, Result]] = []
+    for _, other, trail in binding.refs:
+        try:
+            one = output(upstream, other, trail)
+        except Missing:
+            continue
+        if one is not None:
+            found.append((other, one))
+    if len(found) > 1:
+        both = " and ".join(f"${other}.{name}" for other, _ in found)
+        raise NodeFailure(
+            f"step {step.id!r}: input {name!r} could come from {both}", "bind it explicitly under 'inputs'"
+        )
+    if found:
+        return found[0][1]
+    if binding.spare:
+        return _LEFT_OUT
+    others = ", ".join(repr(other) for _, other, _ in binding.refs)
+    raise NodeFailure(
+        f"step {step.id!r}: input {name!r} is missing: none of {others} returned an output of that name",
+        "bind it under 'inputs'",
+    )
+
+
+def _put(tree: Any, path: Path, value: Any) -> Any:
+    if not path:
+        return value
+    copy = list(tree) if isinstance(tree, list) else dict(tree)
+    copy[path[0]] = _put(copy[path[0]], path[1:], value)
+    return copy
+
+
+def _value(name: str, part: Result, upstream: Upstream, found: Inputs) -> None:
+    """A plain value; arrays are mapped from their blobs, a written file is passed as its path."""
+    tree = part.value
+    for one in part.artifacts:
+        if one.codec == "file":
+            step, _, parameter = one.note.partition(":")
+            tree = _put(tree, one.trail, upstream.target(step, parameter))
+        else:
+            found.holes.append(Hole((name, *one.trail), one.codec, upstream.blob(one.digest)))
+    found.tree[name] = tree
+    found.texts.append((name, value_text(part)))
+
+
+def _files(step: Step, name: str, part: Result, upstream: Upstream, digest: Digest, found: Inputs) -> None:
+    """A parameter that takes a path, or a list of them: the content counts."""
+    written = {one.trail: one for one in part.artifacts}
+    texts: list[str] = []
+
+    def one(value: Any, trail: Path) -> Any:
+        artifact = written.get(trail)
+        if artifact is not None and artifact.codec == "file":
+            owner, _, parameter = artifact.note.partition(":")
+            value = upstream.target(owner, parameter)
+        if value is None:
+            texts.append("null")
+            return None
+        if isinstance(value, list):
+            return [one(entry, (*trail, index)) for index, entry in enumerate(value)]
+        if not isinstance(value, str):
+            raise NodeFailure(f"step {step.id!r}: input {name!r} takes a path, found {type(value).__name__}")
+        try:
+            taken = digest(value)
+        except OSError as error:
+            raise NodeFailure(f"step {step.id!r}: input {name!r}: {value}: {error.strerror or error}") from None
+        found.files[value] = taken
+        # The name counts as far as its suffix: a reader may go by it.
+        texts.append(f"file{os.path.splitext(value)[1]} #{taken[1]}")
+        found.holes.append(Hole((name, *trail), "path", value))
+        return None
+
+    found.tree[name] = one(part.value, ())
+    found.texts.append((name, " ".join(texts)))
+
+
+def holes_of(inputs: Inputs, staging: str, absolute: Callable[[str], str]) -> tuple[Hole, ...]:
+    """The holes of a call: paths made absolute, and a place in `staging` for each file that the step is to write."""
+    holes = [hole if hole.codec != "path" else Hole(hole.trail, "path", absolute(hole.path)) for hole in inputs.holes]
+    holes += [Hole((name,), "output", place) for name, place in staged(inputs, staging).items()]
+    return tuple(holes)
+
+
+def staged(inputs: Inputs, staging: str) -> Mapping[str, str]:
+    """Parameter -> the path in `staging` where the step writes that file: a directory each, under the file's own name."""
+    return {name: os.path.join(staging, name, os.path.basename(path)) for name, path in inputs.outputs.items()}

@@ -1,0 +1,170 @@
+"""Workflow name + parameters -> an Index: read back when nothing that made it has changed, else planned anew.
+
+Knows the documents, the catalogue, the environment and the memo of plans. Does not look at results.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import wfe
+from wfe.core.digest import digest, digest_of
+from wfe.core.workflow import Workflow
+from wfe.errors import Place, Problem, WorkflowError
+from wfe.run.index import Index
+from wfe.run.project import Project
+from wfe.store.stamp import holds, stamp
+from wfe.store.state import State
+
+_KEPT: Final = 16  # plans of one workflow (one for each set of parameters in use)
+
+
+def prepare(project: Project, state: State, name: str, overrides: Mapping[str, Any]) -> Index:
+    """The index of the workflow `name`. Raises WfeError with all that is wrong."""
+    path = project.find(name)
+    data = _read(path, project)
+    name = path.stem if path.parent == project.workflows else project.shown(path).replace("/", ".")
+    key = digest_of(
+        [
+            digest(data),
+            sorted(overrides.items()),
+            wfe.__version__,
+            sys.version_info[:2],
+            os.environ.get("WFE_DEVICE", ""),
+        ]
+    )
+    memo = state.get("memo", key, f"plan:{name}")
+    if memo is not None:
+        found = _reuse(memo, project.root)
+        if found is not None:
+            return found
+    return _plan(project, state, name, path, data, overrides, key)
+
+
+def _read(path: Path, project: Project) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise WorkflowError(Problem(f"cannot be read: {error.strerror}", Place(project.shown(path)))) from None
+
+
+def _reuse(memo: tuple[Any, ...], root: Path) -> Index | None:
+    """The index in a memo, None when something that it was made from has changed."""
+    sources, absent, folders, site, packed = memo
+    if site != site_stamp():
+        return None
+    base = f"{root}{os.sep}"
+    if any(os.path.exists(base + path) for path in absent):
+        return None
+    if any(_folder(base + path) != time for path, time in folders):
+        return None
+    for path, old, known in sources:
+        if not holds(old, base + path):
+            try:
+                if digest(Path(base + path).read_bytes()) != known:
+                    return None
+            except OSError:
+                return None
+    found = Index.unpack(packed)
+    found.sources = sources
+    return found
+
+
+def _plan(
+    project: Project, state: State, name: str, path: Path, data: bytes, overrides: Mapping[str, Any], key: str
+) -> Index:
+    # Imported here: an unchanged workflow needs neither the parser nor the planner.
+    from wfe.catalog import Catalogue
+    from wfe.core.parse import parse
+    from wfe.core.plan import plan
+    from wfe.run.placement import Places
+
+    catalogue = Catalogue(project.root)
+    workflow = parse(data, project.shown(path), name)
+    included: dict[str, bytes] = {}
+    places = Places(project, workflow)
+
+    def load(other: str, place: Place) -> Workflow:
+        file = project.find(other, place)
+        included[project.shown(file)] = content = _read(file, project)
+        return parse(content, project.shown(file), file.stem)
+
+    made = Index.of(plan(workflow, overrides, catalogue, places, load))
+    _check_files(made, project, workflow)
+    base = f"{project.root}{os.sep}"
+    sources = []
+    for relative, content in {**catalogue.read, **included, **places.read}.items():
+        # Stamped after it was read: if it was changed in between, the digest is the old content's and the stamp the new
+        # one's, so a stamp may only be trusted if the content now is still what was read.
+        taken = stamp(base + relative)
+        if Path(base + relative).read_bytes() != content:
+            taken = taken._replace(settled=False)
+        sources.append((relative, tuple(taken), digest(content)))
+    folders = [(p, _folder(base + p)) for p in _folders(project.root)] if catalogue.listed else []
+    made.sources = tuple(sources)
+    memo = (made.sources, tuple(sorted(catalogue.absent)), tuple(folders), site_stamp(), made.pack())
+    scope = f"plan:{name}"
+    with state.transaction():
+        if len(state.all("memo", scope)) >= _KEPT:
+            state.remove("memo", scope=scope)
+        state.set("memo", key, memo, scope)
+        for signature in catalogue._reaches.values():
+            state.set("memo", signature.digest, signature.parts, "code")
+    return made
+
+
+def _check_files(index: Index, project: Project, workflow: Workflow) -> None:
+    """Input files that the document names must be there before anything runs."""
+    at = {node.id: node for node in workflow.nodes}
+    problems = []
+    for step in (index.plan.steps[name] for name, files in zip(index.ids, index.files, strict=True) if files):
+        for parameter, binding in step.inputs.items():
+            if binding.kind != "file" or binding.refs or step.fan is not None:
+                continue
+            for value in [binding.value] if isinstance(binding.value, str) else binding.value or []:
+                if not os.path.exists(project.root / value):
+                    node = at.get(step.id)
+                    place = workflow.place((*node.at, "inputs", parameter)) if node else Place(workflow.document.file)
+                    problems.append(
+                        Problem(
+                            f"step {step.id!r}: input {parameter!r}: there is no file {value!r}",
+                            place,
+                            _similar(project.root / value),
+                        )
+                    )
+    if problems:
+        raise WorkflowError(problems)
+
+
+def _similar(path: Path) -> str:
+    from wfe.errors import nearest
+
+    folder = path.parent
+    if not folder.is_dir():
+        return f"there is no directory {folder.name!r} either"
+    return nearest(path.name, sorted(entry.name for entry in folder.iterdir())[:500])
+
+
+def _folders(root: Path) -> list[str]:
+    nodes = root / "nodes"
+    return [Path(folder).relative_to(root).as_posix() for folder, _, _ in os.walk(nodes) if "__pycache__" not in folder]
+
+
+def _folder(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def site_stamp() -> tuple[Any, ...]:
+    """What tells whether the main environment's packages may have changed: installing or removing one changes the times
+    of the directories that hold them. An editable install's own sources are watched by nobody (documented)."""
+    paths = sysconfig.get_paths()
+    folders = sorted({paths["purelib"], paths["platlib"], *(path for path in sys.path if path.endswith("-packages"))})
+    return (sys.version, tuple((folder, _folder(folder)) for folder in folders))

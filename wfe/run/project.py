@@ -1,0 +1,70 @@
+"""Where a project keeps what: its workflows, its nodes, its cache. Knows paths only."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from wfe.errors import Place, Problem, WfeError, nearest
+
+SUFFIXES: Final = (".json", ".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A directory with `workflows/` and `nodes/`. `cache` is `cache/` in it, or where WFE_CACHE points."""
+
+    root: Path
+    cache: Path
+
+    @classmethod
+    def at(cls, root: str | Path) -> Project:
+        base = Path(root).resolve()
+        elsewhere = os.environ.get("WFE_CACHE")
+        return cls(base, Path(elsewhere).expanduser().resolve() if elsewhere else base / "cache")
+
+    @classmethod
+    def around(cls, start: str | Path = ".") -> Project:
+        """The project of a directory: the nearest one at or above it that has `workflows/` or `dodo.py`.
+
+        Raises WfeError when there is none.
+        """
+        here = Path(start).resolve()
+        for candidate in (here, *here.parents):
+            if (candidate / "workflows").is_dir() or (candidate / "dodo.py").is_file():
+                return cls.at(candidate)
+        raise WfeError(
+            f"{here} is in no wfe project: neither it nor a directory above has workflows/ or dodo.py",
+            "`wfe init` begins one",
+        )
+
+    @property
+    def workflows(self) -> Path:
+        return self.root / "workflows"
+
+    def names(self) -> list[str]:
+        """The workflows' names: the stems of the documents in workflows/."""
+        return sorted({path.stem for path in self.workflows.glob("*") if path.suffix in SUFFIXES and path.is_file()})
+
+    def find(self, name: str, place: Place | None = None) -> Path:
+        """The document of the workflow `name`: a name in workflows/, or a path. Raises WfeError."""
+        found = [path for suffix in SUFFIXES if (path := self.workflows / f"{name}{suffix}").is_file()]
+        if len(found) > 1:
+            raise WfeError(f"workflow {name!r} has two documents: {', '.join(path.name for path in found)}", "keep one")
+        if found:
+            return found[0]
+        path = Path(name)
+        for candidate in (path, self.root / path):
+            if candidate.suffix in SUFFIXES and candidate.is_file():
+                return candidate.resolve()
+        hint = nearest(name, self.names()) or "put a document into workflows/"
+        raise WfeError(Problem(f"there is no workflow {name!r}", place or Place(), hint))
+
+    def shown(self, path: Path) -> str:
+        """A path as the user would name it."""
+        try:
+            return path.resolve().relative_to(self.root).as_posix()
+        except ValueError:
+            return str(path)

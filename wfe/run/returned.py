@@ -1,0 +1,158 @@
+"""What a call returned -> the result of a step: files adopted, declared outputs checked.
+
+Knows the declarations of a step and what a reply looks like. Does not know keys or rows.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from wfe.core.result import Artifact, Result
+from wfe.core.step import Step
+from wfe.core.types import Type, type_of
+from wfe.run.executor import Hole, Returned
+from wfe.run.workspace import Workspace, put
+
+
+class BadReturn(Exception):
+    """The function returned what it must not; the text says which output, what was found and what to do."""
+
+
+def result_of(step: Step, reply: Returned, staged: Mapping[str, str], workspace: Workspace) -> Result:
+    """The result of a step whose call returned. Raises BadReturn, and OSError when the store cannot take a file."""
+    value, holes = _with_files(step, reply.value, list(reply.holes), staged)
+    _check(step, value, holes)
+    artifacts: list[Artifact] = []
+    adopted: dict[str, Artifact] = {}
+    for hole in holes:
+        known = adopted.get(hole.path)
+        if known is not None:
+            artifacts.append(known._replace(trail=hole.trail))
+            continue
+        note = _note(hole, staged)
+        artifact, _ = workspace.adopt(hole.path, hole.codec, hole.trail, note)
+        adopted[hole.path] = artifact
+        artifacts.append(artifact)
+    return Result(value, tuple(artifacts))
+
+
+def _with_files(step: Step, value: Any, holes: list[Hole], staged: Mapping[str, str]) -> tuple[Any, list[Hole]]:
+    """The value with every declared file in it: under its parameter's name where the function did not return it."""
+    if not staged:
+        return value, holes
+    for name, path in staged.items():
+        if not os.path.exists(path):
+            raise BadReturn(f"it did not write its output {name!r}; create the file that the parameter names")
+    if value is None:
+        value = {}
+    if not isinstance(value, dict):
+        raise BadReturn(f"a step that writes files returns a dict or nothing, found {type(value).__name__}")
+    paths = {path: name for name, path in staged.items()}
+    # The path as text, str(output), is a staging path that will not be there tomorrow: it means the file.
+    for trail in _texts(value, (), paths):
+        path = _at(value, trail)
+        holes.append(Hole(trail, "file", path))
+        value = put(value, trail, None)
+    told = {hole.path for hole in holes}
+    for name, path in staged.items():
+        if path not in told:
+            if name in value:
+                raise BadReturn(
+                    f"it returned {name!r}, which is the name of a file that it writes; return the path or another name"
+                )
+            value = {**value, name: None}
+            holes.append(Hole((name,), "file", path))
+    return value, holes
+
+
+def _texts(value: Any, trail: tuple[str | int, ...], paths: Mapping[str, str]) -> list[tuple[str | int, ...]]:
+    if isinstance(value, str):
+        return [trail] if value in paths else []
+    if isinstance(value, list):
+        return [found for index, entry in enumerate(value) for found in _texts(entry, (*trail, index), paths)]
+    if isinstance(value, dict):
+        return [found for key, entry in value.items() for found in _texts(entry, (*trail, key), paths)]
+    return []
+
+
+def _at(value: Any, trail: tuple[str | int, ...]) -> Any:
+    for part in trail:
+        value = value[part]
+    return value
+
+
+def _note(hole: Hole, staged: Mapping[str, str]) -> str:
+    if hole.codec == "file":
+        return next((name for name, path in staged.items() if path == hole.path), "")
+    return npy_note(hole.path) if hole.codec == "npy" else hole.codec
+
+
+def npy_note(path: str) -> str:
+    """`float32[640x640x3]` of a .npy file, from its header.
+
+    Format: NumPy's NEP 1: magic, version, header length (2 or 4 bytes, little endian), a Python literal.
+    """
+    with open(path, "rb") as file:
+        head = file.read(8)
+        size = 2 if head[6:7] == b"\x01" else 4
+        length = int.from_bytes(file.read(size), "little")
+        header = ast.literal_eval(file.read(length).decode("latin1").strip())
+    names = {
+        "f4": "float32",
+        "f8": "float64",
+        "f2": "float16",
+        "u1": "uint8",
+        "i1": "int8",
+        "i4": "int32",
+        "i8": "int64",
+        "b1": "bool",
+    }
+    kind = header["descr"]
+    kind = names.get(kind[1:], kind) if isinstance(kind, str) else "record"
+    return f"{kind}[{'x'.join(map(str, header['shape']))}]"
+
+
+@lru_cache(maxsize=512)
+def _type(text: str) -> Type:
+    return type_of(ast.parse(text, mode="eval").body)
+
+
+def _check(step: Step, value: Any, holes: list[Hole]) -> None:
+    """Declared outputs must be there, and of their types."""
+    if step.outputs is None:
+        return
+    if not isinstance(value, dict):
+        raise BadReturn(
+            f"it declares the outputs {', '.join(step.outputs)}, so it must return a dict, found {_kind(value)}"
+        )
+    missing = [name for name in step.outputs if name not in value]
+    if missing:
+        raise BadReturn(
+            f"it returned no {', '.join(map(repr, missing))}, which it declares; it returned {', '.join(map(repr, value)) or 'nothing'}"
+        )
+    filled = {hole.trail[0]: hole for hole in holes if hole.trail}
+    for name, text in step.outputs.items():
+        wanted = _type(text)
+        hole = filled.get(name)
+        if hole is not None and len(hole.trail) == 1:
+            kind = {"npy": "array", "file": "path", "bytes": "bytes"}.get(hole.codec, "any")
+            if not wanted.may_be(Type(kind)):
+                raise BadReturn(
+                    f"output {name!r} must be {wanted}, found {'an array' if kind == 'array' else 'a ' + kind}"
+                )
+        elif (
+            hole is None
+            and not wanted.accepts(value[name])
+            and not (wanted.has("bool") and isinstance(value[name], bool))
+        ):
+            raise BadReturn(f"output {name!r} must be {wanted}, found {_kind(value[name])}")
+
+
+def _kind(value: Any) -> str:
+    from wfe.core.parse import describe
+
+    return describe(value)

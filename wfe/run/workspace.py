@@ -1,0 +1,236 @@
+"""The cache directory and the files of a project as one thing: results are published into it and checked in it.
+
+Knows where results, targets, logs and staging directories lie, and writes rows. Does not run anything and does not decide.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import threading
+import time
+from pathlib import Path
+
+from wfe.core.digest import canonical, digest
+from wfe.core.result import Artifact, Result
+from wfe.core.step import Step
+from wfe.errors import EnvironmentFailure
+from wfe.run.inputs import Inputs
+from wfe.run.project import Project
+from wfe.store.blobs import Blobs
+from wfe.store.files import Files
+from wfe.store.hashing import file_digest
+from wfe.store.stamp import Stamp, holds, stamp
+from wfe.store.state import State
+from wfe.store.traces import File, Row, Trace, Traces
+
+
+class Workspace:
+    """A project's results. Thread-safe; several processes may have the same one open."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.state = State(project.cache / "state.db")
+        self.blobs = Blobs(project.cache / "blobs")
+        self.files = Files(self.state, project.root)
+        self.traces = Traces(self.state, self.blobs)
+        self._staging = project.cache / "staging" / f"{os.getpid()}-{time.time_ns():x}"
+        self._local = threading.local()
+        self._made: set[str] = set()
+
+    def close(self) -> None:
+        shutil.rmtree(self._staging, ignore_errors=True)
+        self.state.close()
+
+    # --- places
+
+    def result_file(self, workflow: str, step: str) -> str:
+        """Where the result of a step stands for people and for doit, relative to the root where the cache is under it."""
+        return self._shown(self.project.cache / "steps" / workflow / f"{step}.json")
+
+    def log_file(self, workflow: str, step: str) -> str:
+        return self._folder(f"{self.project.cache}{os.sep}logs{os.sep}{workflow}") + f"{os.sep}{step}.log"
+
+    def absolute(self, path: str) -> str:
+        return self.files.absolute(path)
+
+    def _shown(self, path: Path) -> str:
+        try:
+            return path.relative_to(self.project.root).as_posix()
+        except ValueError:
+            return str(path)
+
+    def _folder(self, path: str) -> str:
+        if path not in self._made:
+            os.makedirs(path, exist_ok=True)
+            self._made.add(path)
+        return path
+
+    def staging(self) -> str:
+        """An empty directory for the calling thread, emptied at the next call."""
+        place = getattr(self._local, "staging", None)
+        if place is None:
+            self._local.staging = place = str(self._staging / str(threading.get_ident()))
+            os.makedirs(place, exist_ok=True)
+            return str(place)
+        for entry in os.scandir(place):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            else:
+                os.unlink(entry.path)
+        return str(place)
+
+    # --- checking
+
+    def intact(self, row: Row) -> tuple[Row, bool]:
+        """Whether every file that a step made is unharmed. Stamps that proved nothing are renewed in the returned row."""
+        files = []
+        for one in row.files:
+            if one.role == "in" or holds(one.stamp, self.absolute(one.path)):
+                files.append(one)
+                continue
+            taken = self.renew(one)
+            if taken is None:
+                return row, False
+            files.append(one._replace(stamp=tuple(taken)))
+        return row._replace(files=tuple(files)), True
+
+    def renew(self, one: File) -> Stamp | None:
+        """A new stamp of a file whose old one proves nothing, None when its content is another (or it is gone)."""
+        where = self.absolute(one.path)
+        try:
+            taken = stamp(where)
+            return taken if file_digest(where) == one.digest else None
+        except OSError:
+            return None
+
+    # --- publishing
+
+    def adopt(self, path: str, codec: str, trail: tuple[str | int, ...], note: str) -> tuple[Artifact, File]:
+        """Make a staged file an artifact: its blob moves into the store."""
+        content = file_digest(path)
+        where = self.blobs.adopt(path, content)
+        taken = stamp(where)
+        self.state.set("file", content, tuple(taken), "blob")
+        return Artifact(trail, codec, content, note), File(self._shown(Path(where)), "blob", tuple(taken), content)
+
+    def publish(
+        self,
+        workflow: str,
+        step: Step,
+        key: str,
+        trace: Trace,
+        inputs: Inputs,
+        ups: tuple[str, ...],
+        fresh: bool,
+    ) -> Row:
+        """Put a result's files in place and record the step, in one commit. `fresh`: the trace is new.
+
+        A kill before the commit leaves files that the old row does not vouch for, so the next run sees and mends them.
+        Raises EnvironmentFailure when a file cannot be written.
+        """
+        files = [File(path, "in", tuple(taken), content) for path, (taken, content) in inputs.files.items()]
+        try:
+            for one in trace.artifacts:
+                blob = self.blobs.path(one.digest)
+                files.append(File(self._shown(Path(blob)), "blob", tuple(stamp(blob)), one.digest))
+                if one.codec == "file" and one.note in inputs.outputs:
+                    files.append(self._target(inputs.outputs[one.note], one.digest))
+            if trace.big:
+                blob = self.blobs.path(trace.big)
+                files.append(File(self._shown(Path(blob)), "blob", tuple(stamp(blob)), trace.big))
+            files.append(self._write_result(workflow, step.id, trace))
+        except OSError as error:
+            raise EnvironmentFailure(
+                f"step {step.id!r}: its result cannot be written: {error.strerror or error}: {error.filename}",
+                "nothing was recorded",
+            ) from error
+        row = Row(step.static, key, trace.mark, ups, tuple(files), trace.seconds, trace.made)
+        self.traces.save(workflow, step.id, row, trace if fresh else None)
+        return row
+
+    def _target(self, path: str, content: str) -> File:
+        where = self.absolute(path)
+        try:
+            if file_digest(where) == content:
+                return File(path, "out", tuple(stamp(where)), content)
+        except OSError:
+            pass  # not there, or not readable: it is put there now
+        self.blobs.put(content, where)
+        return File(path, "out", tuple(stamp(where)), content)
+
+    def _write_result(self, workflow: str, step: str, trace: Trace) -> File:
+        name = self.result_file(workflow, step)
+        where = self.absolute(name)
+        data = (canonical(_readable(trace)) if trace.artifacts or trace.big else canonical(trace.value)).encode(
+            "utf-8", "surrogatepass"
+        ) + b"\n"
+        self._folder(os.path.dirname(where))
+        part = f"{where}.{threading.get_ident()}.part"
+        try:
+            with open(part, "wb", buffering=0) as file:
+                file.write(data)
+            try:
+                os.replace(part, where)
+            except FileNotFoundError:  # somebody removed the directory in the middle of the run
+                self._made.clear()
+                raise
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(part)
+            raise
+        return File(name, "out", tuple(stamp(where)), digest(data))
+
+    def forget(self, workflow: str, step: str) -> None:
+        """Make the next run execute the step: neither its row nor the trace of its key stays."""
+        found = self.state.get("step", step, workflow)
+        with self.state.transaction():
+            if found is not None:
+                self.state.remove("trace", self.traces.row(found).key)
+            self.state.remove("step", step, workflow)
+
+    def clean(self, workflow: str, step: str) -> list[str]:
+        """Delete a step's files from the workspace (the store keeps its result). Returns the paths that were deleted."""
+        found = self.state.get("step", step, workflow)
+        gone = []
+        if found is not None:
+            for one in self.traces.row(found).files:
+                if one.role == "out":
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(self.absolute(one.path))
+                        gone.append(one.path)
+        return gone
+
+
+def _readable(trace: Trace) -> object:
+    """The value for people: each artifact in its place, told by codec, digest and note."""
+    if trace.big:
+        return {"blob": trace.big, "codec": "json"}
+    tree = trace.value
+    for one in trace.artifacts:
+        tree = put(tree, one.trail, {"artifact": one.codec, "digest": one.digest, "note": one.note})
+    return tree
+
+
+def put(tree: object, trail: tuple[str | int, ...], value: object) -> object:
+    """A JSON tree with `value` at `trail`; the given tree is left alone."""
+    if not trail:
+        return value
+    head = trail[0]
+    if isinstance(tree, list) and isinstance(head, int):
+        return [put(entry, trail[1:], value) if index == head else entry for index, entry in enumerate(tree)]
+    if isinstance(tree, dict):
+        return {**tree, str(head): put(tree[str(head)], trail[1:], value)}
+    raise AssertionError(f"BUG: no place {trail} in a {type(tree).__name__}")
+
+
+def result_of(workspace: Workspace, trace: Trace, step: str) -> Result:
+    """The result of a trace as other steps see it: a written file is told by the step that wrote it."""
+    result = workspace.traces.result(trace)
+    if any(one.codec == "file" for one in result.artifacts):
+        named = tuple(
+            one._replace(note=f"{step}:{one.note}") if one.codec == "file" else one for one in result.artifacts
+        )
+        return Result(result.value, named)
+    return result

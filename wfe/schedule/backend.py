@@ -1,0 +1,97 @@
+"""What doit keeps of tasks, kept in our state database instead of a file of doit's own.
+
+doit writes its own database only at the end of a run, so a killed run loses all of it; and it takes an equal time for
+equal content. Our store is the truth: of what doit wants to keep only the ignore marks are its own, the rest follows from
+a step's row. Knows the interface of doit's backends (doit 0.37, `doit/dependency.py`), found by the entry point
+`doit.BACKEND`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from wfe.run.run import Run
+
+
+class Backend:
+    """One doit invocation's view of the state of the run `Backend.run`.
+
+    A step's file dependencies count as recorded and unchanged: whether the step is current is what its `uptodate` says,
+    which asks `Run.decide`. Without a run (no workflow was chosen) it keeps nothing.
+    """
+
+    desc = "wfe's state database (for tasks that wfe made)"
+    run: ClassVar[Run | None] = None
+
+    def __init__(self, name: str, codec: Any = None, module_name: str | None = None) -> None:
+        del codec, module_name
+        self.name = name
+        self._marks: dict[str, dict[str, Any]] | None = None
+
+    def _own(self, task: str) -> dict[str, Any]:
+        if self._marks is None:
+            run = type(self).run
+            self._marks = run.workspace.state.all("memo", f"doit:{run.workflow}") if run else {}
+        return self._marks.get(task, {})
+
+    def get(self, task: str, name: str) -> Any:
+        if name == "ignore:":
+            return self._own(task).get(name)
+        return None if name.endswith(":") else ("recorded",)
+
+    def set(self, task: str, name: str, value: Any) -> None:
+        if name == "ignore:":
+            self._own(task)
+            assert self._marks is not None
+            self._marks[task] = {name: value}
+            run = type(self).run
+            if run is not None:
+                run.workspace.state.set("memo", task, self._marks[task], f"doit:{run.workflow}")
+
+    def in_(self, task: str) -> bool:
+        run = type(self).run
+        return run is not None and (task in run.marks or bool(self._own(task)))
+
+    def remove(self, task: str) -> None:
+        """`doit forget TASK`, and what doit does after a failure (then there is nothing to forget)."""
+        run = type(self).run
+        if run is None:
+            return
+        if task not in run.outcomes or task in run.marks:
+            run.workspace.forget(run.workflow, task)
+        if self._own(task):
+            run.workspace.state.remove("memo", task, f"doit:{run.workflow}")
+
+    def remove_all(self) -> None:
+        run = type(self).run
+        if run is not None:
+            for task in run.index.ids:
+                run.workspace.forget(run.workflow, task)
+            run.workspace.state.remove("memo", scope=f"doit:{run.workflow}")
+
+    def dump(self) -> None:
+        """Nothing is left to write: every step was committed when it was done."""
+
+
+class Checker:
+    """doit's question about file dependencies, answered by the step's own check: never modified, for all that doit knows."""
+
+    CheckerError = OSError
+
+    def exists(self, path: str) -> bool:
+        from os.path import exists
+
+        return exists(path)
+
+    def info(self, path: str) -> Any:
+        import os
+
+        return os.stat(path)
+
+    def check_modified(self, path: str, stat: Any, state: Any) -> bool:
+        del path, stat, state
+        return False
+
+    def get_state(self, path: str, current: Any) -> Any:
+        del path, current
+        return None

@@ -1,0 +1,156 @@
+"""Plan -> doit tasks: one a step, named by its id; a fan is a group whose tasks come when its items are known.
+
+Knows doit's Task and what of a step doit shows: files, targets, dependencies. Does not run anything: the action asks the
+run to.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from doit.action import BaseAction
+from doit.exceptions import BaseFail, TaskError, TaskFailed
+from doit.task import DelayedLoader, Task
+
+from wfe.core.outcome import StepState
+from wfe.core.rebuild import Verdict
+from wfe.core.step import Step
+from wfe.errors import NodeFailure, WfeError
+from wfe.run.run import Run
+
+
+class StepAction(BaseAction):  # type: ignore[misc]
+    """Performs one step. Does not go through doit's capture of sys.stdout, which is one for the whole process and stays
+    replaced when threads overlap: a step's output is its worker's own."""
+
+    def __init__(self, run: Run, name: str, force: Callable[[], bool]) -> None:
+        self.run = run
+        self.name = name
+        self.force = force
+        self.task: Task | None = None
+        self.out: str | None = None
+        self.err: str | None = None
+        self.result: Any = None
+        self.values: dict[str, Any] = {}
+
+    def execute(self, out: Any = None, err: Any = None) -> BaseFail | None:
+        del out, err
+        try:
+            outcome = self.run.perform(self.name, self.force())
+        except WfeError as error:
+            return TaskFailed(str(error))
+        except Exception:
+            self.run.bugs.append(traceback.format_exc())
+            return TaskError(f"BUG: step {self.name!r}", traceback.format_exc())
+        if outcome.state in (StepState.FAILED, StepState.CANCELLED):
+            return TaskFailed(outcome.failure.message if outcome.failure else outcome.state.value)
+        return None
+
+    def __str__(self) -> str:
+        return f"wfe: {self.run.step(self.name).function}"
+
+
+class UpToDate:
+    """Whether a step is current, asked by doit when the step's turn has come."""
+
+    def __init__(self, run: Run, name: str) -> None:
+        self.run = run
+        self.name = name
+
+    def __call__(self) -> bool:
+        if self.name in self.run.marks:
+            return self.name not in self.run.forced
+        if not self.run.ready(self.name):
+            return False
+        return self.run.decide(self.name).decision.verdict is Verdict.CURRENT
+
+    def __repr__(self) -> str:
+        """What `doit info` shows as the reason."""
+        if not self.run.ready(self.name):
+            waits = [other for other in self.run.step(self.name).needs if other not in self.run.marks]
+            return f"not known before {', '.join(waits)} is done"
+        pending = self.run.decide(self.name)
+        said = "; ".join(map(str, pending.decision.reasons))
+        return f"{pending.decision.verdict.value}: {pending.skip or said or 'nothing changed'}"
+
+
+class Tasks:
+    """Makes the tasks of a run. force: whether `--always-execute` was given. Only steps in `among` (None: all) get one."""
+
+    def __init__(self, run: Run, force: bool = False, among: set[str] | None = None) -> None:
+        self.run = run
+        self.force = force
+        self.among = among
+
+    def all(self) -> Iterator[Task]:
+        """The tasks, in the order of the plan."""
+        for name in self.run.index.ids:
+            if self.among is None or name in self.among:
+                step = self.run.steps[name]
+                if step.fan is None:
+                    yield self.task(step)
+                else:
+                    yield from self.fan(step)
+
+    def needs(self, step: Step) -> list[str]:
+        return [other for other in step.needs if self.among is None or other in self.among]
+
+    def task(self, step: Step, group: str | None = None) -> Task:
+        run, name = self.run, step.id
+        workspace = run.workspace
+        return Task(
+            name,
+            [StepAction(run, name, lambda: self.force)],
+            file_dep=step.files(),
+            targets=[workspace.result_file(run.workflow, name), *step.targets().values()],
+            task_dep=self.needs(step),
+            uptodate=[UpToDate(run, name)],
+            clean=[(workspace.clean, [run.workflow, name])],
+            doc=step.description or step.function.removeprefix("nodes."),
+            subtask_of=group,
+        )
+
+    def fan(self, step: Step) -> Iterable[Task]:
+        """The tasks of a fan: at once when its items are known, else a placeholder that doit asks when they are."""
+        assert step.fan is not None
+        if all(other in self.run.marks for other in step.needs):
+            try:
+                return self.members(step)
+            except NodeFailure:
+                pass  # told when its turn comes
+        loader = DelayedLoader(lambda: iter(self.members(step)))
+        return [
+            Task(
+                step.id,
+                None,
+                task_dep=self.needs(step),
+                doc=f"{step.description or step.function} (its items are not known yet)",
+                loader=loader,
+            )
+        ]
+
+    def members(self, step: Step) -> list[Task]:
+        steps = self.run.expand(step.id)
+        tasks = [self.task(one, step.id) for one in steps]
+        gather = Task(
+            step.id,
+            [Gather(self.run, step.id)],
+            task_dep=[*self.needs(step), *(task.name for task in tasks)],
+            doc=step.description or step.function.removeprefix("nodes."),
+            has_subtask=True,
+        )
+        return [*tasks, gather]
+
+
+class Gather(StepAction):
+    """The end of a fan: its steps are all done."""
+
+    def __init__(self, run: Run, name: str) -> None:
+        super().__init__(run, name, lambda: False)
+
+    def execute(self, out: Any = None, err: Any = None) -> BaseFail | None:
+        del out, err
+        self.run.gathered(self.name)
+        return None

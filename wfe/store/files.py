@@ -1,0 +1,70 @@
+"""The digests of input files, remembered by stamp so that an unchanged file is read once.
+
+Knows paths relative to a root. Does not know which step reads what.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+from xxhash import xxh3_128
+
+from wfe.store.hashing import file_digest, files_under
+from wfe.store.stamp import Stamp, holds, stamp
+from wfe.store.state import State
+
+
+class Files:
+    """Digests of files under `root` (or anywhere, by absolute path)."""
+
+    def __init__(self, state: State, root: Path) -> None:
+        self._state = state
+        self._base = f"{root}{os.sep}"
+        self._known: dict[str, tuple[Stamp, str]] = {}
+        self._lock = threading.Lock()
+
+    def absolute(self, path: str) -> str:
+        return path if os.path.isabs(path) else self._base + path
+
+    def digest(self, path: str) -> tuple[Stamp, str]:
+        """(stamp, digest) of a file's content now; of a directory, of all files in it. Raises OSError.
+
+        A directory's own times do not tell of changes inside its files, so its stamp is never settled.
+        """
+        where = self.absolute(path)
+        if os.path.isdir(where):
+            return self._directory(path, where)
+        with self._lock:
+            known = self._known.get(path)
+        if known is None:
+            row = self._state.get("file", path)
+            known = (Stamp(*row[0]), row[1]) if row else None
+        if known is not None and holds(known[0], where):
+            return known
+        taken = stamp(where)
+        found = (taken, file_digest(where))
+        with self._lock:
+            self._known[path] = found
+        if taken.settled:  # one that is not proves nothing the next time
+            self._state.set("file", path, (tuple(taken), found[1]))
+        return found
+
+    def _directory(self, path: str, where: str) -> tuple[Stamp, str]:
+        taken = stamp(where)._replace(settled=False)
+        state = xxh3_128()
+        for entry in sorted(files_under(Path(where))):
+            digest = self.digest(f"{path}/{entry}")[1]
+            state.update(f"{len(entry)} {entry} {digest}\n".encode("utf-8", "surrogateescape"))
+        return taken, state.hexdigest()
+
+    def same(self, path: str, known: Stamp, digest: str) -> Stamp | None:
+        """The stamp that proves that the file still has this content (a new one if need be), None when it has not."""
+        if holds(known, self.absolute(path)):
+            return known
+        try:
+            taken, now = self.digest(path)
+        except OSError:
+            return None
+        return taken if now == digest else None

@@ -1,0 +1,41 @@
+"""xxh3-128 of files and of directories."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from xxhash import xxh3_128
+
+_CHUNK: Final = 4 * 1024 * 1024
+
+
+def file_digest(path: str | Path) -> str:
+    """The digest of a file's content, or of a directory: the names and contents of all files under it, sorted.
+
+    Raises OSError (a missing file, no permission).
+    """
+    if os.path.isdir(path):
+        return _directory_digest(Path(path))
+    state = xxh3_128()
+    with open(path, "rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK):
+            state.update(chunk)
+    return state.hexdigest()
+
+
+def _directory_digest(path: Path) -> str:
+    state = xxh3_128()
+    for entry in sorted(files_under(path)):
+        state.update(f"{len(entry)} {entry} {file_digest(path / entry)}\n".encode("utf-8", "surrogateescape"))
+    return state.hexdigest()
+
+
+def files_under(path: Path) -> list[str]:
+    """Every file under a directory, as /-separated paths relative to it."""
+    found = []
+    for folder, _, names in os.walk(path):
+        relative = Path(folder).relative_to(path)
+        found.extend((relative / name).as_posix() for name in names)
+    return found

@@ -1,0 +1,225 @@
+"""The state database: SQLite with WAL, one commit a step, every row with a checksum of its own.
+
+Knows four tables of checked rows (traces, steps, files, memos). Does not know what a trace means. SQLite guards its own
+structure but not the bits of a payload, so a row whose checksum is wrong is as good as absent: the worst that damage can
+cause is a rebuild. A file that SQLite cannot read is put aside and a new one begun.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import marshal
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from wfe.core.digest import checksum
+from wfe.errors import EnvironmentFailure
+
+FORMAT: Final = 1  # rows of another format are absent
+_MARSHAL: Final = 4  # every Python from 3.4 on reads it
+
+TABLES: Final = ("trace", "step", "file", "memo")
+_SCHEMA: Final = "\n".join(
+    f"CREATE TABLE IF NOT EXISTS {name}(scope TEXT NOT NULL, name TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY(scope, name)) WITHOUT ROWID;"
+    for name in TABLES
+)
+
+
+def pack(scope: str, name: str, value: Any) -> bytes:
+    """A row's body: 8 bytes checksum over its address and content, then the content as marshal writes it."""
+    content = marshal.dumps(value, _MARSHAL)
+    return checksum(f"{FORMAT}\0{scope}\0{name}\0".encode() + content).to_bytes(8, "little") + content
+
+
+def unpack(scope: str, name: str, body: Any) -> Any:
+    """The content of a row, None for one that is damaged."""
+    if not isinstance(body, bytes) or len(body) < 9:
+        return None
+    content = body[8:]
+    if checksum(f"{FORMAT}\0{scope}\0{name}\0".encode() + content) != int.from_bytes(body[:8], "little"):
+        return None
+    try:
+        return marshal.loads(content)
+    except (ValueError, EOFError, TypeError):
+        return None
+
+
+class State:
+    """The database at `path`. Safe to use from several threads and several processes.
+
+    A cache directory that cannot be written to gives an in-memory database with a copy of what can be read: results are
+    then found but not kept (`read_only`).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.read_only = False
+        self.note = ""
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._db = self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            return self._connect(str(self.path))
+        except (sqlite3.DatabaseError, OSError) as error:
+            if isinstance(error, sqlite3.OperationalError | OSError) and not _is_damage(error):
+                return self._read_only(error)
+            return self._anew(error)
+
+    def _connect(self, where: str, uri: bool = False) -> sqlite3.Connection:
+        db = sqlite3.connect(
+            where, uri=uri, timeout=60, isolation_level=None, check_same_thread=False, cached_statements=64
+        )
+        try:
+            if not uri:
+                mode = db.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+                if mode != "wal" and where != ":memory:":
+                    raise EnvironmentFailure(
+                        f"the file system of {self.path.parent} cannot lock files as SQLite needs it (journal mode {mode!r})",
+                        "set WFE_CACHE to a directory on a local disk",
+                    )
+                db.execute("PRAGMA synchronous=NORMAL")
+                # A checkpoint syncs the disk: 80 ms each on a busy one, every 350 steps at the default of 1,000 pages.
+                db.execute("PRAGMA wal_autocheckpoint=8000")
+                db.execute("PRAGMA cell_size_check=ON")
+                db.executescript(_SCHEMA)
+            else:
+                db.execute("SELECT count(*) FROM trace").fetchone()
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _anew(self, error: Exception) -> sqlite3.Connection:
+        aside = self.path.with_name(f"{self.path.name}.damaged")
+        for suffix in ("", "-wal", "-shm"):
+            file = Path(f"{self.path}{suffix}")
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(file, f"{aside}{suffix}")
+        self.note = (
+            f"the state database was damaged ({error}); it was put aside as {aside.name}, and results are made again"
+        )
+        return self._connect(str(self.path))
+
+    def _read_only(self, error: Exception) -> sqlite3.Connection:
+        self.read_only = True
+        self.note = f"{self.path.parent} cannot be written to ({error}); results are not kept"
+        memory = self._connect(":memory:")
+        if self.path.exists():
+            # immutable=1 needs neither lock nor -shm file; a -wal that was not checkpointed is not seen, which can only
+            # cause a rebuild.
+            with contextlib.suppress(sqlite3.DatabaseError):
+                source = self._connect(f"file:{self.path.as_posix()}?immutable=1", uri=True)
+                source.backup(memory)
+                source.close()
+        return memory
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    def _guarded(self, error: sqlite3.DatabaseError) -> None:
+        """A damaged database met in the middle of a run: begin a new one. Other failures go up, with a next step."""
+        if _is_damage(error):
+            with contextlib.suppress(sqlite3.DatabaseError):
+                self._db.close()
+            self._db = self._anew(error)
+            return
+        raise EnvironmentFailure(f"the state database {self.path} cannot be used: {error}", _hint(error)) from error
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Several writes as one commit. May be nested."""
+        with self._lock:
+            self._depth += 1
+            try:
+                if self._depth == 1:
+                    self._execute("BEGIN IMMEDIATE")
+                yield
+                if self._depth == 1 and self._db.in_transaction:
+                    self._execute("COMMIT")
+            except BaseException:
+                if self._depth == 1:
+                    with contextlib.suppress(sqlite3.Error):
+                        self._db.rollback()
+                raise
+            finally:
+                self._depth -= 1
+
+    def _execute(self, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        with self._lock:
+            try:
+                return self._db.execute(statement, values).fetchall()
+            except sqlite3.DatabaseError as error:
+                self._guarded(error)
+                return []
+
+    def get(self, table: str, name: str, scope: str = "") -> Any:
+        """A row's content, None when it is absent or damaged."""
+        rows = self._execute(f"SELECT body FROM {table} WHERE scope=? AND name=?", (scope, name))
+        return unpack(scope, name, rows[0][0]) if rows else None
+
+    def all(self, table: str, scope: str = "") -> dict[str, Any]:
+        """Every sound row of a scope, name -> content."""
+        found = {}
+        for name, body in self._execute(f"SELECT name, body FROM {table} WHERE scope=?", (scope,)):
+            content = unpack(scope, name, body)
+            if content is not None:
+                found[name] = content
+        return found
+
+    def scopes(self, table: str) -> list[str]:
+        return [row[0] for row in self._execute(f"SELECT DISTINCT scope FROM {table}") if isinstance(row[0], str)]
+
+    def set(self, table: str, name: str, value: Any, scope: str = "") -> None:
+        self._execute(f"INSERT OR REPLACE INTO {table} VALUES(?,?,?)", (scope, name, pack(scope, name, value)))
+
+    def set_many(self, table: str, rows: Iterable[tuple[str, Any]], scope: str = "") -> None:
+        with self.transaction():
+            for name, value in rows:
+                self.set(table, name, value, scope)
+
+    def remove(self, table: str, name: str | None = None, scope: str = "") -> None:
+        """Remove a row, or every row of a scope."""
+        if name is None:
+            self._execute(f"DELETE FROM {table} WHERE scope=?", (scope,))
+        else:
+            self._execute(f"DELETE FROM {table} WHERE scope=? AND name=?", (scope, name))
+
+    def compact(self) -> None:
+        """Give freed pages back to the file system; waits for other users."""
+        self._execute("VACUUM")
+
+
+def _is_damage(error: Exception) -> bool:
+    text = str(error)
+    return isinstance(error, sqlite3.DatabaseError) and (
+        type(error) is sqlite3.DatabaseError
+        or any(
+            part in text
+            for part in (
+                "malformed",
+                "not a database",
+                "no such table",
+                "has no column",
+                "corrupt",
+                "no such column",
+                "incomplete input",
+            )
+        )
+    )
+
+
+def _hint(error: Exception) -> str:
+    text = str(error)
+    if "full" in text:
+        return "free some space (`wfe collect` removes old results)"
+    if "locked" in text:
+        return "another run holds it; wait for it or end it"
+    return "check the disk, or set WFE_CACHE to another directory"

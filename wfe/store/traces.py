@@ -1,0 +1,143 @@
+"""Traces (action key -> result) and the rows of the workspace (step -> what stands there), as the state database keeps them.
+
+Knows how both are written down and when a trace can be used. Does not decide what to do with them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Final, NamedTuple
+
+from wfe.core.digest import canonical, digest
+from wfe.core.manifest import Manifest
+from wfe.core.result import Artifact, Result
+from wfe.store.blobs import Blobs
+from wfe.store.stamp import holds, stamp
+from wfe.store.state import State
+
+_INLINE: Final = 256 * 1024  # characters of JSON; a longer value is a blob of its own
+
+
+class Trace(NamedTuple):
+    """What a step gave for an action key. `big`: digest of the blob with the JSON of a long value ("" inline)."""
+
+    value: Any
+    artifacts: tuple[Artifact, ...]
+    big: str
+    mark: str
+    manifest: Manifest
+    seconds: float
+    made: float
+
+    def blobs(self) -> list[str]:
+        """The digests of all blobs that the result needs."""
+        return [*(one.digest for one in self.artifacts), *([self.big] if self.big else [])]
+
+
+class File(NamedTuple):
+    """A file that a step's row vouches for. role: "in" (input), "out" (a target), "blob"."""
+
+    path: str
+    role: str
+    stamp: tuple[int, int, int, int, bool]
+    digest: str
+
+
+class Row(NamedTuple):
+    """What stands in the workspace for a step: made from which static part, key and upstream marks, in which files."""
+
+    static: str
+    key: str
+    mark: str
+    ups: tuple[str, ...]
+    files: tuple[File, ...]
+    seconds: float
+    at: float
+
+
+class Traces:
+    """Reads and writes both tables."""
+
+    def __init__(self, state: State, blobs: Blobs) -> None:
+        self.state = state
+        self.blobs = blobs
+
+    def find(self, key: str) -> Trace | None:
+        """The trace of an action key. Its blobs may be gone: see `whole`."""
+        found = self.state.get("trace", key)
+        if found is None:
+            return None
+        value, artifacts, big, mark, manifest, seconds, made = found
+        return Trace(value, tuple(Artifact(*one) for one in artifacts), big, mark, manifest, seconds, made)
+
+    def whole(self, trace: Trace) -> bool:
+        """Whether every blob of the trace is there with the right content. A damaged one is dropped."""
+        for one in trace.blobs():
+            if not self.blobs.has(one):
+                return False
+            if not self.sound(one):
+                self.blobs.drop(one)
+                return False
+        return True
+
+    def sound(self, blob: str) -> bool:
+        """Whether a blob's content is what its name says; read only when its stamp is not the recorded one."""
+        path = self.blobs.path(blob)
+        known = self.state.get("file", blob, "blob")
+        if known is not None and holds(known, path):
+            return True
+        try:
+            taken = stamp(path)
+        except OSError:
+            return False
+        if not self.blobs.intact(blob):
+            return False
+        self.state.set("file", blob, tuple(taken), "blob")
+        return True
+
+    def result(self, trace: Trace) -> Result:
+        """The result of a whole trace."""
+        if not trace.big:
+            return Result(trace.value, trace.artifacts)
+        with open(self.blobs.path(trace.big), encoding="utf-8", errors="surrogatepass") as file:
+            return Result(json.load(file), trace.artifacts)
+
+    def trace_of(
+        self, result: Result, text: str, staging: str, manifest: Manifest, seconds: float, made: float
+    ) -> Trace:
+        """The trace of a result whose canonical text is `text`; a long value is put into a blob by way of `staging`."""
+        data = text.encode("utf-8", "surrogatepass")
+        mark, big, value = digest(data), "", result.value
+        if len(text) > _INLINE:
+            content = canonical(result.value).encode("utf-8", "surrogatepass")
+            big, value = digest(content), None
+            part = os.path.join(staging, "value.json")
+            with open(part, "wb") as file:
+                file.write(content)
+            self.blobs.adopt(part, big)
+        return Trace(value, result.artifacts, big, mark, manifest, seconds, made)
+
+    def save(self, workflow: str, step: str, row: Row, trace: Trace | None) -> None:
+        """Record a step that is done, in one commit: its row, and its trace where it was made now."""
+        with self.state.transaction():
+            if trace is not None:
+                self.state.set("trace", row.key, plain(trace))
+            self.state.set("step", step, plain(row), workflow)
+
+    def rows(self, workflow: str) -> dict[str, Any]:
+        """step -> row as a plain tuple, for every step of a workflow that was ever done (fast path; see `row`)."""
+        return self.state.all("step", workflow)
+
+    @staticmethod
+    def row(found: Any) -> Row:
+        static, key, mark, ups, files, seconds, at = found
+        return Row(static, key, mark, tuple(ups), tuple(File(*one) for one in files), seconds, at)
+
+
+def plain(record: Trace | Row) -> tuple[Any, ...]:
+    """A record with plain tuples inside: marshal takes no others."""
+    return tuple(
+        tuple(map(tuple, value)) if name in ("artifacts", "files") else value
+        for name, value in zip(record._fields, record, strict=True)
+    )
