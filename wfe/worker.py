@@ -185,7 +185,7 @@ class Caller:
         if call["staging"]:
             place = Staging(call["staging"])
         elif call["blocks"]:
-            self.sit_down().lay_out(call["blocks"])
+            self.sit_down().lay_out(**call["blocks"])
             place = self.desk.place
         holes = call["holes"]
         outputs = [path for _, codec, path in holes if codec == "output"]
@@ -436,7 +436,9 @@ def _watch(life: int) -> None:
     os._exit(1)
 
 
-def _close(ends: list[int]) -> None:
+def _cut_off(ends: list[int]) -> None:
+    """In a forked child: it must neither hold the pipes open nor write into what gets their numbers next."""
+    wfe._emit = None
     for number in ends:
         os.close(number)
 
@@ -456,7 +458,7 @@ def main(ends: list[int], folders: list[str]) -> None:
         os.set_inheritable(number, False)
     if hasattr(os, "register_at_fork"):
         # A forked child that stays must not hold the pipes open: their end is how the engine learns of a death.
-        os.register_at_fork(after_in_child=lambda: _close(ends))
+        os.register_at_fork(after_in_child=lambda: _cut_off(ends))
     sys.stdout = _stream(1, "strict")
     sys.stderr = _stream(2, "backslashreplace")
     sys.argv = [""]

@@ -165,6 +165,24 @@ def test_a_fork_that_returns_does_not_answer(workers: Bench) -> None:
 
 
 @posix
+def test_a_forked_child_does_not_speak_for_its_worker(workers: Bench) -> None:
+    workers.write(
+        "a",
+        "import os, wfe\n"
+        "def f(path):\n"
+        "    if os.fork() == 0:\n"
+        "        files = [open(path + str(n), 'w') for n in range(8)]\n"  # they get the numbers of the pipes
+        "        wfe.progress(1)\n"
+        "        os._exit(0)\n"
+        "    os.wait()\n"
+        "    return [os.path.getsize(path + str(n)) for n in range(8)]\n",
+    )
+    reply = workers.call("f", inputs={"path": str(workers.root / "file")})
+    assert isinstance(reply, Returned) and reply.value == [0] * 8, reply
+    assert workers.heard == []
+
+
+@posix
 def test_death_is_seen_while_a_daemon_holds_the_streams(workers: Bench) -> None:
     workers.write(
         "a",

@@ -172,20 +172,39 @@ def test_spare_memory_is_bounded(tmp_path: Path) -> None:
     pool.close()
 
 
-def test_a_full_memory_file_system_is_no_bus_error(pool: Pool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    real = Block.create.__func__  # type: ignore[attr-defined]
+def test_a_full_memory_file_system_is_no_bus_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.posix_fallocate
+    full = tmp_path / "full"
+    full.mkdir()
+    pool = Pool(full)
 
-    def create(path: Path, size: int) -> Block:
-        if path.parent == pool.folder:
+    def fallocate(descriptor: int, offset: int, size: int) -> None:
+        if os.readlink(f"/proc/self/fd/{descriptor}").startswith(str(full)):
             raise OSError(errno.ENOSPC, "No space left on device")
-        block: Block = real(Block, path, size)
-        return block
+        real(descriptor, offset, size)
 
-    monkeypatch.setattr(Block, "create", create)
+    monkeypatch.setattr(os, "posix_fallocate", fallocate)
     block = pool.fill({"a": 1})
-    assert block.path.parent != pool.folder
+    assert block.path.parent == pool.folders[1] != pool.folder
+    assert [path.name for path in pool.folder.iterdir()] == ["lock"]
+    desk = Desk()
+    desk.lay_out([str(folder) for folder in pool.folders], [])
+    _, ticket = desk.place("npy", ".npy", numpy.arange(5))
+    assert pool.collect(ticket, []).tolist() == [0, 1, 2, 3, 4]
     pool.close()
-    assert not block.path.exists()
+    assert not block.path.exists() and not pool.folders[1].exists()
+
+
+def test_what_a_dead_process_made_and_never_handed_over_is_removed(pool: Pool) -> None:
+    desk = Desk()
+    desk.lay_out([str(folder) for folder in pool.folders], [])
+    _, ticket = desk.place("npy", ".npy", numpy.arange(5))
+    handed = pool.collect(ticket, [])
+    desk.place("npy", ".npy", numpy.arange(6))
+    assert len(list(pool.folder.glob("w*"))) == 2
+    pool.bury(os.getpid())
+    assert [str(path) for path in pool.folder.glob("w*")] == [ticket.partition("#")[0]]
+    assert handed.sum() == 10
 
 
 def test_the_reaper_takes_dead_hosts_only(tmp_path: Path) -> None:

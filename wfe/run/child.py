@@ -24,7 +24,7 @@ from typing import Any
 import wfe
 from wfe.errors import EnvironmentFailure
 from wfe.run.executor import Died, Emit
-from wfe.run.printed import Printed
+from wfe.run.printed import LOG_LIMIT, Printed
 from wfe.run.tree import MARK, Tree
 from wfe.wire import frames
 from wfe.worker import END_OF_CALL
@@ -48,6 +48,7 @@ class Child:
     """A worker process of the interpreter `python`; ready to be sent a call at once, since it reads when it is up.
 
     folders: lead its import path. environ: its whole environment. cwd: where it stands at each call's start.
+    log_limit: bytes. threaded: read the pipes with threads, as must be on Windows.
     Raises EnvironmentFailure when the interpreter cannot be started.
     """
 
@@ -57,12 +58,15 @@ class Child:
         cwd: str,
         environ: Mapping[str, str],
         folders: Sequence[str] = (),
+        log_limit: int = LOG_LIMIT,
         threaded: bool = os.name == "nt",
     ) -> None:
         self.python = python
         self.threaded = threaded
+        self.log_limit = log_limit
         self.ready = False
         self.ended = False
+        self._dismissed = False
         self.calls = 0
         self._marked = 0
         self._printing = threaded
@@ -145,7 +149,7 @@ class Child:
         log: as in Call. timeout: seconds. Raises EnvironmentFailure when the worker never came up.
         """
         begun = monotonic()
-        printed = Printed(log, emit)
+        printed = Printed(log, emit, self.log_limit)
         timer = None
         try:
             if self.threaded or self._poll.poll(0):
@@ -311,12 +315,18 @@ class Child:
         """Kill it and all that it started. Idempotent, callable from any thread."""
         self.tree.kill()
 
+    def dismiss(self) -> None:
+        """Let it end when it has nothing to do. Idempotent."""
+        if not self._dismissed:
+            self._dismissed = True
+            os.close(self.channel.writer)
+
     def close(self, grace: float = 2.0) -> None:
         """Ask it to end, kill the tree after `grace` seconds, and close the pipes. Only when no call is in flight."""
         if self.ended:
             return
         self.ended = True
-        os.close(self.channel.writer)
+        self.dismiss()
         try:
             self.process.wait(grace)
         except subprocess.TimeoutExpired:

@@ -18,7 +18,8 @@ from typing import Any, Self
 from wfe.errors import EnvironmentFailure
 from wfe.run.child import Child, Gone
 from wfe.run.executor import Call, Died, Emit, Hole, Raised, Reply, Returned, Skipped
-from wfe.wire.shm import Pool
+from wfe.run.printed import LOG_LIMIT
+from wfe.wire.shm import Pool, reap
 
 # Read by the libraries' thread pools when they are loaded. OpenCV reads OPENCV_FOR_THREADS_NUM.
 THREAD_VARIABLES = (
@@ -68,8 +69,10 @@ class Workers:
         environ: Mapping[str, str] | None = None,
         idle: float = 300.0,
         memory: int | None = None,
+        log_limit: int = LOG_LIMIT,
         threaded: bool = os.name == "nt",
     ) -> None:
+        reap()  # what an engine that was killed left in the memory file system
         processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.python = str(python) or sys.executable
         self.limit = limit or processors
@@ -78,6 +81,7 @@ class Workers:
         self._environ = dict(environ or {})
         self._idle_seconds = idle
         self._memory = memory
+        self._log_limit = log_limit
         self._threaded = threaded
         self._change = threading.Condition()
         self._idle: list[Warm] = []  # least recently used first
@@ -154,6 +158,8 @@ class Workers:
                 keep = not self._too_big(warm, reply["seconds"])
             return None if reply["state"] == "stale" else reply
         except Gone as gone:
+            if self._blocks is not None:
+                self._blocks.bury(warm.child.pid)
             if warm.cancelled:
                 return Died("cancelled", "the run was cancelled; the call was ended", gone.died.seconds)
             if not gone.started and warm.child.calls > 1:
@@ -202,7 +208,10 @@ class Workers:
         if not call.staging:
             offered = self._blocks.offer()
             lent.extend(offered)
-            message["blocks"] = [str(self._blocks.folder), *[str(block.path) for block in offered]]
+            message["blocks"] = {
+                "folders": [str(folder) for folder in self._blocks.folders],
+                "blanks": [str(block.path) for block in offered],
+            }
 
     # -- the pool
 
@@ -242,7 +251,7 @@ class Workers:
     def _start(self, root: str) -> Warm | None:
         warm = None
         try:
-            warm = Warm(Child(self.python, root, self._variables(), self._path, self._threaded), root)
+            warm = Warm(Child(self.python, root, self._variables(), self._path, self._log_limit, self._threaded), root)
         finally:
             with self._change:
                 self._starting -= 1
@@ -308,6 +317,8 @@ class Workers:
 
 def _end(workers: Sequence[Warm]) -> None:
     for warm in workers:
+        warm.child.dismiss()  # all at once: the end of an interpreter takes some 20 ms
+    for warm in workers:
         warm.child.close()
 
 
@@ -324,5 +335,5 @@ def request(call: Call) -> dict[str, Any]:
         "seed": call.seed,
         "slots": call.slots,
         "environ": call.environ,
-        "blocks": [],
+        "blocks": None,
     }

@@ -30,6 +30,7 @@ processes that have a pipe signal over it, which is twenty times faster than pol
 
 from __future__ import annotations
 
+import errno
 import json
 import mmap
 import os
@@ -137,9 +138,11 @@ class Block:
         """Fill it with a NumPy array (any dtype without objects, any shape and strides), a dict of JSON values, or, with
         `pickles`, anything that pickle takes. Ends with the flag READY. Raises ValueError when it is too small, TypeError.
         """
-        head, payload = _describe(value, pickles)
+        self._store(*_describe(value, pickles))
+
+    def _store(self, head: bytes, payload: Any) -> None:
         start = _start(head)
-        nbytes = payload.nbytes if hasattr(payload, "nbytes") else len(payload)
+        nbytes = _size(payload)
         if start + nbytes > self.size:
             raise ValueError(f"{self.path.name}: {start + nbytes} bytes do not fit into {self.size}")
         origin = HEADER.size
@@ -279,10 +282,14 @@ def _describe(value: Any, pickles: bool) -> tuple[bytes, Any]:
     return json.dumps(about).encode(), payload
 
 
+def _size(payload: Any) -> int:
+    return len(payload) if isinstance(payload, bytes) else int(payload.nbytes)
+
+
 def room(value: Any, *, pickles: bool = False) -> int:
     """Bytes of data that a block needs to hold `value`."""
     head, payload = _describe(value, pickles)
-    return _start(head) + (payload.nbytes if hasattr(payload, "nbytes") else len(payload))
+    return _start(head) + _size(payload)
 
 
 def rounded(size: int) -> int:
@@ -311,8 +318,13 @@ class Pool:
         parent = folder or _memory()
         reap(parent)
         self._home = _Home(parent)
-        self._second: _Home | None = None  # on the disk, once the memory file system is full
         self.folder = self._home.folder
+        # For what the memory file system has no room for (64 MB in many containers).
+        disk = Path(tempfile.gettempdir())
+        reap(disk)
+        self._disk = self._home if disk == parent else _Home(disk)
+        self.folders = (self.folder, self._disk.folder)
+        self._known: set[str] = set()  # names of the files that belong to blocks of ours
         self._lock = threading.Lock()
         self._free: list[Block] = []  # least recently used first
         # What a garbage collection gives back, which may happen in a thread that holds the lock: appending needs none.
@@ -331,24 +343,14 @@ class Pool:
                 return best
             self._count += 1
             name = f"{self._count}"
-        try:
-            return Block.create(self.folder / name, rounded(size))
-        except OSError:
-            return Block.create(self._disk().folder / name, rounded(size))
-
-    def _disk(self) -> _Home:
-        """The folder for what the memory file system has no room for (64 MB in many containers)."""
-        with self._lock:
-            if self._second is None:
-                parent = Path(tempfile.gettempdir())
-                reap(parent)
-                self._second = _Home(parent)
-            return self._second
+            self._known.add(name)
+        return create(self.folders, name, size)
 
     def fill(self, value: Any, *, pickles: bool = False) -> Block:
         """A block that holds `value`, as of Block.put."""
-        block = self.take(room(value, pickles=pickles))
-        block.put(value, pickles=pickles)
+        head, payload = _describe(value, pickles)
+        block = self.take(_start(head) + _size(payload))
+        block._store(head, payload)
         return block
 
     def offer(self, count: int = 4) -> list[Block]:
@@ -371,6 +373,8 @@ class Pool:
         block = next((block for block in lent if str(block.path) == path), None)
         if block is None:
             block = Block.attach(path)
+            with self._lock:
+                self._known.add(block.path.name)
         else:
             lent.remove(block)
         array = block.get(generation=int(generation))
@@ -386,8 +390,20 @@ class Pool:
     def forget(self, blocks: Sequence[Block]) -> None:
         """Remove blocks that somebody still reads: their memory goes when the reader lets go of it."""
         for block in blocks:
-            block.unlink()
-            block.close()
+            self._drop(block)
+
+    def _drop(self, block: Block) -> None:
+        self._known.discard(block.path.name)
+        block.unlink()
+        block.close()
+
+    def bury(self, maker: int) -> None:
+        """Remove what the dead process `maker` (its number) made and never handed over."""
+        with self._lock:
+            for folder in self.folders:
+                for path in folder.glob(f"w{maker}-*"):
+                    if path.name not in self._known:
+                        path.unlink(missing_ok=True)
 
     def _sweep(self) -> None:
         while self._dropped:
@@ -396,17 +412,29 @@ class Pool:
         while self._free and (self._closed or total > self.spare):
             block = self._free.pop(0)
             total -= block.size
-            block.unlink()
-            block.close()
+            self._drop(block)
 
     def close(self) -> None:
         """Remove all files. Arrays that were collected stay valid. Idempotent."""
         with self._lock:
             self._closed = True
             self._sweep()
-        for home in (self._home, self._second):
-            if home is not None:
-                home.close()
+        self._home.close()
+        self._disk.close()
+
+
+def create(folders: Sequence[Path | str], name: str, size: int) -> Block:
+    """A new block of about `size` bytes in the first of the folders whose file system has room for it.
+
+    Raises OSError when none has.
+    """
+    for folder in folders[:-1]:
+        try:
+            return Block.create(Path(folder, name), rounded(size))
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EFBIG}:
+                raise
+    return Block.create(Path(folders[-1], name), rounded(size))
 
 
 def _memory() -> Path:
@@ -501,13 +529,12 @@ class Desk:
         self._touched: set[str] = set()
         self._views: list[tuple[str, Any]] = []
         self._blanks: list[Block] = []
-        self._folder = ""
-        self._count = 0
+        self._folders: Sequence[str] = ()
 
-    def lay_out(self, blocks: Sequence[str]) -> None:
-        """The host's folder and the paths of blocks that results may be put into."""
-        self._folder = blocks[0]
-        self._blanks = [self._attach(path) for path in blocks[1:]]
+    def lay_out(self, folders: Sequence[str], blanks: Sequence[str]) -> None:
+        """The host's folders, and the paths of blocks that results may be put into."""
+        self._folders = folders
+        self._blanks = [self._attach(path) for path in blanks]
 
     def _attach(self, path: str) -> Block:
         block = self._open.get(path)
@@ -532,22 +559,19 @@ class Desk:
         del suffix
         if codec != "npy":
             raise TypeError("a call without a staging folder returns arrays and JSON values only")
-        size = room(value)
+        head, payload = _describe(value, False)
+        size = _start(head) + _size(payload)
         fit = [block for block in self._blanks if block.size >= size]
         if fit:
             block = min(fit, key=lambda block: block.size)
             self._blanks.remove(block)
         else:
-            self._count += 1
-            name = f"w{os.getpid()}-{self._count}"
-            try:
-                block = Block.create(Path(self._folder, name), rounded(size))
-            except OSError:
-                block = Block.create(Path(tempfile.mkdtemp(prefix=PREFIX), name), rounded(size))
+            # Never a name of before, which a process with the same number may have used.
+            block = create(self._folders, f"w{os.getpid()}-{os.urandom(6).hex()}", size)
             path = str(block.path)
             self._open[path] = block
             self._touched.add(path)
-        block.put(value)
+        block._store(head, payload)
         return "shm", block.ticket()
 
     def clear(self) -> list[str]:
