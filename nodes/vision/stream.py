@@ -174,10 +174,10 @@ class Stream:
         for stage in self.stages:
             out: Channel[_Ticket] = Channel(max(self.depth, stage.workers))
             self._channels.append(out)
-            pull = threading.Lock()
+            pull, tally = threading.Lock(), threading.Lock()
             left = [stage.workers]
             for worker in range(stage.workers):
-                self._start(f"{stage.name}-{worker}", self._run, stage, worker, upstream, out, pull, left)
+                self._start(f"{stage.name}-{worker}", self._run, stage, worker, upstream, out, pull, tally, left)
             upstream = out
         try:
             while True:
@@ -232,12 +232,13 @@ class Stream:
         upstream: Source[_Ticket],
         out: Channel[_Ticket],
         pull: threading.Lock,
+        tally: threading.Lock,
         left: list[int],
     ) -> None:
         while True:
             ticket = _Ticket()
             # Taking an item and its place in the order is one act: the lock keeps both sequences the same. The place
-            # may have to wait for room; the worker that holds the oldest item does not need the lock to finish it.
+            # may have to wait for room, so whoever finishes the oldest item must not need this lock.
             with pull:
                 try:
                     before = upstream.get()
@@ -250,13 +251,13 @@ class Stream:
                 started = time.perf_counter()
                 ticket.value = stage.work(item, worker)
                 spent = time.perf_counter() - started
-                with pull:
+                with tally:
                     stage.busy += spent
                     stage.done += 1
             except BaseException as error:
                 ticket.error = error
             ticket.ready.set()
-        with pull:
+        with tally:
             left[0] -= 1
             if left[0] == 0:
                 out.finish()

@@ -104,6 +104,10 @@ class OnnxRuntimeRunner:
         self.outputs = tuple(_port(node) for node in loaded.get_outputs())
         self.metadata: Mapping[str, str] = dict(loaded.get_modelmeta().custom_metadata_map)
 
+    @property
+    def closed(self) -> bool:
+        return self._loaded is None
+
     def run(self, batch: Tensor) -> list[Tensor]:
         if self._loaded is None:
             raise BackendError("the model was closed")

@@ -85,6 +85,10 @@ class OpenVinoRunner:
         self.outputs = tuple(_port(port) for port in compiled.outputs)
         self.metadata: Mapping[str, str] = _metadata(model)
 
+    @property
+    def closed(self) -> bool:
+        return self._compiled is None
+
     def run(self, batch: Tensor) -> list[Tensor]:
         if self._compiled is None:
             raise BackendError("the model was closed")

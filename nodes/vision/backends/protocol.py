@@ -54,6 +54,11 @@ class Runner(Protocol):
     outputs: tuple[Port, ...]
     metadata: Mapping[str, str]
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        ...
+
     def run(self, batch: Tensor) -> list[Tensor]:
         """The outputs, in the model's order, for the first input `batch`; cast to the input's dtype where it differs."""
         ...

@@ -1,0 +1,209 @@
+"""Node: run a detector over one segment of a video, and keep what it says before any threshold is applied.
+
+Knows frames, models and how to share the cores. Knows no confidence or overlap threshold: a changed one needs the stored
+candidates only. Everything with a score above a low floor is kept (default 0.05), doubles included.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nodes.vision.decode import Candidates
+from nodes.vision.letterbox import Letterbox
+from nodes.vision.stream import Stage, Stream
+from nodes.vision.stream_split import Choice, Split, candidates, choose, cores, needed
+from nodes.vision.video_model import Opened, open_model
+from nodes.vision.video_plan import Segment, check
+from nodes.vision.video_read import Damage, Frame, VideoError, frames
+from wfe import progress, workflow_node
+
+FLOOR = 0.05
+"""Lowest score that is kept. Of a crowded street YOLOv8n gives some 60 candidates a frame above it (1.5 kB) and some 300
+above 0.01; nobody asks for detections of 5% confidence."""
+
+_CHOSEN: dict[tuple[Any, ...], Choice] = {}
+
+
+@workflow_node(
+    outputs={
+        "boxes": np.ndarray,
+        "scores": np.ndarray,
+        "classes": np.ndarray,
+        "counts": np.ndarray,
+        "times": np.ndarray,
+        "letterbox": dict,
+        "detector": dict,
+        "frames": int,
+        "seconds": float,
+        "split": dict,
+        "where": str,
+        "damage": str,
+    }
+)
+def infer_segment(
+    source: str,
+    segment: dict,
+    model_path: Path,
+    backend: str = "onnxruntime",
+    device: str = "cpu",
+    floor: float = FLOOR,
+    layout: str = "auto",
+    input_size: int | None = None,
+    class_names: list[str] | None = None,
+    sessions: int = 0,
+    threads: int = 0,
+) -> dict[str, Any]:
+    """Candidates of every frame of a segment.
+
+    source: the file, named only: the segment's digest stands for its content, and is checked against the file.
+    sessions, threads: inferences at once, and threads of each; 0 finds the best by timing the first frames.
+
+    boxes: n x 4 float32, x1, y1, x2, y2 in input pixels; scores: n float32; classes: n int32; counts: how many of them
+    each frame has, int32; times: seconds of each frame since the file's first one, float64. letterbox and detector: how
+    to take boxes to the picture. seconds: time it took. split: what was chosen and measured. where: the device that the
+    runtime reports. damage: empty, or what of the segment could not be decoded.
+    """
+    part: Segment = segment  # type: ignore[assignment]
+    path = Path(source)
+    check(path, part)
+    began = time.perf_counter()
+    damage = Damage()
+    decoded = frames(
+        path, seek=part["seek"], start=part["start"], stop=part["stop"], origin=part["origin"], damage=damage
+    )
+    collected = Collected()
+    kind = (layout, input_size, tuple(class_names or ()))
+    with_model = Detection(model_path, backend, device, kind, sessions, threads, floor)
+    for number, (frame_time, letterbox, found) in enumerate(with_model.run(decoded), start=1):
+        collected.add(frame_time, letterbox, found)
+        if number % 25 == 0:
+            progress(number, part["frames"], f"segment {part['index']}")
+    if not collected.times:
+        raise VideoError(f"{path}: no frame of segment {part['index']} can be decoded; copy or record it again")
+    check(path, part)
+    lost = part["frames"] - len(collected.times)
+    if lost > 0 and not damage.message:
+        damage.message = f"{path}: {lost} of {part['frames']} frames of segment {part['index']} cannot be decoded"
+    assert with_model.choice is not None and with_model.opened is not None
+    return {
+        **collected.arrays(),
+        "detector": with_model.opened.detector.to_json(),
+        "frames": len(collected.times),
+        "seconds": round(time.perf_counter() - began, 4),
+        "split": with_model.choice.to_json(),
+        "where": with_model.opened.runner.where,
+        "damage": damage.message,
+    }
+
+
+class Detection:
+    """Frames in, candidates out, with the cores shared in the best way. `choice` and `opened` are set by `run`."""
+
+    def __init__(
+        self,
+        model_path: Path,
+        backend: str,
+        device: str,
+        kind: tuple[str, int | None, tuple[str, ...]],
+        sessions: int,
+        threads: int,
+        floor: float,
+        policy: str = "all",
+    ) -> None:
+        self.model_path, self.backend, self.device = model_path, backend, device
+        self.kind, self.sessions, self.threads, self.floor, self.policy = kind, sessions, threads, floor, policy
+        self.choice: Choice | None = None
+        self.opened: Opened | None = None
+
+    def open(self, threads: int, streams: int) -> Opened:
+        """The model with this share of the cores."""
+        layout, input_size, names = self.kind
+        return open_model(
+            self.model_path,
+            self.backend,
+            self.device,
+            threads,
+            streams,
+            layout=layout,
+            input_size=input_size,
+            class_names=names,
+        )
+
+    def run(self, decoded: Iterator[Frame]) -> Iterator[tuple[float, Letterbox, Candidates]]:
+        """Time, letterbox and candidates of every frame, in order."""
+        first = self.splits()
+        opened = self.open(first[0].threads, first[0].sessions)
+        head = list(islice(decoded, needed(first)))
+        tensors = [opened.prepare(frame.picture) for frame in head]
+        choice = choose(lambda threads, streams: self.open(threads, streams).runner, first, tensors)
+        if choice.tried:
+            _CHOSEN[self._key()] = choice
+        self.choice = choice
+        self.opened = opened = self.open(choice.split.threads, choice.split.sessions)
+        for frame, outputs in zip(head, choice.outputs, strict=False):
+            yield frame.time, opened.letterbox(frame.picture), opened.candidates(outputs, self.floor)
+        rest = chain(head[len(choice.outputs) :], decoded)
+        stages = [
+            Stage("preprocess", lambda frame, _: (frame.time, opened.letterbox(frame.picture), opened.prepare(frame.picture))),
+            Stage("infer", lambda item, _: (*item[:2], self._detect(opened, item[2])), workers=choice.split.sessions),
+        ]
+        yield from Stream(rest, stages, depth=2)
+
+    def splits(self) -> list[Split]:
+        """The splits to try: what was found best before for this model and device, else all that make sense."""
+        if self.device != "cpu":
+            # The device's own scheduler shares it; two at once hide the copying of one behind the work of the other.
+            return [Split(self.sessions or 2, 0)]
+        known = _CHOSEN.get(self._key())
+        if known is not None:
+            return [known.split]
+        return candidates(cores(), self.sessions, self.threads)
+
+    def _key(self) -> tuple[Any, ...]:
+        stat = self.model_path.stat()
+        model = (str(self.model_path.absolute()), stat.st_mtime_ns, stat.st_size)
+        return (*model, self.backend, self.device, cores(), self.sessions, self.threads)
+
+    def _detect(self, opened: Opened, tensor: Any) -> Candidates:
+        return opened.candidates(opened.runner.run(tensor), self.floor)
+
+
+class Collected:
+    """Candidates of frames, one after the other, as flat arrays in the end."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self._counts: list[int] = []
+        self._found: list[Candidates] = []
+        self._letterbox: Letterbox | None = None
+
+    def add(self, frame_time: float, letterbox: Letterbox, found: Candidates) -> None:
+        """Take one frame's candidates. Raises VideoError when the picture's size has changed within the video."""
+        if self._letterbox is not None and letterbox != self._letterbox:
+            was, now = self._letterbox, letterbox
+            raise VideoError(
+                f"the picture's size changes from {was.picture_width} x {was.picture_height} to "
+                f"{now.picture_width} x {now.picture_height} after {len(self.times)} frames; split the video there"
+            )
+        self._letterbox = letterbox
+        self.times.append(frame_time)
+        self._counts.append(len(found.scores))
+        self._found.append(found)
+
+    def arrays(self) -> dict[str, Any]:
+        """boxes, scores, classes, counts, times and the letterbox, as `infer_segment` returns them."""
+        assert self._letterbox is not None
+        return {
+            "boxes": np.concatenate([found.boxes for found in self._found]).astype(np.float32),
+            "scores": np.concatenate([found.scores for found in self._found]).astype(np.float32),
+            "classes": np.concatenate([found.classes for found in self._found]).astype(np.int32),
+            "counts": np.array(self._counts, dtype=np.int32),
+            "times": np.array(self.times, dtype=np.float64),
+            "letterbox": self._letterbox.to_json(),
+        }

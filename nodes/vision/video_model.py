@@ -1,0 +1,92 @@
+"""A detector opened on a backend, ready for frames: picture -> tensor -> raw output -> candidates.
+
+Joins backends, layouts and letterbox; keeps models open in a warm worker, since opening one takes 0.1 to 0.5 s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nodes.vision.backends.opening import open_runner
+from nodes.vision.backends.protocol import Runner, Tensor
+from nodes.vision.decode import Candidates, candidates
+from nodes.vision.layout import Detector, Shape, describe
+from nodes.vision.letterbox import Letterbox
+from nodes.vision.preprocess import to_tensor
+from nodes.vision.video_read import Picture
+
+_KEPT: dict[tuple[Any, ...], Runner] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A runner and what is known of its model. `index`: which of the model's outputs holds the boxes."""
+
+    runner: Runner
+    detector: Detector
+    index: int
+
+    def prepare(self, picture: Picture) -> Tensor:
+        """The input tensor (a batch of one, repeated where the model has a fixed larger batch) of a BGR picture."""
+        tensor = to_tensor([self.letterbox(picture).apply(picture)], self.detector)
+        return np.repeat(tensor, self.detector.batch, axis=0) if self.detector.batch > 1 else tensor
+
+    def letterbox(self, picture: Picture) -> Letterbox:
+        """Where a picture of this size lies in the input."""
+        height, width = picture.shape[:2]
+        return Letterbox.fit(width, height, self.detector.width, self.detector.height, self.detector.fit)
+
+    def candidates(self, outputs: list[Tensor], floor: float) -> Candidates:
+        """Boxes in input pixels above the score `floor`, doubles included."""
+        return candidates(outputs[self.index][:1], self.detector, floor)
+
+
+def open_model(
+    model_path: Path,
+    backend: str = "onnxruntime",
+    device: str = "cpu",
+    threads: int = 0,
+    streams: int = 1,
+    *,
+    layout: str = "auto",
+    input_size: int | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Opened:
+    """Open a model once for each content of its file and each way to run it.
+
+    Raises ValueError, FileNotFoundError, wfe.Skip and BackendError as `open_runner` and `layout.describe` do.
+    """
+    found = model_path.stat() if model_path.is_file() else None
+    version = (found.st_mtime_ns, found.st_size) if found else (0, 0)
+    runner = _open(model_path, version, backend, device, threads, streams)
+    outputs = [(port.name, list(port.shape)) for port in runner.outputs]
+
+    def run_zeros(shape: tuple[int, ...]) -> Sequence[Shape]:
+        return [list(value.shape) for value in runner.run(np.zeros(shape, dtype=runner.inputs[0].dtype))]
+
+    detector = describe(
+        [(port.name, list(port.shape), port.dtype) for port in runner.inputs],
+        outputs,
+        runner.metadata,
+        model=str(model_path),
+        layout=layout,
+        input_size=input_size,
+        class_names=class_names,
+        probe=run_zeros,
+    )
+    return Opened(runner, detector, [name for name, _ in outputs].index(detector.output))
+
+
+def _open(model_path: Path, version: tuple[int, int], backend: str, device: str, threads: int, streams: int) -> Runner:
+    key = (str(model_path.absolute()), version, backend, device, threads, streams)
+    kept = _KEPT.get(key)
+    if kept is None or kept.closed:
+        for other in [other for other, runner in _KEPT.items() if runner.closed or other[0] != key[0]]:
+            _KEPT.pop(other).close()  # one model at a time: each holds its weights and its working memory
+        kept = _KEPT[key] = open_runner(model_path, backend, device, threads, streams=streams)
+    return kept

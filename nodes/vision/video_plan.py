@@ -1,0 +1,211 @@
+"""Node: cut a video file into segments that can be processed, and cached, one by one.
+
+Knows packets, without decoding them. A segment is named by the content of its own packets, so a file that has grown
+costs only its new part, and one whose middle was replaced only that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypedDict
+
+import av
+
+from nodes.vision.video_read import VideoError, VideoInfo, missing, open_video, probe
+from wfe import log, workflow_node
+
+
+class Segment(TypedDict):
+    """A part of a video: the frames whose timestamps lie in [start, stop) of the stream's time base.
+
+    start, stop: None for the beginning and the end. seek: timestamp of the key frame at which decoding begins, None for
+    the beginning. origin: timestamp of the file's first frame. frames: packets in it, as a rule its frames. digest: of
+    the packets from `seek` to `stop` and of what the decoder must know beside them.
+    """
+
+    index: int
+    seek: int | None
+    start: int | None
+    stop: int | None
+    origin: int
+    frames: int
+    digest: str
+
+
+@workflow_node(
+    outputs={
+        "segments": list,
+        "width": int,
+        "height": int,
+        "fps": float,
+        "frames": int,
+        "codec": str,
+        "video_duration": float,
+        "damage": str,
+    }
+)
+def plan_segments(source: Path, segment_frames: int = 240, max_duration: float = 0) -> dict[str, Any]:
+    """Cut a video file into segments of about `segment_frames` frames, at key frames where they come often enough.
+
+    max_duration: seconds of video to process, 0 for all. `damage` says what is wrong with a file that was cut short;
+    what is there is planned all the same. Raises FileNotFoundError or VideoError.
+    """
+    if segment_frames < 1:
+        raise ValueError(f"'segment_frames' is {segment_frames}; it must be 1 or more")
+    info = probe(source)
+    packets = read_packets(source)
+    end = None
+    if max_duration > 0 and packets.ordered:
+        end = packets.origin + round(Fraction(max_duration) / info.time_base)
+    elif max_duration > 0:
+        log(f"{source}: has no usable timestamps, so max_duration cannot be kept and the whole video is processed")
+    segments = cut(packets, seed_of(info), segment_frames, end)
+    if packets.damage:
+        log(f"{source}: {packets.damage}; what is there is processed")
+    frames = sum(segment["frames"] for segment in segments)
+    return {
+        "segments": segments,
+        "width": info.width,
+        "height": info.height,
+        "fps": float(info.rate),
+        "frames": frames,
+        "codec": info.codec,
+        "video_duration": float(frames / info.rate),
+        "damage": packets.damage,
+    }
+
+
+class Packets:
+    """What is known of every packet of a stream, in the order of decoding: 17 bytes a packet, whatever its size.
+
+    ordered: whether every packet has a timestamp of its own, without which a part of the file cannot be found again.
+    """
+
+    def __init__(self) -> None:
+        self.pts = array("q")
+        self.keys = bytearray()
+        self.hidden = bytearray()  # 1: decoded but not shown, since the container's edit list leaves it out
+        self.digests = array("Q")
+        self.extradata = b""
+        self.damage = ""
+        self.ordered = True
+
+    @property
+    def origin(self) -> int:
+        """Timestamp of the first frame that is shown."""
+        return min((pts for pts, out in zip(self.pts, self.hidden, strict=True) if not out), default=0) if self.ordered else 0
+
+    def add(self, packet: Any) -> None:
+        """Take note of one packet."""
+        if packet.pts is None:
+            self.ordered = False
+        self.pts.append(packet.pts if packet.pts is not None else -1)
+        self.keys.append(packet.is_keyframe)
+        self.hidden.append(packet.is_discard)
+        self.digests.append(int.from_bytes(hashlib.blake2b(bytes(packet), digest_size=8).digest(), "little"))
+
+
+def read_packets(path: Path, seek: int | None = None, stop: int | None = None) -> Packets:
+    """Read the packets of the first video stream, without decoding: all, or those from the key frame at `seek` to `stop`.
+
+    Raises FileNotFoundError or VideoError.
+    """
+    found = Packets()
+    container, stream = open_video(path)
+    with container:
+        found.extradata = bytes(stream.codec_context.extradata or b"")
+        if seek is not None:
+            container.seek(seek, stream=stream, backward=True, any_frame=False)
+        try:
+            for packet in container.demux(stream):
+                if not packet.size or (seek is not None and not found.pts and packet.pts != seek):
+                    continue
+                # A frame is never shown before it is decoded, so nothing before `stop` follows.
+                if stop is not None and packet.dts is not None and packet.dts >= stop:
+                    break
+                found.add(packet)
+        except av.error.FFmpegError as error:
+            found.damage = f"reading breaks off after {len(found.pts)} packets: {error.strerror}"
+        base = stream.time_base or Fraction(1, 1000)
+        if found.pts and not found.damage and seek is None and stop is None:
+            last = float((max(found.pts) - found.origin) * base) if found.ordered else float("inf")
+            found.damage = missing(stream, len(found.pts), last)
+    if not found.pts:
+        raise VideoError(f"{path}: its video stream holds no packet; copy or record it again")
+    found.ordered = found.ordered and len(set(found.pts)) == len(found.pts)
+    return found
+
+
+def cut(packets: Packets, seed: bytes, length: int, end: int | None = None) -> list[Segment]:
+    """Segments of `length` frames or more, that begin with a key frame, or after 2 * `length` with any frame.
+
+    The cuts depend on what lies before them alone, so they stay when a file grows. end: timestamp to stop at.
+    Without timestamps the whole file is one segment.
+    """
+    origin = packets.origin
+    if not packets.ordered:
+        digest, frames = content(packets, seed, None, None)
+        return [Segment(index=0, seek=None, start=None, stop=None, origin=origin, frames=frames, digest=digest)]
+    shown = sorted(range(len(packets.pts)), key=packets.pts.__getitem__)
+    starts = [0]
+    key = 0  # the packet at which decoding of the present segment begins
+    seeks: list[int | None] = [None]
+    for position, packet in enumerate(shown):
+        if packets.keys[packet]:
+            key = packet
+        count = position - starts[-1]
+        if (count >= length and packets.keys[packet]) or count >= 2 * length:
+            starts.append(position)
+            seeks.append(packets.pts[key])
+    segments = []
+    for index, (begin, seek) in enumerate(zip(starts, seeks, strict=True)):
+        start = packets.pts[shown[begin]] if index else None
+        stop = packets.pts[shown[starts[index + 1]]] if index + 1 < len(starts) else None
+        if end is not None:
+            if start is not None and start >= end:
+                break
+            stop = end if stop is None or stop > end else stop
+        digest, frames = content(packets, seed, seek, stop, start)
+        segments.append(Segment(index=index, seek=seek, start=start, stop=stop, origin=origin, frames=frames, digest=digest))
+    return segments
+
+
+def content(
+    packets: Packets, seed: bytes, seek: int | None, stop: int | None, start: int | None = None
+) -> tuple[str, int]:
+    """The digest of what the frames from `seek` to `stop` are made of, and how many lie from `start` on."""
+    first = packets.pts.index(seek) if seek is not None else 0
+    low = seek if seek is not None else min(packets.pts)
+    inside = [
+        packet
+        for packet in range(first, len(packets.pts))
+        if not packets.ordered or (low <= packets.pts[packet] and (stop is None or packets.pts[packet] < stop))
+    ]
+    # In an open group of pictures the last frames of a segment refer to the key frame that follows it.
+    known = set(inside)
+    after = [packet for packet in range(first, max(inside, default=first)) if packet not in known]
+    digest = hashlib.blake2b(seed + packets.extradata, digest_size=16)
+    for packet in [*inside, *after]:
+        digest.update(packets.pts[packet].to_bytes(8, "little", signed=True))
+        digest.update(packets.digests[packet].to_bytes(8, "little"))
+    frames = sum(1 for packet in inside if not packets.hidden[packet] and (start is None or packets.pts[packet] >= start))
+    return digest.hexdigest(), frames
+
+
+def check(path: Path, segment: Segment) -> None:
+    """Raise VideoError unless the file still holds the segment as it was planned; reads the segment's packets alone."""
+    packets = read_packets(path, segment["seek"], segment["stop"])
+    try:
+        digest, _ = content(packets, seed_of(probe(path)), segment["seek"], segment["stop"])
+    except ValueError:
+        digest = ""
+    if digest != segment["digest"]:
+        raise VideoError(f"{path}: segment {segment['index']} is not as planned; the file was changed meanwhile, run again")
+
+
+def seed_of(info: VideoInfo) -> bytes:
+    """What else decides how packets become pictures: kind of codec, size, rotation mark, and the unit of timestamps."""
+    return f"{info.codec} {info.width}x{info.height} {info.rotation} {info.time_base}\n".encode()
