@@ -1,7 +1,7 @@
 """Measures a shapes detector on scenes that no training saw: `uv run python models/evaluate_shapes.py`.
 
-Knows the scenes and the measures. Runs the model through the product's own code (onnxruntime, letterbox, suppression), so
-the figures are those of the quickstart, not of PyTorch. mAP is computed by supervision, as COCO defines it.
+Knows the scenes and the measures. Runs the model through the product's own code (onnxruntime, letterbox, suppression),
+so the figures are those of the quickstart, not of PyTorch. mAP is computed by supervision, as COCO defines it.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from models.shapes import CLASSES, Scene, draw_scene
-from nodes.vision.decode import Detection, read
-from nodes.vision.letterbox import Letterbox
-from nodes.vision.preprocess import to_tensor
-from nodes.vision.session import describe_session, open_session, run_session
+from models.shapes import CLASSES, Scene, draw_scene  # noqa: E402
+from nodes.vision.decode import Detection, read  # noqa: E402
+from nodes.vision.letterbox import Letterbox  # noqa: E402
+from nodes.vision.preprocess import to_tensor  # noqa: E402
+from nodes.vision.session import describe_session, open_session, run_session  # noqa: E402
 
 EVALUATION_SEED = 2_000_000  # training draws from the first number 1
 

@@ -1,4 +1,4 @@
-"""The 80 class names of COCO 2017 in the order that detectors number them (https://cocodataset.org, instances_val2017)."""
+"""The 80 class names of COCO 2017 as detectors number them (https://cocodataset.org, instances_val2017)."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def candidates(output: Floats, detector: Detector, conf_threshold: float) -> Can
 
 
 def suppress(found: Candidates, iou_threshold: float, most: int = 300) -> Candidates:
-    """Drop each box that overlaps a better one of its own class by more than `iou_threshold`; best first, at most `most`.
+    """Drop boxes that overlap a better one of their class by more than `iou_threshold`; best first, at most `most`.
 
     The work is done by OpenCV's NMSBoxesBatched, which keeps the classes apart.
     """
@@ -155,7 +155,7 @@ def kept(found: Candidates, detector: Detector, iou_threshold: float, most: int 
 
 
 def as_json(found: Candidates, detector: Detector, letterbox: Letterbox) -> list[Detection]:
-    """Plain values on the picture: pixels to 1/100, scores to 1/10000; boxes that lie outside the picture are dropped."""
+    """Plain values on the picture: pixels to 1/100, scores to 1/10000; boxes off the picture are dropped."""
     detections: list[Detection] = []
     on_picture = letterbox.to_picture(found.boxes)
     for box, score, class_id in zip(on_picture, found.scores, found.classes, strict=True):

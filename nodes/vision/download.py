@@ -35,9 +35,9 @@ def download_model(
 ) -> dict[str, Any]:
     """Fetch the model of a registry entry (see registry.find_model) to `model_path`.
 
-    mirror: a folder, or the URL of one, that holds the file; the environment variable WFE_MODEL_MIRROR by default, else the
-    makers' release. An incomplete file is kept in `parts_dir` and resumed by the next run. Raises ValueError when the file
-    cannot be had or is not the expected one; then nothing is left at `model_path`.
+    mirror: a folder, or the URL of one, that holds the file; the environment variable WFE_MODEL_MIRROR by default, else
+    the makers' release. An incomplete file is kept in `parts_dir` and resumed by the next run. Raises ValueError when
+    the file cannot be had or is not the expected one; then nothing is left at `model_path`.
     """
     mirror = mirror or os.environ.get(MIRROR) or None
     source = source_of(entry, mirror)
@@ -75,8 +75,8 @@ def _advice(entry: dict[str, Any], mirror: str | None, error: TransferError) -> 
             "The source may have changed or been tampered with; compare it with the makers' release before trusting it."
         )
     if mirror:
-        return f"The mirror {mirror} must hold a file named {entry['file']}; unset {MIRROR} to fetch from {entry.get('url')}."
+        return f"The mirror {mirror} must hold {entry['file']}; without a mirror it comes from {entry.get('url')}."
     return (
-        f"Without a network: bring {entry['file']} here by other means and either set 'model_path' of the workflow to it, or "
+        f"Without a network: bring {entry['file']} here by other means and set 'model_path' of the workflow to it, or "
         f"set {MIRROR} to the folder (or URL) that holds it. The project's own models/shapes.onnx needs no download."
     )

@@ -1,7 +1,7 @@
 """Draws detections on a picture: the node `draw` and the functions under it.
 
-Knows colours and labels. supervision's annotators are not used here, as importing supervision takes seconds, longer than
-a whole detection; the video nodes, which need its tracking, import it anyway.
+Knows colours and labels. supervision's annotators are not used here, as importing supervision takes seconds, longer
+than a whole detection; the video nodes, which need its tracking, import it anyway.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def annotate(picture: NDArray[np.uint8], detections: Sequence[Detection]) -> NDA
 
 
 def write_picture(picture: NDArray[np.uint8], path: Output) -> None:
-    """Write a BGR picture in the format of the path's suffix. Raises ValueError when OpenCV cannot write that format."""
+    """Write a BGR picture in the format of the path's suffix. Raises ValueError when that cannot be written."""
     import cv2
 
     try:

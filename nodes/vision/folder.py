@@ -1,7 +1,7 @@
 """Nodes for every picture of a folder: list them, find candidates on each, and sum up.
 
-The model runs once a picture, in a step of its own; its candidates above a low score are kept, so that another threshold
-runs no model, and another picture runs it once.
+The model runs once a picture, in a step of its own; its candidates above a low score are kept, so that another
+threshold runs no model, and another picture runs it once.
 """
 
 from __future__ import annotations

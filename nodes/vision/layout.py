@@ -1,7 +1,8 @@
 """What a detector wants and gives: found from the shapes of its tensors and its metadata, or told by parameters.
 
-Knows the output layouts of common detectors and how to tell them apart. Does not run a model; does not know onnxruntime,
-so every backend can ask. What cannot be told for sure is an error that names the parameter to set, never a guess.
+Knows the output layouts of common detectors and how to tell them apart. Does not run a model; does not know
+onnxruntime, so every backend can ask. What cannot be told for sure is an error that names the parameter to
+set, never a guess.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ yolov8-rows: the same transposed, B x A x (4+C).
 yolov5: B x A x (5+C), the fifth number is objectness, a score is objectness times class score; boxes decoded.
 yolox: B x A x (5+C) as yolov5, but boxes relative to the grid of strides 8, 16, 32 with logarithmic sizes
 (https://github.com/Megvii-BaseDetection/YOLOX, demo/ONNXRuntime); input BGR 0..255, padding at right and bottom.
-end2end: B x N x 6, x1, y1, x2, y2 in input pixels, score, class; suppression is done inside (YOLOv10, YOLO26, `nms=True`).
+end2end: B x N x 6, x1, y1, x2, y2 in input pixels, score, class; doubles are dropped inside (YOLOv10, `nms=True`).
 """
 
 Shape = Sequence[int | str | None]
@@ -35,8 +36,8 @@ class Detector:
     """What must be known of a model to feed it and to read its output.
 
     layout: see `Layout`. width, height: input size in pixels. names: class names by id, empty when nobody knows them.
-    fit: see letterbox. colour: channel order of the input. scale: a pixel value of 255 becomes this number (1.0 or 255.0).
-    channels_last: input B x H x W x 3. dtype: NumPy name of the input's type. batch: pictures a call, 0 when any number.
+    fit: see letterbox. colour: channel order of the input. scale: a pixel value of 255 becomes this (1.0 or 255.0).
+    channels_last: input B x H x W x 3. dtype: NumPy name of the input's type. batch: pictures a call, 0: any number.
     input, output: names of the two tensors.
     """
 
@@ -87,10 +88,11 @@ def describe(
 ) -> Detector:
     """Find out what a model wants and gives.
 
-    inputs: name, shape (a string or None for an axis of any length), NumPy type name, of each input tensor; outputs alike
-    without type; metadata: the model's own properties. `layout`, `input_size` (a side or [height, width]), `fit`, `colour`
-    and `class_names` overrule what the model says. probe: runs the model on zeros of a given shape and returns its
-    output shapes; asked only when the declared ones leave something open. Raises ValueError naming the parameter to set.
+    inputs: name, shape (a string or None for an axis of any length), NumPy type name, of each input tensor; outputs
+    alike without type; metadata: the model's own properties. `layout`, `input_size` (a side or [height, width]), `fit`,
+    `colour` and `class_names` overrule what the model says. probe: runs the model on zeros of a given shape and returns
+    its output shapes; asked only when the declared ones leave something open. Raises ValueError naming the parameter
+    to set.
     """
     if (task := metadata.get("task") or "detect") != "detect":
         raise ValueError(f"{model}: its task is {task!r}, and only detectors are read here; use a 'detect' model")
@@ -196,7 +198,7 @@ def classes_of(shape: Shape, layout: Layout) -> int | None:
 
 
 def names_of(metadata: Mapping[str, str]) -> tuple[str, ...]:
-    """Class names from a model's properties: a dict or list as Python or JSON text under "names"; empty when not there."""
+    """Class names from a model's properties: a dict or list as Python or JSON text under "names"; empty without."""
     text = metadata.get("names", "")
     if not text:
         return ()

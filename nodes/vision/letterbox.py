@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Fit = Literal["centre", "corner", "stretch"]
-"""How a picture is fitted: scaled as a whole with padding on both sides ("centre", YOLOv5 to YOLO11), with padding at the
-right and the bottom ("corner", YOLOX), or stretched to the input's size without padding ("stretch")."""
+"""How a picture is fitted: scaled as a whole with padding on both sides ("centre", YOLOv5 to YOLO11), with padding at
+the right and the bottom ("corner", YOLOX), or stretched to the input's size without padding ("stretch")."""
 
 PADDING = 114  # the grey that YOLOv5 to YOLO11 and YOLOX were all trained with
 
@@ -22,8 +22,8 @@ PADDING = 114  # the grey that YOLOv5 to YOLO11 and YOLOX were all trained with
 class Letterbox:
     """Where a picture lies in a model's input. All numbers are pixels.
 
-    picture_*: the picture's size; input_*: the model's input; inner_*: the scaled picture in it, whose upper left corner
-    is at (left, top).
+    picture_*: the picture's size; input_*: the model's input; inner_*: the scaled picture in it, whose upper left
+    corner is at (left, top).
     """
 
     picture_width: int
@@ -69,7 +69,7 @@ class Letterbox:
     def apply(self, picture: NDArray[np.uint8], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """The picture (height x width x 3, uint8) in a grey input of input_height x input_width x 3, uint8.
 
-        out: an array of that form to write into, for a loop that wants no new memory. Raises ValueError on another size.
+        out: an array of that form to write into, for a loop that wants no new memory. Raises ValueError on wrong sizes.
         """
         import cv2
 

@@ -17,7 +17,7 @@ from wfe import workflow_node
 
 
 def read_picture(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-    """A picture as a viewer shows it: height x width x 3, uint8, BGR, turned as its EXIF says, on white where transparent.
+    """A picture as a viewer shows it: height x width x 3, uint8, BGR, turned as EXIF says, white where transparent.
 
     16 bits a channel become 8, grey becomes three equal channels, the first frame stands for an animation. The content
     decides the format, not the suffix. Raises FileNotFoundError, or ValueError when it is no whole picture.

@@ -14,7 +14,7 @@ from wfe import workflow_node
 
 
 def to_tensor(fitted: Sequence[NDArray[np.uint8]], detector: Detector) -> NDArray[np.floating[Any]]:
-    """Pictures of the model's input size (BGR, uint8) as one batch in the order, range and type that the model wants."""
+    """Pictures of the model's input size (BGR, uint8) as one batch in the order, range and type the model wants."""
     batch = np.stack(fitted) if len(fitted) > 1 else fitted[0][None]
     if detector.colour == "rgb":
         batch = batch[..., ::-1]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nodes.vision.layout import Detector, Shape, describe
 
 if TYPE_CHECKING:
-    import onnxruntime  # type: ignore[import-untyped]
+    import onnxruntime
 
 _NUMPY_NAMES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
 
@@ -33,7 +33,7 @@ def open_session(model_path: str | os.PathLike[str]) -> onnxruntime.InferenceSes
         found = path.stat()
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"{path}: there is no such model file; set 'model_path', or fetch one of models/models.json by download_model"
+            f"{path}: there is no such model file; set 'model_path', or fetch one that models/models.json lists"
         ) from None
     if path.is_dir():
         raise ValueError(f"{path}: is a folder, not an ONNX model file")
@@ -52,7 +52,7 @@ def _open(path: str, mtime_ns: int, size: int) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises a dozen classes of its own, with RuntimeError as their only base
-        with open(path, "rb") as file:
+        with Path(path).open("rb") as file:
             start = file.read(40)
         kind = "starts like text, " if start.isascii() and b"\x00" not in start else ""
         raise ValueError(

@@ -30,9 +30,9 @@ def test_boxes_come_back(
 @given(sides, sides, inputs, inputs, fits)
 def test_inner_picture_fits_and_touches(width: int, height: int, input_width: int, input_height: int, fit: Fit) -> None:
     letterbox = Letterbox.fit(width, height, input_width, input_height, fit)
-    assert 0 <= letterbox.left
+    assert letterbox.left >= 0
     assert letterbox.left + letterbox.inner_width <= input_width
-    assert 0 <= letterbox.top
+    assert letterbox.top >= 0
     assert letterbox.top + letterbox.inner_height <= input_height
     assert letterbox.inner_width == input_width or letterbox.inner_height == input_height
     if fit == "corner":

@@ -1,0 +1,165 @@
+"""Reading pictures: what a viewer shows, whatever the file is like."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from nodes.vision.picture import load_picture, read_picture
+
+
+@pytest.fixture
+def scene() -> NDArray[np.uint8]:
+    """60 x 100 pixels, BGR: dark, with a red block in the upper left corner and a blue one in the lower right."""
+    picture = np.full((60, 100, 3), 40, dtype=np.uint8)
+    picture[:20, :30] = (0, 0, 255)
+    picture[40:, 70:] = (255, 0, 0)
+    return picture
+
+
+def close(found: NDArray[np.uint8], wanted: NDArray[np.uint8], tolerance: int = 0) -> bool:
+    if found.shape != wanted.shape:
+        return False
+    return int(np.abs(found.astype(int) - wanted.astype(int)).max()) <= tolerance
+
+
+def rgb(picture: NDArray[np.uint8]) -> Image.Image:
+    return Image.fromarray(picture[..., ::-1].copy())
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tiff", "webp"])
+def test_formats(tmp_path: Path, scene: NDArray[np.uint8], suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    rgb(scene).save(path, lossless=True)
+    assert close(read_picture(path), scene)
+
+
+def test_the_content_decides_and_not_the_suffix(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
+    path = tmp_path / "really_a_png.jpg"
+    rgb(scene).save(path, format="PNG")
+    assert close(read_picture(path), scene)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["jpeg", "png"])
+def test_exif_turns_the_picture_upright(tmp_path: Path, scene: NDArray[np.uint8], orientation: int, kind: str) -> None:
+    # how a camera in this orientation stored the upright scene: the inverse of what a viewer does
+    stored = {
+        1: scene,
+        2: scene[:, ::-1],
+        3: scene[::-1, ::-1],
+        4: scene[::-1],
+        5: scene.transpose(1, 0, 2),
+        6: np.rot90(scene, 1),
+        7: np.rot90(scene[::-1, ::-1].transpose(1, 0, 2), 0),
+        8: np.rot90(scene, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"turned.{kind}"
+    rgb(stored).save(path, exif=exif, quality=100, subsampling=0)
+    assert close(read_picture(path), scene, 6 if kind == "jpeg" else 0)
+
+
+def test_exif_and_transparency_together(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
+    image = rgb(np.rot90(scene, 1))
+    image.putalpha(255)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "a.png"
+    image.save(path, exif=exif)
+    assert close(read_picture(path), scene)
+
+
+def test_transparent_pixels_are_white(tmp_path: Path) -> None:
+    image = Image.new("RGBA", (8, 4), (255, 0, 0, 0))
+    image.paste((0, 0, 255, 255), (0, 0, 4, 4))
+    image.putpixel((7, 3), (0, 0, 0, 128))
+    path = tmp_path / "a.png"
+    image.save(path)
+    found = read_picture(path)
+    assert found.shape == (4, 8, 3)
+    assert found[0, 0].tolist() == [255, 0, 0]
+    assert found[0, 6].tolist() == [255, 255, 255]
+    assert found[3, 7].tolist() == pytest.approx([127] * 3, abs=1)
+
+
+def test_palette_with_a_transparent_colour(tmp_path: Path) -> None:
+    image = Image.new("P", (4, 4), 0)
+    image.putpalette([0, 0, 0, 255, 0, 0])
+    image.putpixel((1, 1), 1)
+    path = tmp_path / "a.gif"
+    image.save(path, transparency=0)
+    found = read_picture(path)
+    assert found[0, 0].tolist() == [255, 255, 255]
+    assert found[1, 1].tolist() == [0, 0, 255]
+
+
+def test_grey_becomes_three_channels(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
+    path = tmp_path / "grey.png"
+    Image.fromarray(scene[..., 0].copy()).save(path)
+    assert close(read_picture(path), np.repeat(scene[..., :1], 3, axis=2))
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+@pytest.mark.parametrize("colours", [1, 3])
+def test_16_bits_become_8(tmp_path: Path, scene: NDArray[np.uint8], suffix: str, colours: int) -> None:
+    wide = scene.astype(np.uint16) * 257
+    path = tmp_path / f"wide.{suffix}"
+    assert cv2.imwrite(str(path), wide if colours == 3 else wide[..., 0])
+    wanted = scene if colours == 3 else np.repeat(scene[..., :1], 3, axis=2)
+    assert close(read_picture(path), wanted, 1)
+
+
+def test_cmyk(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
+    path = tmp_path / "print.jpg"
+    rgb(scene).convert("CMYK").save(path, quality=100, subsampling=0)
+    assert close(read_picture(path), scene, 12)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "tiff", "gif"])
+def test_a_cut_file_is_an_error(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * 2 // 3])
+    with pytest.raises(ValueError, match=r"a\.\w+: the picture is damaged or cut off|is no picture"):
+        read_picture(path)
+
+
+def test_what_is_no_picture_is_said(tmp_path: Path) -> None:
+    text, empty = tmp_path / "notes.jpg", tmp_path / "empty.png"
+    text.write_text("not a picture\n")
+    empty.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"notes\.jpg: is no picture of a known format \(first bytes b'not a picture"):
+        read_picture(text)
+    with pytest.raises(ValueError, match=r"empty\.png: the picture file is empty"):
+        read_picture(empty)
+    with pytest.raises(FileNotFoundError, match=r"missing\.jpg: there is no such picture; check 'image_path'"):
+        read_picture(tmp_path / "missing.jpg")
+    with pytest.raises(ValueError, match="is a folder"):
+        read_picture(tmp_path)
+
+
+def test_a_bomb_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.png"
+    Image.new("1", (30000, 30000)).save(path)
+    assert os.path.getsize(path) < 1_000_000
+    with pytest.raises(ValueError, match=r"bomb\.png: .*smaller"):
+        read_picture(path)
+
+
+def test_the_node_says_the_size(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
+    path = tmp_path / "a.png"
+    rgb(scene).save(path)
+    found = load_picture(path)
+    assert (found["width"], found["height"]) == (100, 60)
+    assert found["image"].dtype == np.uint8
+    assert found["image"].flags.c_contiguous
