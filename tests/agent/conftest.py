@@ -10,7 +10,7 @@ from ollama_server import Answer, OllamaServer, serving
 
 from wfe.agent import prompt
 from wfe.agent.author import Desk
-from wfe.agent.gates import Site
+from wfe.agent.gate import Site
 from wfe.agent.ollama_model import OllamaModel
 from wfe.agent.sandbox import KINDS, Sandbox
 from wfe.agent.tries import TRIAL_LIMITS, Bench
@@ -28,7 +28,9 @@ def box(request: pytest.FixtureRequest) -> Sandbox:
 
 @pytest.fixture(scope="session")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where mypy keeps what it knows of the standard library: reading it again for each draft would be most of the time."""
+    """Where mypy keeps what it knows of the standard library: reading it again for each draft would be most of the
+    time.
+    """
     return tmp_path_factory.mktemp("tools")
 
 

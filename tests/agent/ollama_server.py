@@ -1,7 +1,8 @@
 """A server that speaks Ollama's HTTP protocol over loopback, with answers from a script instead of from a model.
 
-Routes: GET /api/tags, GET /api/ps, POST /api/show, POST /api/pull, POST /api/chat (streamed NDJSON or one object). It refuses
-what the real one refuses: an unknown model, a body that is no JSON, a chat without messages. Every request is recorded.
+Routes: GET /api/tags, GET /api/ps, POST /api/show, POST /api/pull, POST /api/chat (streamed NDJSON or one object). It
+refuses what the real one refuses: an unknown model, a body that is no JSON, a chat without messages. Every request is
+recorded.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ class Reply:
     """How the server answers one chat.
 
     text: the model's words, sent in pieces of `piece` characters. endless: repeat the text until the client goes away.
-    status: an HTTP error instead. error: an error object in the middle of the stream. cut: close the connection after so many
-    pieces. garbage: a line that is no JSON. hang: send nothing until the server ends. done: False leaves the last line out.
+    status: an HTTP error instead. error: an error object in the middle of the stream. cut: close the connection after
+    so many pieces. garbage: a line that is no JSON. hang: send nothing until the server ends. done: False leaves the
+    last line out.
     """
 
     text: str = ""

@@ -1,5 +1,6 @@
 """Each restriction of each sandbox, by trying to break it from inside."""
 
+# ruff: noqa: E501 - programs as texts
 from __future__ import annotations
 
 import contextlib

@@ -1,7 +1,7 @@
 """Writes one node: draft -> check -> try -> repair, until a draft passes every gate or going on is useless.
 
-Knows the order of the gates, what is kept and what is never overwritten. Does not know providers, workflows or doit. A stop
-at any moment leaves either the old file or the whole new one.
+Knows the order of the gates, what is kept and what is never overwritten. Does not know providers, workflows or doit. A
+stop at any moment leaves either the old file or the whole new one.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from typing import Any
 
 from wfe.agent import gates, header, prompt
 from wfe.agent.events import Asked, GivenUp, Judged, Kept, Said, Tell, silent
+from wfe.agent.gate import Site
+from wfe.agent.imports import installed
+from wfe.agent.lint import Types, polish
 from wfe.agent.model import Message, Model, read
 from wfe.agent.prompt import Prompts
 from wfe.agent.sandbox import Landlock
@@ -46,7 +49,9 @@ class WrittenState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The end of one wish. path: of the node, the draft beside it, or the rejected one. asked: how often the model was."""
+    """The end of one wish. path: of the node, the draft beside it, or the rejected one. asked: how often the model
+    was.
+    """
 
     spec: NodeSpec
     state: WrittenState
@@ -62,7 +67,7 @@ class Desk:
 
     model: Model
     prompts: Prompts
-    site: gates.Site
+    site: Site
     bench: Bench
     tell: Tell = silent
     grant: Grant = field(default=lambda spec, permissions: Permissions())
@@ -101,11 +106,13 @@ def target(project: Path, spec: NodeSpec) -> Path:
 
 
 def write_node(spec: NodeSpec, desk: Desk, neighbours: Sequence[str] = ()) -> Written:
-    """Write the node `spec` unless it is there. Raises ModelFailure, EnvironmentFailure; a bad draft is no exception."""
+    """Write the node `spec` unless it is there. Raises ModelFailure, EnvironmentFailure; a bad draft is no
+    exception.
+    """
     if (path := current(spec, desk)) is not None:
         return Written(spec, WrittenState.CURRENT, path)
     schema = prompt.node_schema(spec)
-    asked = prompt.node_messages(desk.prompts, spec, gates.installed(), neighbours)
+    asked = prompt.node_messages(desk.prompts, spec, installed(), neighbours)
     messages: Sequence[Message] = asked
     best: tuple[int, Draft | None, str, tuple[Verdict, ...]] = (-1, None, "answer", ())
     seen: set[tuple[str, tuple[Verdict, ...]]] = set()
@@ -133,7 +140,7 @@ def write_node(spec: NodeSpec, desk: Desk, neighbours: Sequence[str] = ()) -> Wr
     return _reject(spec, best[1], best[2], best[3], desk, number)
 
 
-def draft_of(value: dict[str, Any], site: gates.Site) -> Draft:
+def draft_of(value: dict[str, Any], site: Site) -> Draft:
     """A draft from a valid answer: its code polished, its permissions read from its decorator."""
     draft = Draft(
         code=value["code"].replace("\r\n", "\n"),
@@ -141,12 +148,14 @@ def draft_of(value: dict[str, Any], site: gates.Site) -> Draft:
         examples=tuple(value["examples"]),
         dependencies=tuple(value["dependencies"]),
     )
-    draft = replace(draft, code=gates.polish(draft, site))
+    draft = replace(draft, code=polish(draft, site))
     return replace(draft, permissions=permissions_of(draft.code))
 
 
 def permissions_of(code: str) -> Permissions:
-    """What the decorator in `code` asks for; nothing for code that cannot be read. Anything odd stays, for a gate to refuse."""
+    """What the decorator in `code` asks for; nothing for code that cannot be read. Anything odd stays, for a gate to
+    refuse.
+    """
     try:
         tree = ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -170,7 +179,7 @@ def judge(draft: Draft, spec: NodeSpec, desk: Desk) -> tuple[str, tuple[Verdict,
         desk.tell(Judged(spec.name, gate.name, str(wrong[0]) if wrong else "", time.monotonic() - start))
         if wrong:
             return gate.name, wrong[:8], tuple(passed)
-        passed.append(f"types ({gate.checker() or 'annotations'})" if isinstance(gate, gates.Types) else gate.name)
+        passed.append(f"types ({gate.checker() or 'annotations'})" if isinstance(gate, Types) else gate.name)
     start = time.monotonic()
     bench = replace(desk.bench, allowed=_allowed(draft, spec, desk))
     tried = attempt(draft, spec, bench)

@@ -1,53 +1,25 @@
 """The gates that only read a draft, cheap to dear. Each is one question with one name; none runs the draft.
 
-Knows Python's syntax, ruff and mypy. Does not know models or sandboxes. A gate returns what is wrong, nothing when it passes.
+Knows Python's syntax and the form of a node. Does not know models or sandboxes. A gate returns what is wrong, nothing
+when it passes.
 """
 
 from __future__ import annotations
 
 import ast
-import json
-import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
-from importlib import metadata
-from pathlib import Path
-from typing import Protocol
-
-from packaging.utils import canonicalize_name
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from wfe.agent import header
+from wfe.agent.gate import Gate, Site
+from wfe.agent.imports import Imports
+from wfe.agent.lint import Lint, Types
 from wfe.agent.spec import Draft, NodeSpec, check_host, check_path
 from wfe.agent.verdict import Verdict
 from wfe.core.signature import decorator_of, signature_of
 from wfe.core.source import source_of
-from wfe.env import variants
-from wfe.errors import EnvironmentFailure
 
 _OPTIONS = ("outputs", "dependencies", "permissions", "description", "cache", "seed")
-_FROM_WFE = ("workflow_node", "Output", "Skip", "log", "progress", "device")
-_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """Where drafts are judged: the project's root, a directory for tools' caches, what a plan with the draft in it says."""
-
-    project: Path
-    cache: Path
-    compiles: Callable[[NodeSpec, Draft], Sequence[Verdict]] = field(default=lambda spec, draft: ())
-
-
-class Gate(Protocol):
-    """One question to a draft. `name` is what a header, a report and the corpus of tests call it."""
-
-    @property
-    def name(self) -> str: ...
-
-    def look(self, draft: Draft, spec: NodeSpec, site: Site) -> Sequence[Verdict]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,113 +143,6 @@ def _plain(annotation: ast.expr | None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Imports:
-    """What is imported is what is declared, and it is installed; nothing of the project, nothing by name at run time."""
-
-    name: str = "imports"
-
-    def look(self, draft: Draft, spec: NodeSpec, site: Site) -> Sequence[Verdict]:
-        tree = ast.parse(draft.code)
-        node = next(one for one in tree.body if isinstance(one, ast.FunctionDef) and decorator_of(one))
-        declared = {
-            str(canonicalize_name(name))
-            for name in signature_of(node, spec.module, tree).options.get("dependencies", [])
-        }
-        wrong: list[Verdict] = []
-        used: set[str] = set()
-        for line, module, names in imported(tree):
-            wrong += self.judge(f"code:{line}", module, names, declared, used)
-        for line, module, names in imported(ast.parse(draft.test)):
-            if module != spec.module and module.partition(".")[0] != "pytest":
-                wrong += self.judge(f"test:{line}", module, names, declared, set())
-        if idle := declared - used:
-            wrong.append(Verdict("code", "only dependencies that are imported", ", ".join(sorted(idle)), "remove them"))
-        told = {canonicalize_name(name) for name in draft.dependencies}
-        if told != declared and not wrong:
-            shown = ", ".join(sorted(declared)) or "none"
-            wrong.append(
-                Verdict("answer.dependencies", f"those of the decorator: {shown}", ", ".join(sorted(told)) or "none")
-            )
-        return wrong
-
-    def judge(self, place: str, module: str, names: Sequence[str], declared: set[str], used: set[str]) -> list[Verdict]:
-        top = module.partition(".")[0]
-        if top == "wfe":
-            bad = [name for name in names if name not in _FROM_WFE] if module == "wfe" and names else [module]
-            return [Verdict(place, "of wfe only " + ", ".join(_FROM_WFE), ", ".join(bad))] if bad else []
-        if top in ("", "nodes"):
-            return [
-                Verdict(
-                    place,
-                    "a module that stands alone",
-                    f"import of {module or 'a neighbour'}",
-                    "write the function here",
-                )
-            ]
-        if top in ("importlib", "runpy", "ctypes", "pickle", "marshal"):
-            return [Verdict(place, "plain import statements and plain data", f"import of {module}")]
-        if top in sys.stdlib_module_names:
-            return []
-        offered = distributions().get(top)
-        if not offered:
-            return [
-                Verdict(
-                    place,
-                    "a module of an installed package",
-                    module,
-                    "use the standard library or one of: " + ", ".join(installed()),
-                )
-            ]
-        known = {canonicalize_name(name) for name in offered}
-        known |= {canonicalize_name(other) for name in known for other in variants.replaced_by(name)}
-        if met := known & declared:
-            used |= met
-            return []
-        best = min(offered)
-        return [Verdict(place, f"every import declared: dependencies=[{best!r}]", f"import {module}, not declared")]
-
-
-def imported(tree: ast.Module) -> list[tuple[int, str, tuple[str, ...]]]:
-    """(line, module, names taken from it) of every import and every `__import__`; the module of a relative one is empty."""
-    found: list[tuple[int, str, tuple[str, ...]]] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found += [(node.lineno, one.name, ()) for one in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module != "__future__":
-            found.append((node.lineno, "" if node.level else node.module or "", tuple(one.name for one in node.names)))
-        elif isinstance(node, ast.Name) and node.id == "__import__":
-            found.append((node.lineno, "importlib", ()))
-    return sorted(found)
-
-
-@cache
-def distributions() -> Mapping[str, list[str]]:
-    """Top-level module -> distributions that bring it, in the running environment."""
-    return metadata.packages_distributions()
-
-
-@cache
-def installed() -> tuple[str, ...]:
-    """The distributions that a generated node may use: those a person asked for by name are not told apart from theirs."""
-    tools = {
-        "pip",
-        "setuptools",
-        "wheel",
-        "wfe",
-        "pytest",
-        "mypy",
-        "ruff",
-        "ollama",
-        "pre-commit",
-        "coverage",
-        "virtualenv",
-        "doit",
-    }
-    names = {canonicalize_name(name) for found in distributions().values() for name in found}
-    return tuple(sorted(names - tools))
-
-
-@dataclass(frozen=True, slots=True)
 class Honest:
     """A failure is seen: no broad handler that goes on, no handler that returns a made-up result."""
 
@@ -327,120 +192,6 @@ def _broad(kind: ast.expr | None) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Lint:
-    """ruff finds no error: undefined names, unused values, comparisons that cannot be, `print`, `eval`."""
-
-    name: str = "lint"
-    rules: str = "E9,F,B,PLE,S102,S307,T201"
-
-    def look(self, draft: Draft, spec: NodeSpec, site: Site) -> Sequence[Verdict]:
-        found = []
-        for place, text, rules in (("code", draft.code, self.rules), ("test", draft.test, "E9,F821")):
-            done = _tool(
-                [
-                    ruff(),
-                    "check",
-                    "--isolated",
-                    "--select",
-                    rules,
-                    "--output-format",
-                    "json",
-                    "--stdin-filename",
-                    "draft.py",
-                    "-",
-                ],
-                text,
-                site,
-            )
-            if done.returncode not in (0, 1):
-                raise EnvironmentFailure(
-                    f"ruff failed: {done.stderr.strip()[:500]}", hint="`ruff --version` should work"
-                )
-            for one in json.loads(done.stdout):
-                found.append(
-                    Verdict(
-                        f"{place}:{one['location']['row']}",
-                        "nothing that ruff objects to",
-                        f"{one['code']}: {one['message']}",
-                    )
-                )
-        return found
-
-
-def polish(draft: Draft, site: Site) -> str:
-    """The code with unused imports removed, imports sorted, and formatted; as it is when it is no Python."""
-    fix = [
-        ruff(),
-        "check",
-        "--isolated",
-        "--fix-only",
-        "--quiet",
-        "--select",
-        "F401,I",
-        "--stdin-filename",
-        "draft.py",
-        "-",
-    ]
-    text = draft.code
-    for line in (
-        fix,
-        [ruff(), "format", "--isolated", "--quiet", "--line-length", "120", "--stdin-filename", "draft.py", "-"],
-    ):
-        done = _tool(line, text, site)
-        text = done.stdout if done.returncode == 0 and done.stdout.strip() else text
-    return text
-
-
-@dataclass(frozen=True, slots=True)
-class Types:
-    """mypy finds no error where it is installed; otherwise the annotations that `signature` asks for are all that is checked."""
-
-    name: str = "types"
-
-    def look(self, draft: Draft, spec: NodeSpec, site: Site) -> Sequence[Verdict]:
-        if not self.checker():
-            return []
-        folder = site.cache / "types"
-        folder.mkdir(parents=True, exist_ok=True)
-        file = folder / f"{spec.name}.py"
-        file.write_text(draft.code, encoding="utf-8")
-        line = [
-            sys.executable,
-            "-m",
-            "mypy",
-            "--config-file=",
-            "--no-site-packages",
-            "--ignore-missing-imports",
-            "--no-error-summary",
-        ]
-        line += [
-            "--follow-imports=silent",
-            "--hide-error-context",
-            "--no-color-output",
-            "--disable-error-code=var-annotated",
-        ]
-        line += [f"--cache-dir={folder / 'cache'}", file.name]
-        done = _tool(line, "", site, folder)
-        if done.returncode == 0:
-            return []
-        found = []
-        for text in done.stdout.splitlines():
-            parts = text.split(":", 3)
-            if len(parts) == 4 and parts[2].strip() == "error":
-                found.append(Verdict(f"code:{parts[1]}", "types that agree", parts[3].strip()))
-        if not found:
-            raise EnvironmentFailure(
-                f"mypy failed: {(done.stderr or done.stdout).strip()[:500]}",
-                hint="`python -m mypy --version` should work",
-            )
-        return found
-
-    def checker(self) -> str:
-        """The type checker that looks, "" for none: what a header says."""
-        return f"mypy {metadata.version('mypy')}" if "mypy" in distributions() else ""
-
-
-@dataclass(frozen=True, slots=True)
 class Asks:
     """Permissions are plain and narrow: named hosts, paths inside the project."""
 
@@ -486,32 +237,3 @@ class Compiles:
 
 
 STATIC: tuple[Gate, ...] = (Parses(), Signature(), Imports(), Honest(), Asks(), Lint(), Types(), Compiles())
-
-
-@cache
-def ruff() -> str:
-    """The path of ruff: beside this Python, or on PATH. Raises EnvironmentFailure."""
-    beside = shutil.which("ruff", path=str(Path(sys.executable).parent))
-    found = beside or shutil.which("ruff")
-    if found is None:
-        raise EnvironmentFailure(
-            "ruff is not installed, which generated code is checked with", hint="install it: `uv add 'wfe[agent]'`"
-        )
-    return found
-
-
-def _tool(line: list[str], text: str, site: Site, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    site.cache.mkdir(parents=True, exist_ok=True)
-    try:
-        return subprocess.run(
-            line,
-            input=text,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=_SECONDS,
-            check=False,
-            cwd=folder or site.cache,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise EnvironmentFailure(f"`{Path(line[0]).name}` does not run: {error}") from error

@@ -1,7 +1,7 @@
 """The one door out of a sandbox: an HTTP proxy on a Unix socket that connects only to the hosts it was given.
 
-Knows HTTP's request line and CONNECT. Does not know sandboxes or nodes: a node that was granted `network: [host]` reaches the
-gateway through the proxy variables that `requests`, `httpx` and `urllib` heed; it has no other network.
+Knows HTTP's request line and CONNECT. Does not know sandboxes or nodes: a node that was granted `network: [host]`
+reaches the gateway through the proxy variables that `requests`, `httpx` and `urllib` heed; it has no other network.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ _SECONDS = 30.0
 
 
 def permitted(host: str, port: int, hosts: Iterable[str]) -> bool:
-    """Whether `host:port` is one of `hosts`: "example.org" (any port), "example.org:8443", "*.example.org" (below it)."""
+    """Whether `host:port` is one of `hosts`: "example.org" (any port), "example.org:8443", "*.example.org" (below
+    it).
+    """
     host = host.lower().rstrip(".")
     for entry in hosts:
         name, colon, wanted = entry.lower().rpartition(":")
@@ -37,7 +39,9 @@ def permitted(host: str, port: int, hosts: Iterable[str]) -> bool:
 
 @contextmanager
 def gateway(hosts: Iterable[str], directory: Path) -> Iterator[Path]:
-    """Serve on a Unix socket in `directory` while the block runs; yields its path. Raises OSError when it cannot listen."""
+    """Serve on a Unix socket in `directory` while the block runs; yields its path. Raises OSError when it cannot
+    listen.
+    """
     path = directory / "gateway"
     allowed = tuple(hosts)
 
@@ -78,22 +82,25 @@ class _Handler(socketserver.BaseRequestHandler):
         while b"\r\n\r\n" not in head:
             chunk = near.recv(4096)
             if not chunk or len(head) > _HEAD_LIMIT:
-                return None
+                return
             head += chunk
         line, rest = head.split(b"\r\n", 1)
-        method, target, version = (line.decode("latin-1").split(" ") + ["", ""])[:3]
+        method, target, version = [*line.decode("latin-1").split(" "), "", ""][:3]
         tunnel = method == "CONNECT"
         try:
             parts = urlsplit(f"//{target}" if tunnel else target)
             host, port = parts.hostname or "", parts.port or (443 if tunnel else 80)
         except ValueError:
-            return self._refuse("400 Bad Request", "not an address")
+            self._refuse("400 Bad Request", "not an address")
+            return
         if not permitted(host, port, self.hosts):
-            return self._refuse("403 Forbidden", f"the sandbox allows no connection to {host}:{port}")
+            self._refuse("403 Forbidden", f"the sandbox allows no connection to {host}:{port}")
+            return
         try:
             far = socket.create_connection((host, port), timeout=_SECONDS)
         except OSError as error:
-            return self._refuse("502 Bad Gateway", f"{host}:{port}: {error}")
+            self._refuse("502 Bad Gateway", f"{host}:{port}: {error}")
+            return
         far.settimeout(None)
         near.settimeout(None)
         if tunnel:
@@ -103,7 +110,7 @@ class _Handler(socketserver.BaseRequestHandler):
             path = parts.path or "/"
             path += f"?{parts.query}" if parts.query else ""
             # One request a connection: on a kept one a second request could name another host behind our back.
-            headers, body = (rest.split(b"\r\n\r\n", 1) + [b""])[:2]
+            headers, body = [*rest.split(b"\r\n\r\n", 1), b""][:2]
             kept = [h for h in headers.split(b"\r\n") if h.split(b":")[0].strip().lower() not in _HOP_BY_HOP]
             far.sendall(
                 b"\r\n".join([f"{method} {path} {version}".encode(), *kept, b"Connection: close", b"", b""]) + body

@@ -45,12 +45,16 @@ class Model(Protocol):
         ...
 
     def ask(self, subject: str, messages: Sequence[Message], schema: Mapping[str, Any], tell: Tell) -> str:
-        """The text of the answer, streamed to `tell` as Heard. Raises Unusable (stopped), ModelFailure (not reached)."""
+        """The text of the answer, streamed to `tell` as Heard. Raises Unusable (stopped), ModelFailure (not
+        reached).
+        """
         ...
 
 
 def read(text: str, schema: Mapping[str, Any]) -> Any:
-    """The JSON value of an answer, valid under `schema`. Raises Unusable that says all that is wrong, in the gate's form."""
+    """The JSON value of an answer, valid under `schema`. Raises Unusable that says all that is wrong, in the gate's
+    form.
+    """
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -86,7 +90,9 @@ def _short(text: str, limit: int = 200) -> str:
 
 
 class Watch:
-    """Looks at an answer while it comes and says when going on is useless: too long, or the same thing again and again."""
+    """Looks at an answer while it comes and says when going on is useless: too long, or the same thing again and
+    again.
+    """
 
     # A block of code may repeat a line a few times; 2,400 characters of one period of at most 600 is no code.
     WINDOW = 2400
@@ -119,7 +125,9 @@ class Watch:
 
 
 def _period(text: str) -> int:
-    """The smallest p with text[i] == text[i - p] for all i >= p (by the failure function of Knuth, Morris and Pratt)."""
+    """The smallest p with text[i] == text[i - p] for all i >= p (by the failure function of Knuth, Morris and
+    Pratt).
+    """
     failure = [0] * len(text)
     length = 0
     for at in range(1, len(text)):

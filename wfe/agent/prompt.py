@@ -1,7 +1,7 @@
 """Questions to a model, made from templates and values. Pure but for `load`, which reads the templates.
 
-A project overrides a template by a file of the same name in `.wfe/prompts/`. What was fetched, printed or read from a file
-enters a question only through `quote`: as a JSON text that cannot close its own quotation.
+A project overrides a template by a file of the same name in `.wfe/prompts/`. What was fetched, printed or read from a
+file enters a question only through `quote`: as a JSON text that cannot close its own quotation.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ class Prompts:
 
 
 def load(project: Path) -> Prompts:
-    """The templates of wfe with those of the project's `.wfe/prompts/` over them. Raises WorkflowError for unknown names."""
+    """The templates of wfe with those of the project's `.wfe/prompts/` over them. Raises WorkflowError for unknown
+    names.
+    """
     texts = {
         path.name: path.read_text(encoding="utf-8") for path in sorted(HOME.iterdir()) if path.suffix in (".md", ".py")
     }
@@ -122,7 +124,9 @@ def node_messages(
 def repair_messages(
     asked: Sequence[Message], answer: str, gate: str, verdicts: Sequence[Verdict], text: str
 ) -> list[Message]:
-    """The first question, the last answer, and what is wrong with it; `text`: the template, filled but for its holes."""
+    """The first question, the last answer, and what is wrong with it; `text`: the template, filled but for its
+    holes.
+    """
     told = quote([verdict.plain() for verdict in verdicts], 6000)
     question = text.replace("{{gate}}", gate).replace("{{verdicts}}", told)
     return [*asked, Message("assistant", answer[:30_000]), Message("user", question)]

@@ -1,12 +1,14 @@
 """Sandboxes: a command line that runs another command line with few rights.
 
 Knows the mechanisms (bubblewrap; Landlock with seccomp), how to find the one that works here, and what a Python program
-must be able to read. Does not know nodes, gates or models: whoever starts a worker gives a policy and runs what comes back.
+must be able to read. Does not know nodes, gates or models: whoever starts a worker gives a policy and runs what comes
+back.
 
-Both mechanisms give: no network (or, with bubblewrap, the hosts of a gateway), no write outside `writable`, no read of the
-home directory or of another program's memory and environment, a clean environment, no new process (so nothing to outlive a
-kill), and limits of memory, CPU, open files and file size. Landlock does not hide that a file exists, nor its size; and what
-a node does to the mode or times of any file does nothing. macOS, Windows and older kernels have neither: refusal.
+Both mechanisms give: no network (or, with bubblewrap, the hosts of a gateway), no write outside `writable`, no read of
+the home directory or of another program's memory and environment, a clean environment, no new process (so nothing to
+outlive a kill), and limits of memory, CPU, open files and file size. Landlock does not hide that a file exists, nor
+its size; and what a node does to the mode or times of any file does nothing. macOS, Windows and older kernels have
+neither: refusal.
 """
 
 from __future__ import annotations
@@ -66,8 +68,8 @@ _SETTINGS = (
     ),
 )
 _PRIVATE = "/run/wfe"
-"""HOME and TMPDIR with bubblewrap. Not /tmp: a staging directory may lie below that, and then a write beside it would seem to
-succeed, in memory that nobody sees."""
+"""HOME and TMPDIR with bubblewrap. Not /tmp: a staging directory may lie below that, and then a write beside it would
+seem to succeed, in memory that nobody sees."""
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _FACTS = (
     *("/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/version", "/proc/filesystems", "/proc/loadavg"),
@@ -79,14 +81,16 @@ _FACTS = (
     ),
 )
 _HELP = (
-    "on Linux install bubblewrap (`apt install bubblewrap`, `dnf install bubblewrap`) or use a kernel of 6.2 or later with "
-    "Landlock; read the code and `wfe approve NODE`; or run it with your own rights by `--unsafe`"
+    "on Linux install bubblewrap (`apt install bubblewrap`, `dnf install bubblewrap`) or use a kernel of 6.2 or later "
+    "with Landlock; read the code and `wfe approve NODE`; or run it with your own rights by `--unsafe`"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a sandboxed program may use. memory: bytes of address space; file_bytes: of one file; cpu_seconds: of all threads."""
+    """What a sandboxed program may use. memory: bytes of address space; file_bytes: of one file; cpu_seconds: of all
+    threads.
+    """
 
     memory: int = 4 << 30
     cpu_seconds: int = 120
@@ -100,7 +104,8 @@ class Policy:
 
     writable: directories; the first is where it starts and, unless `environ` says otherwise, holds its HOME and TMPDIR.
     readable: files and trees beside the interpreter's own. listable: directories whose names may be listed, not their
-    contents. gateway: the socket of an open `gateway`, or None for no network. descriptors: numbers above 2 it inherits.
+    contents. gateway: the socket of an open `gateway`, or None for no network. descriptors: numbers above 2 it
+    inherits.
     """
 
     writable: tuple[Path, ...]
@@ -122,7 +127,9 @@ class Sandbox(Protocol):
         ...
 
     def command(self, argv: Sequence[str], policy: Policy) -> list[str]:
-        """The command line that runs `argv` (argv[0] an absolute path) under `policy`. Kill its process and all is gone."""
+        """The command line that runs `argv` (argv[0] an absolute path) under `policy`. Kill its process and all is
+        gone.
+        """
         ...
 
 
@@ -135,8 +142,8 @@ class Bubblewrap:
         return _bubblewrap_missing()
 
     def command(self, argv: Sequence[str], policy: Policy) -> list[str]:
-        # bwrap stays in the namespace as process 1, and /proc/1/environ shows what it was started with, --clearenv or not:
-        # so it is started with nothing.
+        # bwrap stays in the namespace as process 1, and /proc/1/environ shows what it was started with, --clearenv or
+        # not: so it is started with nothing.
         line = [
             "/usr/bin/env",
             "-i",
@@ -203,7 +210,9 @@ KINDS: tuple[Sandbox, ...] = (Bubblewrap(), Landlock())
 
 
 def choose(name: str = "") -> Sandbox:
-    """The best sandbox that works here, or the one called `name`. Raises EnvironmentFailure that says why there is none."""
+    """The best sandbox that works here, or the one called `name`. Raises EnvironmentFailure that says why there is
+    none.
+    """
     wanted = [kind for kind in KINDS if not name or kind.name == name]
     reasons = []
     for kind in wanted:
@@ -258,7 +267,9 @@ def _launcher() -> list[str]:
 
 @cache
 def _interpreter(executable: Path) -> tuple[Path, ...]:
-    """What the Python `executable` and the launcher's Python read: their prefixes, links on the way to them, and wfe."""
+    """What the Python `executable` and the launcher's Python read: their prefixes, links on the way to them, and
+    wfe.
+    """
     found: list[Path] = [Path(__file__).parents[1], Path(sys.prefix), Path(sys.base_prefix)]
     found += [Path(sysconfig.get_paths()[name]) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     for python in (executable, Path(sys.executable)):

@@ -101,7 +101,9 @@ class NodeSpec:
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """What a node asks to reach beyond its staging directory: hosts ("example.org", "*.example.org:8443"), project paths."""
+    """What a node asks to reach beyond its staging directory: hosts ("example.org", "*.example.org:8443"), project
+    paths.
+    """
 
     network: tuple[str, ...] = ()
     read: tuple[str, ...] = ()

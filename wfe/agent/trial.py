@@ -1,8 +1,8 @@
 """Runs inside the sandbox, as a file: calls a drafted node on small inputs, then its test on it and on stubs.
 
 Standard library (and numpy, when an input is an array). Told by a JSON file, it writes one JSON line for each thing it
-begins and each that it finishes, so that whoever started it knows where it died. What it reports is a claim of untrusted
-code: it can speed up a refusal, it cannot make a node trusted.
+begins and each that it finishes, so that whoever started it knows where it died. What it reports is a claim of
+untrusted code: it can speed up a refusal, it cannot make a node trusted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Trial:
         self.files = Path.cwd() / "files"
         self.files.mkdir()
         self.written: list[Path] = []
-        self._report = open(order["report"], "a", encoding="utf-8")  # noqa: SIM115 - open until the process ends
+        self._report = Path(order["report"]).open("a", encoding="utf-8")  # noqa: SIM115 - open until the process ends
 
     def tell(self, stage: str, **facts: Any) -> None:
         self._report.write(json.dumps({"stage": stage, **facts}) + "\n")

@@ -1,7 +1,7 @@
 """The gates that run a draft, in the sandbox: on small inputs, then its test on it, then its test on stubs.
 
-One sandboxed process serves all three, since starting it is most of their cost. Knows how to stage a draft and to read what
-`trial.py` reports. Does not know models. What comes back from a trial is untrusted text.
+One sandboxed process serves all three, since starting it is most of their cost. Knows how to stage a draft and to read
+what `trial.py` reports. Does not know models. What comes back from a trial is untrusted text.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ _REPORT_BYTES = 1 << 20
 class Bench:
     """Where drafts are tried. sandbox: None runs them with the user's own rights (`--unsafe`). seconds: of wall time.
 
-    allowed: what a person granted to the draft that is tried. `real`: inputs from the real upstream, tried after the examples.
+    allowed: what a person granted to the draft that is tried. `real`: inputs from the real upstream, tried after the
+    examples.
     """
 
     project: Path
@@ -127,7 +128,7 @@ def _door(bench: Bench, staging: Path) -> Iterator[Path | None]:
 def _run(line: list[str], staging: Path, seconds: float) -> str:
     """Run a trial to its end; how it ended: "" (by itself), "time", "signal N", "exit N"."""
     late = threading.Event()
-    with open(staging.with_suffix(".log"), "wb") as log:
+    with staging.with_suffix(".log").open("wb") as log:
         process = subprocess.Popen(
             line, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=staging, start_new_session=True
         )
@@ -230,7 +231,7 @@ def _failure(last: dict[str, Any], examples: Sequence[dict[str, Any]]) -> Verdic
         "MemoryError",
         "BlockingIOError",
     ):
-        hint = "a node reads its inputs and writes its Output files; no network without permissions, no other files, no processes"
+        hint = "a node reads its inputs and writes its Output files; no other file, no process, no network unasked"
     if last.get("at") == "test":
         return Verdict(
             place, "a test that passes on the node", got, hint or "mend the node or the test, whichever is wrong"

@@ -1,8 +1,8 @@
 """Landlock: which files a process may reach, by the kernel's own access rules. Linux >= 6.2 (ABI 3), any user.
 
 Knows the three system calls and their structures (linux/landlock.h). Does not know why a path is allowed. Own code of a
-hundred lines, since it must run in any interpreter before a foreign program starts, with nothing installed; the bindings on
-the package index are pre-releases or months old.
+hundred lines, since it must run in any interpreter before a foreign program starts, with nothing installed; the
+bindings on the package index are pre-releases or months old.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The first program inside a sandbox: takes the last rights away from itself, then becomes the program it was given.
 
-Run as a file, by any interpreter, with one argument: a JSON object (see `sandbox.order`). Whatever cannot be applied ends
-it with exit code 125 and one line on stderr: the foreign program never starts with less than was asked.
+Run as a file, by any interpreter, with one argument: a JSON object (see `sandbox.order`). Whatever cannot be applied
+ends it with exit code 125 and one line on stderr: the foreign program never starts with less than was asked.
 
 Between the start and the exec no foreign code runs; so nothing here is done in the engine's process after a fork, where
 threads make Python unsafe.
@@ -9,6 +9,7 @@ threads make Python unsafe.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -36,10 +37,10 @@ def become(order: dict[str, Any]) -> None:
     import seccomp  # type: ignore[import-not-found]
 
     if os.getpid() != os.getsid(0):
-        try:
-            os.setsid()  # away from the terminal of whoever started us, and into a process group that can be killed
-        except PermissionError:
-            pass  # the leader of a group stays one: its group is its own already
+        # Away from the terminal of whoever started us; the leader of a group stays one, and its group is its own
+        # already.
+        with contextlib.suppress(PermissionError):
+            os.setsid()
     _close_others(set(order["descriptors"]))
     for directory in order["make"]:
         os.makedirs(directory, exist_ok=True)

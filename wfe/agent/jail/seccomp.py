@@ -157,10 +157,11 @@ def supported() -> bool:
 def program(*, network: bool, alone: bool, pid: int, machine: str = "") -> bytes:
     """The filter, as an array of `struct sock_filter` (u16 code, u8 jt, u8 jf, u32 k).
 
-    network: let it make sockets (for a process in a network namespace of its own). alone: it shares the process table, the
-    IPC keys and the file owners with the user's other programs, so signals go to `pid` only, System V and POSIX queues are
-    refused, and changes of mode, owner and times, which Landlock does not govern, do nothing and report success (copying a
-    file sets its mode; an error there would refuse innocent code). No process can be made, threads can.
+    network: let it make sockets (for a process in a network namespace of its own). alone: it shares the process table,
+    the IPC keys and the file owners with the user's other programs, so signals go to `pid` only, System V and POSIX
+    queues are refused, and changes of mode, owner and times, which Landlock does not govern, do nothing and report
+    success (copying a file sets its mode; an error there would refuse innocent code). No process can be made, threads
+    can.
     """
     column, architecture = _ARCHITECTURES[(machine or platform.machine()).lower()]
     code: list[tuple[int, int, int, int]] = []

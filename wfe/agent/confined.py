@@ -1,0 +1,156 @@
+"""The executor of untrusted nodes: each call in a worker process of its own, in the sandbox.
+
+Knows how to start the ordinary worker confined and what one call must be able to read. Does not know why a node is
+untrusted. One call a process: a call that is not trusted must not wait in memory for the next one's inputs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from wfe.agent.gateway import gateway
+from wfe.agent.sandbox import Landlock, Limits, Policy, Sandbox
+from wfe.agent.spec import Permissions
+from wfe.errors import EnvironmentFailure
+from wfe.run.child import BOOT, Child
+from wfe.run.executor import Call, Died, Emit, Reply
+from wfe.run.tree import MARK, Tree
+from wfe.run.workers import THREAD_VARIABLES, Warm, Workers
+
+Wrap = Callable[[Sequence[str], Sequence[int]], list[str]]
+
+
+class ConfinedChild(Child):
+    """A worker that is started by another command line. `wrap(argv, descriptors)` makes it."""
+
+    def __init__(self, wrap: Wrap, python: str, cwd: str) -> None:
+        self._wrap = wrap
+        super().__init__(python, cwd, {})
+
+    def _start(
+        self, python: str, cwd: str, environ: Mapping[str, str], folders: Sequence[str], ends: list[int]
+    ) -> None:
+        mark = uuid.uuid4().hex
+        argv = [python, "-I", "-X", "utf8", str(BOOT), *map(str, ends), *folders]
+        try:
+            self.process = subprocess.Popen(
+                self._wrap(argv, ends),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                cwd=cwd,
+                env={MARK: mark},
+                pass_fds=ends,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise EnvironmentFailure(f"the sandbox cannot be started: {error}", hint="`wfe doctor`") from error
+        self.tree = Tree(self.process, mark)
+
+
+class _Once(Workers):
+    """A pool of one confined worker for one call."""
+
+    def __init__(self, wrap: Wrap, cwd: str) -> None:
+        super().__init__(limit=1)
+        self._wrap = wrap
+        self._folder = cwd
+
+    def _start(self, root: str) -> Warm | None:
+        try:
+            warm = Warm(ConfinedChild(self._wrap, self.python, self._folder), root)
+        except BaseException:
+            with self._change:
+                self._starting -= 1
+            raise
+        with self._change:
+            self._starting -= 1
+            self._busy.add(warm)
+            cancelled = self._cancelled
+        if cancelled:
+            warm.child.kill()
+        return warm
+
+
+class Confined:
+    """Calls untrusted node functions. Thread-safe. permissions(call): what a person granted to the call's node."""
+
+    def __init__(
+        self, project: Path, sandbox: Sandbox, permissions: Callable[[Call], Permissions], limits: Limits | None = None
+    ) -> None:
+        self.project = project
+        self.sandbox = sandbox
+        self.permissions = permissions
+        self.limits = limits or Limits()
+        self._running: set[_Once] = set()
+        self._lock = threading.Lock()
+        self._cancelled = False
+
+    def call(self, call: Call, emit: Emit) -> Reply:
+        """As in Executor. Raises EnvironmentFailure when the sandbox cannot hold what was granted."""
+        granted = self.permissions(call)
+        with contextlib.ExitStack() as stack:
+            staging = call.staging or stack.enter_context(tempfile.TemporaryDirectory(prefix="wfe-"))
+            door = None
+            if granted.network:
+                if isinstance(self.sandbox, Landlock):
+                    raise EnvironmentFailure(
+                        f"step {call.step!r} needs {granted}, which Landlock cannot hold to its hosts",
+                        hint="install bubblewrap, or read the code and `wfe approve` the node",
+                    )
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wfe-door-")))
+                door = stack.enter_context(gateway(granted.network, folder))
+            policy = self.policy(call, staging, granted, door)
+
+            def wrap(argv: Sequence[str], descriptors: Sequence[int]) -> list[str]:
+                from dataclasses import replace
+
+                return self.sandbox.command(argv, replace(policy, descriptors=tuple(descriptors)))
+
+            once = _Once(wrap, staging)
+            with self._lock:
+                if self._cancelled:
+                    return Died("cancelled", "the run was cancelled before the call began")
+                self._running.add(once)
+            try:
+                return once.call(call, emit)
+            finally:
+                with self._lock:
+                    self._running.discard(once)
+                once.close()
+
+    def policy(self, call: Call, staging: str, granted: Permissions, door: Path | None) -> Policy:
+        """What this call may reach: its own inputs and staging directory, and the sources of nodes."""
+        root = Path(call.root)
+        # A copy in the catalogue's own words would be narrower still, but a node may import any module under nodes/.
+        readable = [root / "nodes", *(Path(hole.path) for hole in call.holes if hole.codec != "output")]
+        readable += [self.project / path for path in granted.read]
+        threads = {name: os.environ.get(name, "1") for name in THREAD_VARIABLES}
+        return Policy(
+            writable=(Path(staging),),
+            readable=tuple(readable),
+            listable=(root,),
+            gateway=door,
+            limits=self.limits,
+            environ={**threads, **call.environ},
+        )
+
+    def cancel(self) -> None:
+        """As in Executor."""
+        with self._lock:
+            self._cancelled = True
+            running = list(self._running)
+        for once in running:
+            once.cancel()
+
+    def close(self) -> None:
+        """As in Executor: there is nothing warm to end."""
+        self.cancel()

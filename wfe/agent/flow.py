@@ -1,0 +1,317 @@
+"""Writes whole workflows: description -> outline -> document -> the missing nodes, one at a time -> tried end to end.
+
+Knows where documents and outlines lie and what is never overwritten. Does not know doit: `generations` says as plain
+data what is to be generated, and whoever schedules makes tasks of it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from wfe.agent import approval, header, prompt
+from wfe.agent.author import MAX_REPAIRS, Desk, Written, WrittenState, current, put, request, target, write_node
+from wfe.agent.events import Asked, Judged, Kept, Said
+from wfe.agent.model import Message, read
+from wfe.agent.outline import (
+    Outline,
+    check,
+    compiler,
+    document_of,
+    missing_specs,
+    neighbours,
+    planned,
+    specs_of,
+)
+from wfe.agent.spec import NodeSpec, check_name
+from wfe.agent.verdict import Unusable, Verdict
+from wfe.catalog import Catalogue
+from wfe.core.parse import parse
+from wfe.core.signature import Signature
+from wfe.core.workflow import Workflow
+from wfe.errors import ExitCode, WfeError, WorkflowError
+
+OUTLINES = Path(".wfe") / "outlines"
+TryRun = Callable[[str], ExitCode]
+"""Runs the workflow of this name for real; what `wfe run NAME` would exit with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A workflow that was written. nodes: what became of each missing one; ran: how the trial run ended, None
+    without.
+    """
+
+    name: str
+    path: Path
+    document: Mapping[str, Any]
+    nodes: tuple[Written, ...] = ()
+    ran: ExitCode | None = None
+
+    @property
+    def good(self) -> bool:
+        return self.ran in (None, ExitCode.OK) and all(one.state is not WrittenState.REJECTED for one in self.nodes)
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What a document lacks. missing: nodes to be written; problems: what does not fit besides, as texts with
+    places.
+    """
+
+    workflow: Workflow
+    missing: tuple[NodeSpec, ...]
+    problems: tuple[str, ...]
+
+
+def create(
+    description: str, desk: Desk, *, name: str = "", agentic: bool = False, try_run: TryRun | None = None
+) -> Created:
+    """Write `workflows/NAME.json`; with `agentic` every missing node too, and then `try_run` it.
+
+    Asked again with the same words it goes on where it was stopped. Raises WorkflowError when no usable outline came,
+    or a document of that name is there that did not come from this description; ModelFailure.
+    """
+    if not description.strip():
+        raise WorkflowError("the description is empty", hint="say what the workflow should do")
+    if name:
+        check_name(name, "the name of a workflow")
+    asked = sha256(json.dumps([description.strip(), desk.model.name, desk.model.seed, desk.prompts.digest]).encode())
+    known = _stored(desk.project, asked.hexdigest(), name)
+    if known is None:
+        outline = dict(_outline(description, desk))
+        name = name or str(outline["name"])
+        path = desk.project / "workflows" / f"{name}.json"
+        if path.exists():
+            raise WorkflowError(f"workflows/{name}.json is there already", hint="give another name: --name NAME")
+        document = document_of(outline, Catalogue(desk.project))
+        record = {"description": description.strip(), "asked": asked.hexdigest(), "outline": outline}
+        put(desk.project / OUTLINES / f"{name}.json", json.dumps(record, indent=2) + "\n")
+        put(path, dump(document))
+        desk.tell(Kept(name, path))
+    else:
+        name = known
+        desk.tell(Said(f"workflow {name!r} was planned from these words before; going on with it"))
+    path = desk.project / "workflows" / f"{name}.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    if not agentic:
+        return Created(name, path, document)
+    return replace(complete(path, desk, try_run), document=document)
+
+
+def complete(path: Path, desk: Desk, try_run: TryRun | None = None) -> Created:
+    """Write every node that the document `path` lacks, then try it. Raises WorkflowError for what is wrong besides."""
+    found = analyze(path, desk.project)
+    name = found.workflow.name
+    written = []
+    for spec in found.missing:
+        written.append(generate(spec, desk, path))
+    ran = None
+    if all(one.state is not WrittenState.REJECTED for one in written):
+        left = analyze(path, desk.project)
+        if left.problems or left.missing:
+            raise WorkflowError(left.problems[0] if left.problems else f"{left.missing[0].name} is missing still")
+        if try_run is not None:
+            desk.tell(Said(f"trying {name} end to end"))
+            ran = try_run(name)
+            if ran is ExitCode.OK:
+                for one in (one for one in written if one.state is WrittenState.KEPT):
+                    _note_real_run(desk.project, one.path)
+    return Created(name, path, found.workflow.document.value, tuple(written), ran)
+
+
+def generate(spec: NodeSpec, desk: Desk, path: Path | None = None) -> Written:
+    """Write one node, for the place that it has in the document `path` if one is given."""
+    told: Sequence[str] = ()
+    if path is not None:
+        document = json.loads(path.read_text(encoding="utf-8")) if path.suffix == ".json" else None
+        if document is not None:
+            specs = analyze(path, desk.project).missing
+            told = neighbours(spec, document, specs, Catalogue(desk.project))
+            desk = replace(desk, site=replace(desk.site, compiles=compiler(desk.project, document, specs)))
+    granted: list[bool] = []
+
+    def grant(one: NodeSpec, permissions: Any) -> Any:
+        given = desk.grant(one, permissions)
+        granted.append(given == permissions)
+        return given
+
+    written = write_node(spec, replace(desk, grant=grant), told)
+    if written.state is WrittenState.KEPT and granted and granted[-1]:
+        approval.approve(desk.project, written.path, "permitted")
+    return written
+
+
+def analyze(path: Path, project: Path) -> Analysis:
+    """What the document `path` lacks and what does not fit. Raises WorkflowError for one that cannot be read."""
+    shown = (
+        path.resolve().relative_to(project.resolve()).as_posix()
+        if path.resolve().is_relative_to(project)
+        else str(path)
+    )
+    try:
+        workflow = parse(path.read_bytes(), shown, path.stem)
+    except OSError as error:
+        raise WorkflowError(f"{shown} cannot be read: {error.strerror}", hint="name a file in workflows/") from error
+    catalogue = Catalogue(project)
+    outline = _outline_of(project, path.stem)
+    known = specs_of(outline, Catalogue(project)) if outline else []
+    missing = missing_specs(workflow, catalogue, known)
+    from wfe.agent.outline import Overlay
+
+    problems: tuple[str, ...] = ()
+    try:
+        planned(workflow, Overlay(project, missing))
+    except WfeError as error:
+        problems = tuple(map(str, error.problems))
+    return Analysis(workflow, tuple(missing), problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One node to be generated, as a scheduler sees it.
+
+    name: "generate:x:NODE". target: relative to the project. key: digest of all that counts; the node is written anew
+    only when it changes. pool: taken while it runs, `{"llm": 1}`. current(): whether nothing is to be done, without
+    asking the model. act(): does it; raises WfeError when no draft passed.
+    """
+
+    name: str
+    spec: NodeSpec
+    target: str
+    key: str
+    pool: Mapping[str, float]
+    current: Callable[[], bool]
+    act: Callable[[], Written]
+
+
+def generations(path: Path, desk: Callable[[], Desk], project: Path) -> list[Generation]:
+    """What is, or once was, to be generated for the document `path`. `desk` is called only when something must be
+    known.
+
+    Independent nodes are independent tasks: a specification holds all that one node must know of another.
+    """
+    made: list[Generation] = []
+    for spec in [*analyze(path, project).missing, *_generated(path, project)]:
+        made.append(_generation(spec, path, desk))
+    return made
+
+
+def _generation(spec: NodeSpec, path: Path, desk: Callable[[], Desk]) -> Generation:
+    def act() -> Written:
+        written = generate(spec, desk(), path)
+        if written.state is WrittenState.REJECTED:
+            where = written.path.name
+            raise WorkflowError(f"node {spec.name!r}: no draft passed {written.gate!r}", hint=f"the best is in {where}")
+        return written
+
+    origin = request(spec, desk())
+    key = sha256(json.dumps([origin.model, origin.spec, origin.prompts, origin.seed]).encode()).hexdigest()
+    return Generation(
+        name=f"generate:{path.stem}:{spec.name}",
+        spec=spec,
+        target=spec.path,
+        key=key,
+        pool={"llm": 1},
+        current=lambda: current(spec, desk()) is not None,
+        act=act,
+    )
+
+
+def _generated(path: Path, project: Path) -> list[NodeSpec]:
+    """The nodes of the document's outline that are written."""
+    outline = _outline_of(project, path.stem)
+    if outline is None:
+        return []
+    # Against an empty catalogue, so that what is written counts as to be written.
+    every = [one for one in outline["nodes"] if one["function"] == one["id"]]
+    specs = specs_of({**outline, "nodes": every}, Catalogue(project / OUTLINES))
+    return [spec for spec in specs if target(project, spec).is_file()]
+
+
+def signatures(project: Path) -> list[Signature]:
+    """The nodes that a model may use: generated ones first, since they are the project's own words."""
+    found, _ = Catalogue(project).all()
+    return sorted(found, key=lambda one: (not one.module.startswith("nodes.custom"), one.function))
+
+
+def dump(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def outline_by_model(messages: Sequence[Message], subject: str, desk: Desk) -> Outline:
+    """Ask for an outline until it fits, with the repairs that a node gets. Raises WorkflowError when none did."""
+    schema = prompt.outline_schema()
+    asked = list(messages)
+    seen: list[tuple[Verdict, ...]] = []
+    for number in range(1, MAX_REPAIRS + 2):
+        desk.tell(Asked(subject, number))
+        text = ""
+        try:
+            text = desk.model.ask(subject, messages, schema, desk.tell)
+            outline: Outline = read(text, schema)
+            wrong = tuple(check(outline, desk.project))
+            gate = "plan"
+        except Unusable as unusable:
+            wrong, gate, text = unusable.verdicts, "answer", unusable.text or text
+            outline = {}
+        desk.tell(Judged(subject, gate, str(wrong[0]) if wrong else ""))
+        if not wrong:
+            return outline
+        if wrong in seen:
+            break
+        seen.append(wrong)
+        messages = prompt.repair_messages(asked, text, gate, wrong, desk.prompts.texts["workflow_repair"])
+    raise WorkflowError(
+        f"{desk.model.name} gave no usable outline: " + "; ".join(map(str, seen[-1][:3])),
+        hint="say it in other words, or in smaller steps",
+    )
+
+
+def _outline(description: str, desk: Desk) -> Outline:
+    messages = prompt.outline_messages(desk.prompts, description, signatures(desk.project))
+    return outline_by_model(messages, "outline", desk)
+
+
+def _stored(project: Path, asked: str, name: str) -> str | None:
+    """The workflow that the same words made before and whose document is there still."""
+    for path in sorted((project / OUTLINES).glob("*.json")):
+        same = _record(path).get("asked") == asked and (not name or path.stem == name)
+        if same and (project / "workflows" / path.name).is_file():
+            return path.stem
+    return None
+
+
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _outline_of(project: Path, name: str) -> Outline | None:
+    """The stored outline of a workflow. It is data from a file: what does not fit the schema is not used."""
+    import jsonschema
+
+    if not re.fullmatch(r"[\w-]+", name):
+        return None
+    outline = _record(project / OUTLINES / f"{name}.json").get("outline")
+    if outline is None or not jsonschema.Draft202012Validator(prompt.outline_schema()).is_valid(outline):
+        return None
+    return outline if isinstance(outline, Mapping) else None
+
+
+def _note_real_run(project: Path, path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    new = header.passed(text, "runs (real input)")
+    if new != text:
+        kinds = [kind for kind in approval.KINDS if approval.holds(project, path, kind)]
+        put(path, new)
+        for kind in kinds:  # the code is the same; only what the header says of it is more
+            approval.approve(project, path, kind)
