@@ -99,5 +99,6 @@ def test_which_python(asked: str, prefer: str, chosen: str | None) -> None:
 
 def test_a_missing_python_says_what_there_is() -> None:
     assert str(python.missing(">=3.15", here("3.9.18", "3.11.7"))) == (
-        "no Python >=3.15 was found (found: 3.9.18, 3.11.7; an isolated environment needs 3.10 or newer); uv python install 3.15"
+        "no Python >=3.15 was found (found: 3.9.18, 3.11.7; an isolated environment needs 3.10 or newer); uv python "
+        "install 3.15"
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from wfe.env import Absent, Environments, Need, Uv, uv
+from wfe.env import Absent, Environments, Need, Progress, Uv, uv
 from wfe.env import need as needs
 from wfe.errors import EnvironmentFailure, ExitCode, Interrupted, Place, WfeError
 
@@ -39,8 +39,8 @@ def failure(action: Callable[[], object], *paths: Path) -> str:
 def test_a_requirement_that_is_none(environments: Make) -> None:
     bad = Need("blur", ("alpha=>2", "beta"), place=Place("nodes/blur.py", 4, 1))
     assert failure(lambda: environments().place([bad])) == (
-        "nodes/blur.py:4:1: node 'blur': 'alpha=>2' is not a requirement: Expected semicolon (after name with no version "
-        "specifier) or end; write it like 'numpy>=2' or 'foo[bar]; sys_platform == \"linux\"'"
+        "nodes/blur.py:4:1: node 'blur': 'alpha=>2' is not a requirement: Expected semicolon (after name with no "
+        "version specifier) or end; write it like 'numpy>=2' or 'foo[bar]; sys_platform == \"linux\"'"
     )
 
 
@@ -63,10 +63,10 @@ def test_a_version_that_does_not_exist(environments: Make) -> None:
 def test_an_unresolvable_pair_in_one_named_environment(environments: Make) -> None:
     pair = [Need("a", ("gamma",), environment="lab"), Need("b", ("delta",), environment="lab")]
     assert failure(lambda: environments().place(pair)) == (
-        "environment 'lab' (nodes a, b) cannot be made: Because all versions of gamma depend on alpha<2 and all versions "
-        "of delta depend on alpha>=2, we can conclude that all versions of delta and all versions of gamma are incompatible. "
-        "And because you require delta and gamma, we can conclude that your requirements are unsatisfiable; let the nodes "
-        "name different environments"
+        "environment 'lab' (nodes a, b) cannot be made: Because all versions of gamma depend on alpha<2 and all "
+        "versions of delta depend on alpha>=2, we can conclude that all versions of delta and all versions of gamma "
+        "are incompatible. And because you require delta and gamma, we can conclude that your requirements are "
+        "unsatisfiable; let the nodes name different environments"
     )
 
 
@@ -93,7 +93,8 @@ def test_a_package_that_wants_another_python(environments: Make) -> None:
     text = failure(lambda: environments().lock(needs.spec(["future"])))
     assert text == (
         "cannot resolve future: Because future==1.0 requires Python >=3.99 and only future==1.0 is available, we can "
-        "conclude that all versions of future cannot be used. And because you require future, we can conclude that your "
+        "conclude that all versions of future cannot be used. And because you require future, we can conclude that "
+        "your "
         'requirements are unsatisfiable; another Python can be asked for: @workflow_node(python=">=3.12")'
     )
 
@@ -159,13 +160,20 @@ def test_a_full_disk(environments: Make, small_disk: Path) -> None:
     assert found.entries() == []
 
 
+def test_another_disk_is_told(environments: Make, small_disk: Path, heard: list[Progress]) -> None:
+    found = environments(root=small_disk / "environments")
+    found.prefix(found.lock(needs.spec(["beta"])))
+    told = "Packages were copied, not linked: uv's cache is on another disk (see UV_CACHE_DIR)"
+    assert told in [one.message for one in heard]
+
+
 def test_a_read_only_place(environments: Make, read_only: Path) -> None:
     writable = environments()
     lock = writable.lock(needs.spec(["alpha"]))
     found = environments(root=read_only / "environments")
     assert failure(lambda: found.prefix(lock), read_only) == (
-        "cannot make an environment under ROOT/...: Read-only file system; make that directory writable, or name another "
-        "cache directory"
+        "cannot make an environment under ROOT/...: Read-only file system; make that directory writable, or name "
+        "another cache directory"
     )
 
 

@@ -1,4 +1,5 @@
-"""Locks and their file: stable, readable, free of addresses, resolved once, and not believed when they were tampered with."""
+"""Locks and their file: stable, readable, free of addresses, resolved once, and not believed when they were tampered
+with."""
 
 from __future__ import annotations
 
@@ -214,7 +215,10 @@ def test_every_truncation_is_noticed(tmp_path: Path) -> None:
 
 
 def test_parsing_what_uv_prints() -> None:
-    text = "b==2 \\\n    --hash=sha256:11 \\\n    --hash=sha256:22\n    # via\n    #   -r in.txt\n    #   a\na==1 \\\n    --hash=sha256:33\n    # via -r in.txt\n"
+    text = (
+        "b==2 \\\n    --hash=sha256:11 \\\n    --hash=sha256:22\n    # via\n    #   -r in.txt\n    #   a\n"
+        "a==1 \\\n    --hash=sha256:33\n    # via -r in.txt\n"
+    )
     assert parse(text) == (Package("a", "1", ("sha256:33",)), Package("b", "2", ("sha256:11", "sha256:22"), ("a",)))
     with pytest.raises(
         EnvironmentFailure, match="the resolver answered 'a @ an address', which has no place in a lock"

@@ -45,6 +45,8 @@ def one(need: Need, installed: Installed, oracle: Callable[[Spec], str] = fits) 
     return place([need], installed, oracle)[need.node]
 
 
+SAME = ", which takes the same import name"
+
 TABLE = [
     # requirements, main environment, what becomes of it, the reason
     ((), {}, Main, "asks for nothing of its own"),
@@ -58,14 +60,14 @@ TABLE = [
         ("onnxruntime-gpu",),
         {"onnxruntime": "1.32.0"},
         Isolated,
-        "main environment has onnxruntime 1.32.0, but the node asks for onnxruntime-gpu, which takes the same import name",
+        f"main environment has onnxruntime 1.32.0, but the node asks for onnxruntime-gpu{SAME}",
     ),
     (("onnxruntime>=1.20",), {"onnxruntime_gpu": "1.22"}, Main, "main environment meets onnxruntime>=1.20"),
     (
         ("onnxruntime>=1.30",),
         {"onnxruntime_gpu": "1.22"},
         Isolated,
-        "main environment has onnxruntime-gpu 1.22, but the node asks for onnxruntime>=1.30, which takes the same import name",
+        f"main environment has onnxruntime-gpu 1.22, but the node asks for onnxruntime>=1.30{SAME}",
     ),
     (("opencv-python-headless",), {"opencv_python": "5.0"}, Main, "main environment meets opencv-python-headless"),
     (
@@ -73,8 +75,8 @@ TABLE = [
         {"opencv_python_headless": "5.0"},
         Isolated,
         (
-            "main environment has opencv-python-headless 5.0, but the node asks for opencv-python, which takes the same "
-            "import name; opencv-python-headless has no windows (imshow)"
+            f"main environment has opencv-python-headless 5.0, but the node asks for opencv-python{SAME}; "
+            "opencv-python-headless has no windows (imshow)"
         ),
     ),
     (("psycopg2",), {"psycopg2_binary": "2.9"}, Main, "main environment meets psycopg2"),
@@ -129,7 +131,7 @@ def test_what_exists_for_another_platform_only_is_absent() -> None:
     there = one(Need("n", ("onnxruntime-directml",)), main(WINDOWS, onnxruntime="1.32.0"))
     assert isinstance(there, Isolated)
     assert there.reason == (
-        "main environment has onnxruntime 1.32.0, but the node asks for onnxruntime-directml, which takes the same import name"
+        f"main environment has onnxruntime 1.32.0, but the node asks for onnxruntime-directml{SAME}"
     )
 
 
@@ -191,6 +193,16 @@ def test_variants_in_one_named_environment() -> None:
     assert str(caught.value) == (
         "environment 'lab' (nodes a, b) cannot be made: onnxruntime and onnxruntime-gpu take the same import name; "
         "let the nodes name different environments"
+    )
+
+
+def test_one_node_that_must_not_be_isolated_keeps_its_group_in_the_main_environment() -> None:
+    asked = [Need("a", (), "lab", Isolation.NEVER), Need("b", ("six",), "lab")]
+    with pytest.raises(EnvironmentFailure) as caught:
+        place(asked, main(), fits)
+    assert str(caught.value) == (
+        "environment 'lab' (a, b) must be the main one (isolation_mode='never'), but main environment does not have six"
+        "; install it there, or set isolation_mode='auto'"
     )
 
 

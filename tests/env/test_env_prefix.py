@@ -152,8 +152,8 @@ def test_a_variant_that_comes_in_behind_one_that_does_not_serve_it_is_an_error(e
     with pytest.raises(EnvironmentFailure) as caught:
         environments().lock(needs.spec(["opencv-python-headless", "wantscv"]))
     assert str(caught.value) == (
-        "cannot resolve opencv-python-headless, wantscv: opencv-python (asked for by wantscv) and opencv-python-headless "
-        "take the same import name; exclude one of them in an environments file"
+        "cannot resolve opencv-python-headless, wantscv: opencv-python (asked for by wantscv) and opencv-python-headless"
+        " take the same import name; exclude one of them in an environments file"
     )
     found = environments()
     prefix = found.prefix(found.lock(needs.spec(["opencv-python-headless", "wantscv"], exclude=["opencv-python"])))
@@ -168,3 +168,33 @@ def test_the_record_of_a_prefix_says_what_it_is(environments: Make) -> None:
     assert record["lock"] == lock.digest == prefix.path.name
     assert record["packages"] == {"alpha": "alpha-2.0", "beta": "beta-1.0"}
     assert prefixes.look(found.root, lock.digest) == prefix
+
+
+def test_bytecode_is_linked_where_the_source_is_the_same_file(environments: Make) -> None:
+    found = environments()
+    one = found.prefix(found.lock(needs.spec(["alpha<2", "epsilon"])))
+    two = found.prefix(found.lock(needs.spec(["alpha<2", "beta"])))
+    sources = [next(prefix.path.rglob("alpha/__init__.py")) for prefix in (one, two)]
+    if not os.path.samefile(*sources):
+        pytest.skip("this file system clones or copies")
+    compiled = [next(source.parent.glob("__pycache__/*.pyc")) for source in sources]
+    assert os.path.samefile(*compiled)
+    assert ask(two, "import alpha; print(alpha.VERSION, alpha.__file__)") == f"1 {sources[1]}"
+
+
+def test_bytecode_of_another_version_is_never_taken(environments: Make) -> None:
+    # Both versions of the module have one size and one time, so that Python itself could not tell their bytecode apart.
+    found = environments()
+    one = found.prefix(found.lock(needs.spec(["alpha<2"])))
+    two = found.prefix(found.lock(needs.spec(["alpha>=2"])))
+    sources = [next(prefix.path.rglob("alpha/__init__.py")) for prefix in (one, two)]
+    for source in sources:
+        os.utime(source, (1e9, 1e9))
+    assert sources[0].stat().st_size == sources[1].stat().st_size
+    for source in sources:
+        for compiled in source.parent.glob("__pycache__/*.pyc"):
+            compiled.unlink()
+    assert ask(one, "import alpha; print(alpha.VERSION)") == "1"
+    shared = prefixes.bytecode.share([sources[0].parents[1]], sources[1].parents[1])
+    assert shared == 0
+    assert ask(two, "import alpha; print(alpha.VERSION)") == "2"

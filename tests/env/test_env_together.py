@@ -1,7 +1,7 @@
 """Several at once, and the sudden end of one: an environment is made once, and never seen half-made.
 
-The package `stalls` calls the test while it is being imported in the check of a new environment, and waits for the answer:
-so a test acts at that moment without sleeping.
+The package `stalls` calls the test while it is being imported in the check of a new environment, and waits for the
+answer: so a test acts at that moment without sleeping.
 """
 
 from __future__ import annotations

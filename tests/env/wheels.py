@@ -30,7 +30,8 @@ def wheel(
     python: str = "",
     scripts: str = "",
 ) -> Path:
-    """Write `name-version-tag.whl` into `folder`. files: path in site-packages -> content. scripts: entry_points.txt."""
+    """Write `name-version-tag.whl` into `folder`. files: path in site-packages -> content. scripts:
+    entry_points.txt."""
     info = f"{name}-{version}.dist-info"
     extra = f"Requires-Python: {python}\n" if python else ""
     extra += "".join(f"Requires-Dist: {one}\n" for one in requires)
@@ -80,7 +81,8 @@ def write_all(folder: Path) -> None:
         "nolibrary",
         "1.0",
         {
-            "nolibrary.py": "raise ImportError('libGL.so.1: cannot open shared object file: No such file or directory')\n"
+            "nolibrary.py": "raise ImportError('libGL.so.1: cannot open shared object file: "
+            "No such file or directory')\n"
         },
     )
     wheel(folder, "stalls", "1.0", {"stalls.py": STALL})

@@ -1,4 +1,5 @@
-"""Environments that a project declares in a file of its own, which a workflow names (`"environments": "environments.json"`).
+"""Environments that a project declares in a file of its own, which a workflow names (`"environments":
+"environments.json"`).
 
 The form is `environments.schema.json` beside this module:
 
@@ -106,7 +107,8 @@ def apply(needs: Iterable[Need], declared: Mapping[str, Declared]) -> list[Need]
     for need in needs:
         home = homes.get(need.node)
         if home and need.environment and need.environment != home:
-            fact = f"node {need.node!r} says environment={need.environment!r}, but {declared[home].place} lists it under {home!r}"
+            fact = f"node {need.node!r} says environment={need.environment!r}, "
+            fact += f"but {declared[home].place} lists it under {home!r}"
             problems.append(Problem(fact, need.place, "take one of the two away"))
         result.append(replace(need, environment=home) if home and not need.environment else need)
     if problems:

@@ -1,8 +1,8 @@
 """The environments of one project: from what its nodes need to a prefix that a worker can run in.
 
-The front of this package. It joins the pure decision (`place`), the lock file, uv and the prefixes, and remembers within
-one process what it has found out. Does not know workflows, steps or workers, prints nothing, and touches no environment
-but the prefixes under its own root: never the one that wfe runs in.
+The front of this package. It joins the pure decision (`place`), the lock file, uv and the prefixes, and remembers
+within one process what it has found out. Does not know workflows, steps or workers, prints nothing, and touches no
+environment but the prefixes under its own root: never the one that wfe runs in.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ class Environments:
                 self._installed = running()
             self._tried = {}
             found = place(needs, self._installed, self._oracle, declared)
-            # Written down only now: it is known that the parts of each union are good by themselves, so that what failed
-            # was the union, and which of the specs that were tried are environments.
+            # Written down only now: it is known that the parts of each union are good by themselves, so that what
+            # failed was the union, and which of the specs that were tried are environments.
             used = {one.spec for one in found.values() if isinstance(one, Isolated)}
             news: list[Lock | Clash | Fit] = []
             for spec, tried in self._tried.items():

@@ -1,7 +1,7 @@
 """Check a fresh prefix by importing what was asked for, with its own interpreter, in a process that may die of it.
 
-A package that installs but cannot be imported (a shared library that is missing, a wheel for another C library) is found
-here, where the message can name it, and not in the middle of a run. Knows how to read the report of `probe.py`.
+A package that installs but cannot be imported (a shared library that is missing, a wheel for another C library) is
+found here, where the message can name it, and not in the middle of a run. Knows how to read the report of `probe.py`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ LIMIT = 600.0
 def check(
     python: Path, distributions: Sequence[str], environ: dict[str, str], stop: Event, place: Place | None = None
 ) -> None:
-    """Import the public modules of `distributions` with `python`. Raises EnvironmentFailure that names what failed and how.
+    """Import the public modules of `distributions` with `python`. Raises EnvironmentFailure that names what failed and
+    how.
 
     A distribution is good when one of its modules can be imported, or it has none (stubs, bundles), and none failed but
     for want of a module that this environment is not meant to have (a plugin for a program that is not there).

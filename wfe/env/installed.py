@@ -1,6 +1,7 @@
 """What an environment holds, and whether that meets a requirement: versions, extras, markers, variants.
 
-`Installed` is plain data, so that decisions about it are pure. `running()` alone looks at the environment of this process.
+`Installed` is plain data, so that decisions about it are pure. `running()` alone looks at the environment of this
+process.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class Installed:
         return requirement.marker is None or requirement.marker.evaluate({**self.markers, "extra": extra})
 
     def unmet(self, requirement: Requirement) -> str:
-        """Why this environment does not meet the requirement, as a clause ("main environment has ..."); empty: it does."""
+        """Why this environment does not meet the requirement, as a clause ("main environment has ..."); empty: it
+        does."""
         return self._unmet(requirement, frozenset())
 
     def _unmet(self, requirement: Requirement, seen: frozenset[tuple[str, str]]) -> str:

@@ -3,10 +3,10 @@
     leases/<lock digest>/<process id>-<token>   a process that uses the prefix, {"pid", "started", "host"}
     leases/<lock digest>/used                   modification time: the last use
 
-A process is known by its id *and* its start time, since ids come again. A lease of another machine (a cache directory on
-a network disk) counts for a day, since nobody here can know. Locks of the operating system (filelock: fcntl on POSIX,
-msvcrt on Windows, with every branch kept by its maintainers; free of the stale files that a lock made of a file's
-existence leaves after a kill -9) keep two makers, or a maker and a remover, apart.
+A process is known by its id *and* its start time, since ids come again. A lease of another machine (a cache directory
+on a network disk) counts for a day, since nobody here can know. Locks of the operating system (filelock: fcntl on
+POSIX, msvcrt on Windows, with every branch kept by its maintainers; free of the stale files that a lock made of a
+file's existence leaves after a kill -9) keep two makers, or a maker and a remover, apart.
 """
 
 from __future__ import annotations

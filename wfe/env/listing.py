@@ -1,6 +1,7 @@
 """What `wfe env list`, `remove` and `gc` need to know and do about the prefixes under one root.
 
-Knows the layout (see `prefix` and `lease`) and how to measure it. Prints nothing; which nodes use a prefix is told to it.
+Knows the layout (see `prefix` and `lease`) and how to measure it. Prints nothing; which nodes use a prefix is told to
+it.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ _DIGEST = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One prefix on disk. own, linked: bytes on disk of files that only it has, and of hard links to uv's cache or to other
-    prefixes (where the file system clones instead, clones count as own: it does not tell). users: ids of the processes
-    that use it now. nodes: which nodes it is for, and why. usable: False when it will be made anew on its next use."""
+    """One prefix on disk. own, linked: bytes on disk of files that only it has, and of hard links to uv's cache or to
+    other prefixes (where the file system clones instead, clones count as own: it does not tell). users: ids of the
+    processes that use it now. nodes: which nodes it is for, and why. usable: False when it will be made anew on its
+    next use."""
 
     digest: str
     path: Path
@@ -48,7 +50,8 @@ class Removal:
 
 
 def size(path: Path) -> tuple[int, int]:
-    """(own, linked) bytes on disk under `path`; a file that has one name counts as own. Symbolic links are not followed."""
+    """(own, linked) bytes on disk under `path`; a file that has one name counts as own. Symbolic links are not
+    followed."""
     own = linked = 0
     seen: set[tuple[int, int]] = set()
     for folder, folders, files in os.walk(path):

@@ -1,9 +1,10 @@
-"""A lock: what an environment spec was resolved to, once; and the file that keeps a project's locks for all who share it.
+"""A lock: what an environment spec was resolved to, once; and the file that keeps a project's locks for all who share
+it.
 
 The file is JSON, in a fixed order, without one address, so that it can be read, compared and committed. An entry is for
-one spec, one platform and one minor version of Python. Beside the locks it keeps which unions of specs had a solution and
-which had none: else how nodes are split into environments, and with it their action keys, could change from one run to
-the next because somebody published a package. Knows nothing of uv.
+one spec, one platform and one minor version of Python. Beside the locks it keeps which unions of specs had a solution
+and which had none: else how nodes are split into environments, and with it their action keys, could change from one run
+to the next because somebody published a package. Knows nothing of uv.
 """
 
 from __future__ import annotations
@@ -249,7 +250,7 @@ class LockFile:
                 return False
             self.path.parent.mkdir(parents=True, exist_ok=True)
             handle, staging = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
-            with open(handle, "w", encoding="utf-8", newline="\n") as stream:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
                 stream.write(text)
                 stream.flush()
                 os.fsync(stream.fileno())

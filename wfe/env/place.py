@@ -81,8 +81,9 @@ def place(
     """Where each node runs, by node name in the order of `needs`.
 
     auto: in the main environment when it meets the requirements (for a named environment: those of the whole group).
-    Nodes that are left and name no environment are split into the fewest groups that the oracle lets be one environment.
-    Raises EnvironmentFailure with every problem: bad texts, `never` and unmet, a named environment that cannot be.
+    Nodes that are left and name no environment are split into the fewest groups that the oracle lets be one
+    environment. Raises EnvironmentFailure with every problem: bad texts, `never` and unmet, a named environment that
+    cannot be.
     """
     known = declared or {}
     asked = apply(needs, known)
@@ -219,7 +220,12 @@ def _named(
     whole = needs_.union(wish.spec for wish in wishes)
     first = wishes[0]
     together = _Wish(first.need, whole, "; ".join(sorted({w.unmet for w in wishes} - {""})), first.missing, first.mode)
-    if Isolation.ALWAYS not in modes and (not together.unmet or Isolation.NEVER in modes):
+    if Isolation.NEVER in modes and together.unmet:
+        fact = f"environment {name!r} ({', '.join(nodes)}) must be the main one (isolation_mode='never'), "
+        fact += f"but {together.unmet}"
+        problems.append(Problem(fact, first.need.place, "install it there, or set isolation_mode='auto'"))
+        return {}
+    if Isolation.ALWAYS not in modes and not together.unmet:
         settled = {wish.need.node: _settled(wish, problems) for wish in wishes}
         return {node: found or Main(node, "") for node, found in settled.items()}
     fact = _rival_in(whole, installed) or oracle(whole)

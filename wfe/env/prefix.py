@@ -1,9 +1,9 @@
 """Prefixes: environments on disk, `<root>/<lock digest>/`, each there whole or not at all.
 
 One is made in a staging folder, filled by uv, checked by importing, and renamed into place; the rename is what makes it
-exist. `uv venv --relocatable` writes scripts and activation files that find themselves, so that the rename breaks nothing.
-What a killed process left in staging is nobody's and goes the next time that anything is made. Knows uv and the layout;
-does not know nodes, or what uses a prefix.
+exist. `uv venv --relocatable` writes scripts and activation files that find themselves, so that the rename breaks
+nothing. What a killed process left in staging is nobody's and goes the next time that anything is made. Knows uv and
+the layout; does not know nodes, or what uses a prefix.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from time import monotonic, sleep, time
 from uuid import uuid4
 
-from wfe.env import imports, lease
+from wfe.env import bytecode, imports, lease
 from wfe.env.lock import Lock
 from wfe.env.python import Interpreter
 from wfe.env.uv import Uv
@@ -62,13 +62,23 @@ class Prefix:
     seconds: Mapping[str, float]
 
     @property
+    def python_minor(self) -> str:
+        """Like "3.12"."""
+        return ".".join(self.interpreter.split(".")[:2])
+
+    @property
+    def pins(self) -> frozenset[str]:
+        """What it holds, as "name==version"."""
+        return frozenset(f"{name}=={text.rsplit('-', 1)[1]}" for name, text in self.packages.items())
+
+    @property
     def python(self) -> Path:
         """The interpreter to start a worker with."""
         return python_of(self.path)
 
     def environ(self, base: Mapping[str, str]) -> dict[str, str]:
-        """`base` (usually os.environ) as a process in this environment is to have it: its scripts lead PATH, and nothing
-        of another Python environment is left."""
+        """`base` (usually os.environ) as a process in this environment is to have it: its scripts lead PATH, and
+        nothing of another Python environment is left."""
         return environ_of(self.path, base)
 
 
@@ -89,8 +99,8 @@ def environ_of(path: Path, base: Mapping[str, str]) -> dict[str, str]:
 def look(root: Path, digest: str) -> Prefix | None:
     """The prefix of this lock, or None when there is none that can be used.
 
-    It cannot when its Python is gone (an upgraded interpreter leaves links to nothing) or when the distributions in it are
-    no longer the locked ones (somebody ran pip there): then the lock's digest would say what is not so.
+    It cannot when its Python is gone (an upgraded interpreter leaves links to nothing) or when the distributions in it
+    are no longer the locked ones (somebody ran pip there): then the lock's digest would say what is not so.
     """
     path = root / digest
     try:
@@ -173,9 +183,16 @@ def _make(root: Path, lock: Lock, python: Interpreter, uv: Uv, say: Say, place: 
             pins.write_text(lock.requirements(), encoding="utf-8")
             hashes = ["--require-hashes"] if all(package.hashes for package in lock.packages) else []
             executable = str(python_of(staging))
-            ran = uv.run(["pip", "sync", str(pins), "--quiet", "--python", executable, *hashes])
+            ran = uv.run(["pip", "sync", str(pins), "--python", executable, *hashes])
             if ran.status != 0:
                 raise uv.failure(ran, f"cannot install {lock.spec}", place)
+            if "full copy" in ran.stderr:
+                say(
+                    Progress(
+                        "install", "Packages were copied, not linked: uv's cache is on another disk (see UV_CACHE_DIR)"
+                    )
+                )
+            _share_bytecode(root, lock, staging)
             _end(say, seconds, "install", started)
         started = _begin(say, "check", f"Importing {', '.join(lock.spec.names)}")
         held = {package.name for package in lock.packages}
@@ -204,6 +221,22 @@ def _begin(say: Say, stage: str, message: str) -> float:
 def _end(say: Say, seconds: dict[str, float], stage: str, started: float) -> None:
     seconds[stage] = round(monotonic() - started, 4)
     say(Progress(stage, "done", seconds[stage]))
+
+
+_DONORS = 4  # a new environment mostly shares with the last ones; each more costs a walk over all its files
+
+
+def _share_bytecode(root: Path, lock: Lock, staging: Path) -> None:
+    target = site_packages(staging)
+    names = {f"{package.name}=={package.version}" for package in lock.packages}
+    donors = []
+    for path in sorted(root.iterdir(), key=lambda one: lease.last_used(root, one.name), reverse=True):
+        found = look(root, path.name)
+        site = site_packages(path) if found else None
+        if found and site and found.python_minor == lock.python and names & set(found.pins):
+            donors.append(site)
+    if target is not None:
+        bytecode.share(donors[:_DONORS], target)
 
 
 def _folders(path: Path) -> dict[str, str]:
@@ -265,8 +298,8 @@ def remove_tree(path: Path) -> None:
     def writable(function: Callable[..., object], name: str, error: object) -> None:
         del error
         try:
-            # A read-only folder stops removal on POSIX, a read-only file on Windows. A file's mode is left alone on POSIX:
-            # it is a link to uv's cache, and the mode of both is one.
+            # A read-only folder stops removal on POSIX, a read-only file on Windows. A file's mode is left alone on
+            # POSIX: it is a link to uv's cache, and the mode of both is one.
             os.chmod(Path(name).parent, stat.S_IRWXU)
             if _WINDOWS or (Path(name).is_dir() and not Path(name).is_symlink()):
                 os.chmod(name, stat.S_IRWXU)

@@ -3,8 +3,8 @@
     python -I probe.py REPORT DISTRIBUTION...
 
 REPORT gets a JSON line before each import ({"importing", "of"}) and after it ({"imported"} or {"failed", "error",
-"missing"}), so that a reader knows which import ended the process. Standard library only, Python 3.10 and newer: it runs
-where nothing of ours is. A file and not a pipe, since what is imported may print, or close what it finds open.
+"missing"}), so that a reader knows which import ended the process. Standard library only, Python 3.10 and newer: it
+runs where nothing of ours is. A file and not a pipe, since what is imported may print, or close what it finds open.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 import sys
 from importlib import import_module, metadata
+from pathlib import Path
 from threading import Thread
 
 _SUFFIXES = (".py", ".so", ".pyd")
@@ -33,8 +34,9 @@ _DEPTH = 3  # how far down a namespace package is followed: google/cloud/storage
 
 
 def modules(names: list[str]) -> list[str]:
-    """The public import names behind the files of one distribution (relative paths with '/'), sorted, without those inside
-    a package that is named itself. A folder with no `__init__` is a namespace: what counts is what lies in it."""
+    """The public import names behind the files of one distribution (relative paths with '/'), sorted, without those
+    inside a package that is named itself. A folder with no `__init__` is a namespace: what counts is what lies in
+    it."""
     files = {tuple(name.split("/")) for name in names}
     packages = {parts[:-1] for parts in files if parts[-1].startswith("__init__.") and parts[-1].endswith(_SUFFIXES)}
     found = set()
@@ -73,7 +75,7 @@ def _go_with_the_parent() -> None:
 
 def main(report: str, distributions: list[str]) -> None:
     Thread(target=_go_with_the_parent, daemon=True).start()
-    with open(report, "a", encoding="utf-8") as stream:
+    with Path(report).open("a", encoding="utf-8") as stream:
 
         def tell(**line: object) -> None:
             stream.write(json.dumps(line) + "\n")

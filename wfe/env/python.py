@@ -1,7 +1,7 @@
 """The Pythons of this machine, and which one an environment gets.
 
-uv does the finding; where it misses the versions that pyenv keeps (its shims fail for every version but the global one),
-they are looked up in pyenv's own folder. Does not know what is installed in any of them.
+uv does the finding; where it misses the versions that pyenv keeps (its shims fail for every version but the global
+one), they are looked up in pyenv's own folder. Does not know what is installed in any of them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Resolve a spec to a lock through `uv pip compile`.
 
-The one place that knows what uv's resolver prints. A spec without a solution is an answer (`Unsolved`), for splitting asks
-on purpose; a registry that cannot be reached is not, and raises.
+The one place that knows what uv's resolver prints. A spec without a solution is an answer (`Unsolved`), for splitting
+asks on purpose; a registry that cannot be reached is not, and raises.
 """
 
 from __future__ import annotations
@@ -130,7 +130,8 @@ def _rivals(lock: Lock) -> str:
     for at, one in enumerate(lock.packages):
         for other in lock.packages[:at]:
             if variants.clash(one.name, other.name):
-                return f"{_who(other)} and {_who(one)} take the same import name; exclude one of them in an environments file"
+                both = f"{_who(other)} and {_who(one)} take the same import name"
+                return f"{both}; exclude one of them in an environments file"
     return ""
 
 
@@ -139,7 +140,8 @@ def _who(package: Package) -> str:
 
 
 def newer(lock: Lock, other: Lock) -> list[str]:
-    """What changed from `lock` to `other`, a line a package: "numpy 2.1 -> 2.2", "six 1.17 (new)", "six 1.17 (gone)"."""
+    """What changed from `lock` to `other`, a line a package: "numpy 2.1 -> 2.2", "six 1.17 (new)", "six 1.17
+    (gone)"."""
     before = {one.name: one.version for one in lock.packages}
     after = {one.name: one.version for one in other.packages}
     lines = []

@@ -11,8 +11,9 @@ from typing import Protocol
 from wfe.env import variants
 from wfe.env.need import Spec, union
 
-# Up to this many specs the search is exact (Bell(8) = 4140 partitions at worst, and at most 255 questions to the oracle);
-# beyond it the first group that takes a spec gets it, which can use more groups than needed but asks few questions.
+# Up to this many specs the search is exact (Bell(8) = 4140 partitions at worst, and at most 255 questions to the
+# oracle); beyond it the first group that takes a spec gets it, which can use more groups than needed but asks few
+# questions.
 EXACT = 8
 
 

@@ -111,8 +111,9 @@ def find() -> Path:
 class Uv:
     """Runs uv. Thread-safe: each call is a process of its own.
 
-    offline: never ask a registry, use uv's cache alone. downloads: uv may download a Python that is not here. stop: when
-    it is set, running processes are killed and calls raise Interrupted. executable: found by `find()` when it is None.
+    offline: never ask a registry, use uv's cache alone. downloads: uv may download a Python that is not here. stop:
+    when it is set, running processes are killed and calls raise Interrupted. executable: found by `find()` when it is
+    None.
     """
 
     def __init__(
@@ -145,8 +146,8 @@ class Uv:
         """Run `uv ARGUMENTS` in an empty directory, where it finds no pyproject.toml or uv.toml of any project.
 
         (The user's own uv.toml and UV_* settings hold: they are how a private index is named. `--no-config` would drop
-        them.) A run that failed for want of a network is tried once more from uv's cache. Raises Interrupted when `stop`
-        is set, and EnvironmentFailure when the executable cannot be started.
+        them.) A run that failed for want of a network is tried once more from uv's cache. Raises Interrupted when
+        `stop` is set, and EnvironmentFailure when the executable cannot be started.
         """
         alone = self.offline if offline is None else offline
         command = [str(self.executable), *arguments, *(["--offline"] if alone else [])]
@@ -171,7 +172,8 @@ class Uv:
         elif _DENIED.search(ran.stderr):
             hint = "make the cache directory and uv's cache writable, or name others (UV_CACHE_DIR)"
         elif ran.network:
-            hint = "uv's cache does not have it all; run again with a network, or name an index that can be reached (UV_INDEX)"
+            hint = "uv's cache does not have it all; run again with a network, "
+            hint += "or name an index that can be reached (UV_INDEX)"
         return EnvironmentFailure(
             Problem(f"{doing}; uv says:\n{_indent(ran.words)}", place or Place(), f"\n{hint}" if hint else "")
         )
@@ -201,8 +203,8 @@ def run(
 ) -> Ran:
     """Run a command to its end, killing it with all its children when `stop` is set or `limit` seconds have passed.
 
-    Its standard input is a pipe that ends when this process does, however that happens, and never holds anything: a child
-    that reads it knows when to go. Raises Interrupted, TimeoutError or EnvironmentFailure (it cannot be started).
+    Its standard input is a pipe that ends when this process does, however that happens, and never holds anything: a
+    child that reads it knows when to go. Raises Interrupted, TimeoutError or EnvironmentFailure (it cannot be started).
     """
     if stop.is_set():
         raise Interrupted("interrupted while an environment was being prepared")

@@ -4,8 +4,8 @@ No resolver knows this: installed together they overwrite each other's files, an
 the order of installation. So two of one family never share an environment. Knows names alone; imports nothing.
 
 A variant *serves* another when it offers all that the other one does under the same import name: a GPU build with a CPU
-provider serves the CPU build; opencv-python, which has windows, serves opencv-python-headless. The reverse does not hold
-(imshow of a headless build raises), and then a node that asks for the one is not content with the other.
+provider serves the CPU build; opencv-python, which has windows, serves opencv-python-headless. The reverse does not
+hold (imshow of a headless build raises), and then a node that asks for the one is not content with the other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from functools import cache
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Variants of one thing. `serves` maps a variant to those it can stand in for; `lacks`: what a variant is without."""
+    """Variants of one thing. `serves` maps a variant to those it can stand in for; `lacks`: what a variant is
+    without."""
 
     module: str
     members: tuple[str, ...]
@@ -138,7 +139,8 @@ def replaced_by(name: str) -> tuple[str, ...]:
 
 
 def clash(first: str, second: str) -> Family | None:
-    """The family of two *different* distributions that take one import name, or None when they can stand side by side."""
+    """The family of two *different* distributions that take one import name, or None when they can stand side by
+    side."""
     one, other = family(first), family(second)
     return one if one is not None and one is other and _canonical(first) != _canonical(second) else None
 
