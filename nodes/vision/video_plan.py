@@ -42,7 +42,7 @@ class Segment(TypedDict):
         "height": int,
         "fps": float,
         "frames": int,
-        "codec": str,
+        "source_codec": str,
         "video_duration": float,
         "damage": str,
     }
@@ -72,7 +72,7 @@ def plan_segments(source: Path, segment_frames: int = 240, max_duration: float =
         "height": info.height,
         "fps": float(info.rate),
         "frames": frames,
-        "codec": info.codec,
+        "source_codec": info.codec,
         "video_duration": float(frames / info.rate),
         "damage": packets.damage,
     }

@@ -116,14 +116,14 @@ def frames(
     seek: int | None = None,
     start: int | None = None,
     stop: int | None = None,
-    origin: int = 0,
+    origin: int | None = None,
     threads: int = 1,
     damage: Damage | None = None,
     bgr: bool = True,
 ) -> Iterator[Frame]:
     """Decode the frames whose timestamp lies in [start, stop), in the stream's time base; all of them by default.
 
-    seek: timestamp of a key frame to begin decoding at. origin: timestamp of the file's first frame, time 0.
+    seek: timestamp of a key frame to begin decoding at. origin: timestamp of time 0, that of the first frame by default.
     A file that breaks off delivers what is whole; then `damage`, when given, says so, and without it VideoError is
     raised after the last good frame. bgr=False leaves `picture` empty, to count frames cheaply.
     """
@@ -141,8 +141,9 @@ def frames(
         lost: list[str] = []
         for frame in _decode(container, stream, lost):
             # A raw stream has no timestamps: then the frame rate makes them.
-            pts = frame.pts if frame.pts is not None else (origin if last is None else last + step)
+            pts = frame.pts if frame.pts is not None else ((origin or 0) if last is None else last + step)
             last = pts
+            origin = pts if origin is None else origin
             if start is not None and pts < start:
                 continue
             if stop is not None and pts >= stop:

@@ -113,7 +113,7 @@ def _metadata(model: ov.Model) -> dict[str, str]:
     if not model.has_rt_info(["framework"]):
         return {}
     found = model.get_rt_info(["framework"]).astype(dict)
-    return {str(key): str(value) for key, value in found.items()}
+    return {str(key): str(getattr(value, "value", value)) for key, value in found.items()}
 
 
 def _port(port: Any) -> Port:

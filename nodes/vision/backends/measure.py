@@ -1,0 +1,98 @@
+"""Nodes that measure one backend each on the tensors that they are given; the same for all, so that times compare.
+
+Knows runners and clocks. Each kind of runtime has a node of its own, since each may need an environment of its own.
+Never cached: a time is of this moment, not of its inputs.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nodes.vision.backends import onnxrt
+from nodes.vision.backends.opening import open_runner
+from nodes.vision.backends.protocol import Runner
+from wfe import progress, workflow_node
+
+
+@workflow_node(outputs={"measurement": dict, "raw": np.ndarray}, cache="never", resources={"benchmark": 1})
+def measure_backend(
+    model_path: Path,
+    tensor: np.ndarray,
+    backend: str = "onnxruntime",
+    device: str = "cpu",
+    iterations: int = 50,
+    warmup: int = 3,
+    threads: int = 0,
+) -> dict[str, Any]:
+    """Time `iterations` inferences of `tensor` after `warmup` ones; `raw` is the model's first output.
+
+    Raises Skip when the device is missing, BackendError when the runtime would use another one.
+    """
+    began = time.perf_counter()
+    runner = open_runner(model_path, backend, device, threads)
+    opening = time.perf_counter() - began
+    measurement, raw = measure(runner, tensor, iterations, warmup)
+    if backend == "onnxruntime":
+        measurement["shares"] = onnxrt.shares(model_path, device, tensor)
+    runner.close()
+    return {"measurement": {"backend": backend, "device": device, "open_ms": _ms(opening), **measurement}, "raw": raw}
+
+
+@workflow_node(
+    outputs={"measurement": dict, "raw": np.ndarray},
+    cache="never",
+    resources={"benchmark": 1},
+    environment="directml-env",
+    dependencies=["numpy", "onnxruntime-directml; sys_platform == 'win32'", "onnxruntime; sys_platform != 'win32'"],
+)
+def measure_directml(
+    model_path: Path, tensor: np.ndarray, iterations: int = 50, warmup: int = 3
+) -> dict[str, Any]:
+    """`measure_backend` for DirectML, whose package shares its folder with onnxruntime and so needs its own environment."""
+    began = time.perf_counter()
+    runner = onnxrt.open_model(model_path, "directml")
+    opening = time.perf_counter() - began
+    measurement, raw = measure(runner, tensor, iterations, warmup)
+    measurement["shares"] = onnxrt.shares(model_path, "directml", tensor)
+    runner.close()
+    named = {"backend": "onnxruntime", "device": "directml", "open_ms": _ms(opening)}
+    return {"measurement": {**named, **measurement}, "raw": raw}
+
+
+def measure(runner: Runner, tensor: Any, iterations: int, warmup: int) -> tuple[dict[str, Any], Any]:
+    """Times in milliseconds: first_ms (the first inference), p50_ms, p95_ms, mean_ms; throughput in inferences a second.
+
+    The warm-up is apart from the times. Also where the runtime says that it ran, and the first output.
+    """
+    if iterations < 1 or warmup < 1:
+        raise ValueError(f"'iterations' is {iterations} and 'warmup' is {warmup}; both must be 1 or more")
+    began = time.perf_counter()
+    raw = runner.run(tensor)[0]
+    first = time.perf_counter() - began
+    for _ in range(warmup - 1):
+        runner.run(tensor)
+    times = []
+    for number in range(iterations):
+        began = time.perf_counter()
+        runner.run(tensor)
+        times.append(time.perf_counter() - began)
+        progress(number + 1, iterations, runner.where)
+    return {
+        "where": runner.where,
+        "threads": runner.threads,
+        "iterations": iterations,
+        "warmup": warmup,
+        "first_ms": _ms(first),
+        "p50_ms": _ms(float(np.percentile(times, 50))),
+        "p95_ms": _ms(float(np.percentile(times, 95))),
+        "mean_ms": _ms(float(np.mean(times))),
+        "throughput": round(iterations * len(tensor) / sum(times), 2),
+    }, np.asarray(raw)
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
