@@ -1,11 +1,12 @@
 """The child: runs node functions in whatever environment its interpreter belongs to.
 
-Knows how to serve calls that come over a pipe, one at a time: import the function, give it its inputs, catch all that it
-does, put back what it changed. Imports nothing of ours but `wfe`, `wfe.wire` and the node's module (a test looks at
+Knows how to serve calls that come over a pipe, one at a time: import the function, give it its inputs, catch all that
+it does, put back what it changed. Imports nothing of ours but `wfe`, `wfe.wire` and the node's module (a test looks at
 `sys.modules`), and nothing slow: it must be ready in some 30 ms. Does not know what the calls are for.
 
-stdout and stderr of this process are pipes that the engine reads: a crash loses none of what was printed, and a C library
-that prints a lot while it holds the interpreter lock cannot block itself, as it would with a reader thread in here.
+stdout and stderr of this process are pipes that the engine reads: a crash loses none of what was printed, and a C
+library that prints a lot while it holds the interpreter lock cannot block itself, as it would with a reader thread in
+here.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import os
 import sys
 from _thread import allocate_lock, start_new_thread
+from contextlib import suppress
 from time import monotonic, perf_counter
 from typing import Any
 
@@ -161,8 +163,8 @@ class Caller:
     def load(self, call: dict[str, Any]) -> Any:
         name = call["module"]
         if name not in sys.modules:
-            # The file may be younger than the listing of its folder. Not importlib.invalidate_caches: it loads the finder
-            # of package metadata with all that needs (email, csv, inspect: 20 ms).
+            # The file may be younger than the listing of its folder. Not importlib.invalidate_caches: it loads the
+            # finder of package metadata with all that needs (email, csv, inspect: 20 ms).
             for finder in list(sys.path_importer_cache.values()):
                 if finder is not None and hasattr(finder, "invalidate_caches"):
                     finder.invalidate_caches()
@@ -237,10 +239,8 @@ class Caller:
         """After a call: flush what was printed and put the surroundings back."""
         wfe._slots = {}
         for stream in (sys.stdout, sys.stderr):
-            try:
+            with suppress(ValueError, OSError, AttributeError):  # closed or replaced by the node; restored below
                 stream.flush()
-            except (ValueError, OSError, AttributeError):
-                pass  # closed or replaced by the node; restored below
         if self.native_flush is not None:
             self.native_flush(None)
         self.surroundings.restore()
@@ -362,7 +362,8 @@ def has_children() -> bool:
 def end_children() -> int:
     """Kill the processes that the node left behind; how many are left that cannot be found from here.
 
-    Orphaned grandchildren come to this process (it is their subreaper), so the rounds end when there is no child at all.
+    Orphaned grandchildren come to this process (it is their subreaper), so the rounds end when there is no child at
+    all.
     """
     import signal
 
@@ -372,10 +373,8 @@ def end_children() -> int:
         if found is None:
             return 1
         for pid in found:
-            try:
+            with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-            except OSError:
-                pass
         for _ in range(len(found) + 1):
             try:
                 if os.waitpid(-1, 0 if found else os.WNOHANG)[0] == 0:
@@ -395,7 +394,7 @@ def _children() -> list[int] | None:
         if not name.isdigit():
             continue
         try:
-            with open(f"/proc/{name}/stat", "rb") as file:
+            with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123
                 # "pid (name) state ppid ...": the name may hold spaces and brackets, so count from its end.
                 fields = file.read().rpartition(b")")[2].split()
         except OSError:
@@ -428,10 +427,8 @@ def _watch(life: int) -> None:
         import signal
 
         for pid in _children() or ():
-            try:
+            with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-            except OSError:
-                pass
         os.killpg(0, signal.SIGKILL)
     os._exit(1)
 

@@ -2,12 +2,12 @@
 
     python tests/bench/isolated.py [--python INTERPRETER] [--quick]
 
-Needs the dependency group `bench`. The worker of each side is the same interpreter (it must have numpy, and appose and execnet
-for their own workers). Prints medians, and ratios against what is named; "figure" is what the project asks of itself.
+Needs the dependency group `bench`. The worker of each side is the same interpreter (it must have numpy, and appose and
+execnet for their own workers). Prints medians, and ratios; "figure" is what the project asks of itself.
 
 1. A trivial call with a small input, warm: `y = x + 1`.
-2. An array of 1, 10 and 100 MB in and one of the same size out, warm, from memory to memory. The function makes no copy of its
-   own: what is timed is the way there and back. The caller gets a NumPy array at the end.
+2. An array of 1, 10 and 100 MB in and one of the same size out, warm, from memory to memory. The function makes no copy
+   of its own: what is timed is the way there and back. The caller gets a NumPy array at the end.
 3. The same against two plain copies of that many bytes between arrays that exist already.
 4. An array in from a stored file (.npy): mapped, so the time must not grow with its size.
 5. The start of a worker, to its first answer.
@@ -27,7 +27,8 @@ from typing import Any
 
 import numpy as np
 
-from wfe.run.executor import Call, Hole, Returned
+from wfe.run.executor import Call, Returned
+from wfe.run.hole import Hole
 from wfe.run.workers import Workers
 
 NODES = """

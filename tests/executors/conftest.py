@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from wfe.run.executor import Call, Executor, Hole, Reply
+from wfe.run.executor import Call, Executor, Reply
+from wfe.run.hole import Hole
 from wfe.run.inline import Inline
 from wfe.run.workers import Workers
 

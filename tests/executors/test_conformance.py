@@ -10,7 +10,8 @@ import numpy
 import pytest
 
 from tests.executors.conftest import Bench
-from wfe.run.executor import Hole, Raised, Returned, Skipped
+from wfe.run.executor import Raised, Returned, Skipped
+from wfe.run.hole import Hole
 
 
 def test_returns_json_values(bench: Bench) -> None:
@@ -253,7 +254,9 @@ def test_arrays_by_staging(with_numpy: Bench, shape: tuple[int, ...]) -> None:
     bench.write(
         "a",
         f"import numpy\ndef f(): return {{'a': numpy.arange(numpy.prod({shape}, dtype=int)).reshape({shape})}}\n"
-        "def g(a):\n    assert not a.flags.writeable\n    return {'type': type(a).__name__, 'a': a * 2, 'sum': a.sum()}\n",
+        "def g(a):\n"
+        "    assert not a.flags.writeable\n"
+        "    return {'type': type(a).__name__, 'a': a * 2, 'sum': a.sum()}\n",
     )
     first = bench.call("f")
     assert isinstance(first, Returned), first

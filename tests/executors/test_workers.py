@@ -14,7 +14,8 @@ import pytest
 
 from tests.executors.conftest import Bench
 from wfe.errors import EnvironmentFailure
-from wfe.run.executor import Died, Hole, Raised, Returned
+from wfe.run.executor import Died, Raised, Returned
+from wfe.run.hole import Hole
 from wfe.run.printed import Printed
 from wfe.run.workers import Workers
 from wfe.wire import shm
@@ -124,8 +125,7 @@ def test_blocks_are_used_again_from_call_to_call(make: Callable[..., Bench], fun
 def test_killed_while_idle_is_replaced(workers: Bench) -> None:
     workers.write("a", "import os\ndef f(): return os.getpid()")
     first = workers.call("f").value  # type: ignore[union-attr]
-    os.kill(first, signal.SIGKILL)
-    assert ends(first)
+    os.kill(first, signal.SIGKILL)  # and it may still be dying when it is written to
     second = workers.call("f")
     assert isinstance(second, Returned), second
     assert second.value != first
@@ -298,7 +298,12 @@ def test_the_listeners_own_error_does_not_spoil_the_next_call(workers: Bench) ->
 def test_a_node_that_writes_into_every_descriptor(workers: Bench) -> None:
     workers.write(
         "a",
-        "import os\ndef f():\n    for n in range(3, 30):\n        try: os.write(n, b'garbage garbage')\n        except OSError: pass\ndef g(): return 1",
+        "import os\n"
+        "def f():\n"
+        "    for n in range(3, 30):\n"
+        "        try: os.write(n, b'garbage garbage')\n"
+        "        except OSError: pass\n"
+        "def g(): return 1\n",
     )
     reply = workers.call("f")
     assert isinstance(reply, Died) and "broke the connection" in reply.message, reply
@@ -364,7 +369,8 @@ def test_workers_end_with_a_killed_engine(tmp_path: Path) -> None:
     (tmp_path / "nodes" / "a.py").write_text(
         "import os, signal, subprocess, sys, wfe\n"
         "def f(a):\n"
-        "    child = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE, start_new_session=True)\n"
+        "    command = [sys.executable, '-c', 'input()']\n"
+        "    child = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)\n"
         "    wfe.log(f'{os.getpid()} {child.pid}')\n"
         "    signal.pause()\n"
     )
@@ -458,7 +464,11 @@ def test_a_gigabyte_of_print(make: Callable[..., Bench]) -> None:
     bench = make("workers")
     bench.write(
         "a",
-        "import os\ndef f():\n    piece = b'x' * 99 + b'\\n'\n    for _ in range(10_000): os.write(1, piece * 1000)\n    return 1",
+        "import os\n"
+        "def f():\n"
+        "    piece = b'x' * 99 + b'\\n'\n"
+        "    for _ in range(10_000): os.write(1, piece * 1000)\n"
+        "    return 1\n",
     )
     reply = bench.call("f")
     assert isinstance(reply, Returned)

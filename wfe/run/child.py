@@ -1,8 +1,8 @@
 """One worker process: started, spoken with, ended.
 
 Knows pipes, the worker's bootstrap and what its death means. Does not know which call goes to which worker: that is
-`run/workers.py`. On POSIX the calling thread polls the reply pipe and the two that carry what is printed; Windows cannot
-poll pipes, so three threads read them there and the worker marks the end of a call in its streams.
+`run/workers.py`. On POSIX the calling thread polls the reply pipe and the two that carry what is printed; Windows
+cannot poll pipes, so three threads read them there and the worker marks the end of a call in its streams.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from wfe.wire import frames
 from wfe.worker import END_OF_CALL
 
 BOOT = Path(wfe.__file__).parent / "wire" / "boot.py"
-# Milliseconds after which a silent wait looks whether the worker lives. Its death closes the pipes, except when something
-# that it forked without Python's knowledge holds them open.
+# Milliseconds after which a silent wait looks whether the worker lives. Its death closes the pipes, except when
+# something that it forked without Python's knowledge holds them open.
 LOOK = 1000
 
 
@@ -152,7 +152,7 @@ class Child:
         printed = Printed(log, emit, self.log_limit)
         timer = None
         try:
-            if self.threaded or self._poll.poll(0):
+            if self.calls and (self.threaded or self._poll.poll(0)):
                 self._drain(None)  # what a thread or a process that the call before left has printed since
             if timeout is not None and self.threaded:
                 timer = threading.Timer(timeout, self.kill)
@@ -170,7 +170,7 @@ class Child:
                 )
                 raise Gone(Died("timeout", text, seconds), True) from None
             died = self._epitaph(printed.tail, error, seconds)
-            raise Gone(died, not isinstance(error, BrokenPipeError)) from None
+            raise Gone(died, not isinstance(error, BrokenPipeError) and self._read_all()) from None
         except BaseException:
             # A listener's own error, or Ctrl-C in the calling thread: the reply would be taken for the next call's.
             self.kill()
@@ -201,7 +201,7 @@ class Child:
                     return reply
 
     def _wait(self, printed: Printed, deadline: float | None) -> None:
-        """Wait for bytes from the worker and take them. Raises TimeoutError at the deadline, frames.Closed at its end."""
+        """Wait for bytes from the worker, take them. Raises TimeoutError at the deadline, frames.Closed at its end."""
         rest = LOOK
         if deadline is not None:
             rest = min(LOOK, int((deadline - monotonic()) * 1000) + 1)
@@ -211,8 +211,8 @@ class Child:
             self._wait_queue(printed, rest / 1000)
             return
         found = self._poll.poll(rest)
-        # The reply pipe was registered first and is looked at first: if the reply is there and a stream is not in `found`,
-        # nothing was printed that has not been read, and no further look is needed.
+        # The reply pipe was registered first and is looked at first: if the reply is there and a stream is not in
+        # `found`, nothing was printed that has not been read, and no further look is needed.
         self._printing = len(found) > 1
         for number, _ in found:
             if number == self.channel.reader:
@@ -224,10 +224,25 @@ class Child:
             raise frames.Closed("the worker is gone")
 
     def _running(self) -> bool:
-        """Whether the process runs, without reaping it: until then its number is its own, and its tree can be killed."""
+        """Whether the process runs, without reaping it: until then its number is its own, so its tree can be killed."""
         if sys.platform == "win32" or not hasattr(os, "waitid"):
             return self.process.poll() is None
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+    def _read_all(self) -> bool:
+        """Whether the dead worker had read all of the call. One that was killed while it was idle has left at least
+        the frame's body in the pipe. True where the system cannot tell.
+        """
+        if sys.platform == "win32":
+            return True
+        import fcntl
+        import termios
+
+        try:
+            left = fcntl.ioctl(self.channel.writer, termios.FIONREAD, b"\0\0\0\0")
+        except OSError:  # asked at the writing end, which not every system answers
+            return True
+        return int.from_bytes(left, sys.byteorder) == 0
 
     def _read(self, number: int, printed: Printed | None) -> bool:
         try:
@@ -327,10 +342,8 @@ class Child:
             return
         self.ended = True
         self.dismiss()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(grace)
-        except subprocess.TimeoutExpired:
-            pass
         self.kill()
         os.close(self._life)
         os.close(self.channel.reader)

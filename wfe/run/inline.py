@@ -1,8 +1,8 @@
 """The executor for a debugger: calls node functions in the engine's own process.
 
-Knows how to do in here what a worker does, as far as one process can: inputs, results, errors, logs and the surroundings
-are the same; a timeout cannot be kept, a crash takes the engine along, and processes that a node leaves stay. Calls take
-turns, since the working directory and the environment belong to the whole process.
+Knows how to do in here what a worker does, as far as one process can: inputs, results, errors, logs and the
+surroundings are the same; a timeout cannot be kept, a crash takes the engine along, and processes that a node leaves
+stay. Calls take turns, since the working directory and the environment belong to the whole process.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 import wfe
-from wfe.run.executor import Call, Died, Emit, Hole, Raised, Reply, Returned, Skipped
+from wfe.run.executor import Call, Died, Emit, Raised, Reply, Returned, Skipped
+from wfe.run.hole import Hole
 from wfe.run.printed import Printed
 from wfe.run.workers import request
 from wfe.wire.values import Staging

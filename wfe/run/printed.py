@@ -1,7 +1,8 @@
 """What a step prints: into its log file up to a bound, and live as lines up to a rate.
 
-Knows bytes, lines and the file. Does not know pipes or processes. A node that prints a gigabyte must neither fill the disk
-or the memory nor keep the engine busy: beyond the bounds bytes are counted and dropped, which takes about 0.1 s a gigabyte.
+Knows bytes, lines and the file. Does not know pipes or processes. A node that prints a gigabyte must neither fill the
+disk or the memory nor keep the engine busy: beyond the bounds bytes are counted and dropped, which takes about 0.1 s a
+gigabyte.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Printed:
             return
         if self._file is None:
             # Opened at the first byte, since most calls print nothing and an open costs more than a call.
-            self._file = open(self._log, "wb", buffering=0)  # noqa: SIM115
+            self._file = open(self._log, "wb", buffering=0)  # noqa: SIM115, PTH123
         self._file.write(piece)
         self._written += len(piece)
 

@@ -1,12 +1,13 @@
 """Ending a process with all that it started, on every system.
 
-Knows sessions and /proc (POSIX) and job objects (Windows). Does not know what the processes do. A worker leads a session of
-its own, so a Ctrl-C in the terminal does not reach it, and carries a mark in its environment that its descendants inherit:
-by it even a daemon that left the session and whose parents are gone is found (Linux).
+Knows sessions and /proc (POSIX) and job objects (Windows). Does not know what the processes do. A worker leads a
+session of its own, so a Ctrl-C in the terminal does not reach it, and carries a mark in its environment that its
+descendants inherit: by it even a daemon that left the session and whose parents are gone is found (Linux).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -44,10 +45,8 @@ class Tree:
                 _signal_group(self.process.pid)
                 self.process.kill()
             for pid in self.strays():
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
 
     def strays(self) -> list[int]:
         """The processes that carry the mark (Linux), those still in the session (other POSIX)."""
@@ -68,10 +67,8 @@ class Tree:
 def _signal_group(group: int) -> None:
     if sys.platform == "win32":
         return
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # the latter: macOS, of a group of zombies
         os.killpg(group, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):  # PermissionError: macOS, of a group of zombies
-        pass
 
 
 def _marked(mark: bytes) -> list[int]:

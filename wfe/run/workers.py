@@ -1,7 +1,7 @@
 """The executor of worker processes: a pool of warm workers of one interpreter.
 
-Knows which worker may serve which call, and when one is started, replaced and retired. Does not know keys, stores or the
-scheduler. Each calling thread takes a worker for itself, blocks on that worker's pipe, and gives it back.
+Knows which worker may serve which call, and when one is started, replaced and retired. Does not know keys, stores or
+the scheduler. Each calling thread takes a worker for itself, blocks on that worker's pipe, and gives it back.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import Any, Self
 
 from wfe.errors import EnvironmentFailure
 from wfe.run.child import Child, Gone
-from wfe.run.executor import Call, Died, Emit, Hole, Raised, Reply, Returned, Skipped
+from wfe.run.executor import Call, Died, Emit, Raised, Reply, Returned, Skipped
+from wfe.run.hole import Hole
 from wfe.run.printed import LOG_LIMIT
 from wfe.wire.shm import Pool, reap
 
@@ -50,13 +51,14 @@ class Workers:
     """Calls node functions in worker processes of the interpreter `python` (its path; default: this one).
 
     limit: how many workers at once (default: the CPUs of this process); further calls wait.
-    threads: size of the native thread pools (OpenMP, BLAS, OpenCV ...) of each worker; default: CPUs / limit, at least 1.
-    A variable that the user set himself is left alone.
+    threads: size of the native thread pools (OpenMP, BLAS, OpenCV ...) of each worker; default: CPUs / limit, at least
+    1. A variable that the user set himself is left alone.
     path: folders that lead the workers' import path, after a call's root. environ: variables on top of this process's.
     idle: seconds after which an idle worker is ended. memory: bytes of resident memory above which one is replaced.
 
     A worker that imported sources which have changed since is replaced before the next call that it has not served yet
-    under the same digest. A call with a digest that it has served runs the code of that digest, which is what is asked for.
+    under the same digest. A call with a digest that it has served runs the code of that digest, which is what is asked
+    for.
     """
 
     def __init__(
@@ -148,7 +150,7 @@ class Workers:
     # -- one call
 
     def _ask(self, warm: Warm, call: Call, message: dict[str, Any], emit: Emit) -> dict[str, Any] | Died | None:
-        """The worker's reply, or None: it may not serve this call, so another must. Gives the worker back or ends it."""
+        """The worker's reply, or None: it may not serve this call, another must. Gives the worker back or ends it."""
         keep = False
         try:
             reply = warm.child.ask(message, emit, call.log, call.timeout)
@@ -297,7 +299,7 @@ class Workers:
             return True
 
     def _arm(self) -> None:
-        """Have `_retire` called when the longest idle worker's time is over. One timer at a time, so a call pays nothing."""
+        """Have `_retire` called when the longest idle worker's time is over. One timer for all: a call pays nothing."""
         if self._timer is None:
             rest = self._idle[0].since + self._idle_seconds - monotonic()
             self._timer = threading.Timer(max(rest, 0.01), self._retire)

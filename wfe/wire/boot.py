@@ -1,8 +1,9 @@
 """Start a worker: `python -I boot.py REQUESTS REPLIES LIFE [FOLDER ...]`.
 
-The three are descriptors (handles on Windows); the folders lead the import path. Run by its path, so that the folder which holds wfe (often a whole site-packages) never gets on the import path of another
-environment. Loads the package `wfe` from the file beside this one under its own name; what a worker needs of it
-(`wfe.wire`, `wfe.worker`) is then found through the package. Kept short, since a script is compiled anew at each start.
+The three are descriptors (handles on Windows); the folders lead the import path. Run by its path, so that the folder
+which holds wfe (often a whole site-packages) never gets on the import path of another environment. Loads the package
+`wfe` from the file beside this one under its own name; what a worker needs of it (`wfe.wire`, `wfe.worker`) is then
+found through the package. Kept short, since a script is compiled anew at each start.
 """
 
 import sys
@@ -27,7 +28,8 @@ def load_wfe() -> None:
     loader.exec_module(module)
 
 
-# Also when multiprocessing's "spawn" runs this file anew as __mp_main__: the node's module that it imports next needs wfe.
+# Also when multiprocessing's "spawn" runs this file anew as __mp_main__: the node's module that it imports next needs
+# wfe.
 if "wfe" not in sys.modules:
     load_wfe()
 

@@ -1,7 +1,7 @@
 """Codecs: values that JSON cannot say, each as one file.
 
-Knows the format of each codec. Does not know where in a tree a value stands. NumPy is looked up among the modules that are
-already imported when a value is written (who has an array has NumPy) and imported only when an array is read.
+Knows the format of each codec. Does not know where in a tree a value stands. NumPy is looked up among the modules that
+are already imported when a value is written (who has an array has NumPy) and imported only when an array is read.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ class Codec(NamedTuple):
 
 
 class Pickled:
-    """Wraps a value that shall travel as a pickle: the explicit opt-in. `return Pickled(model)`; a reader gets the model.
+    """Wraps a value that shall travel as a pickle: the explicit opt-in. `return Pickled(model)`; a reader gets the
+    model.
 
-    A pickle runs code when it is read, and reads only where the same packages are: prefer arrays, bytes and JSON values.
+    A pickle runs code when it is read, and reads only where the same packages are: prefer arrays, bytes and JSON
+    values.
     """
 
     def __init__(self, value: Any) -> None:
@@ -50,7 +52,7 @@ def refusal(array: Any) -> str:
 def _write_array(array: Any, path: str) -> None:
     import numpy
 
-    with open(path, "xb") as file:
+    with open(path, "xb") as file:  # noqa: PTH123
         numpy.lib.format.write_array(file, numpy.asarray(array), allow_pickle=False)
 
 
@@ -71,21 +73,21 @@ def _read_array(path: str) -> Any:
 
 
 def _write_bytes(value: Any, path: str) -> None:
-    with open(path, "xb") as file:
+    with open(path, "xb") as file:  # noqa: PTH123
         file.write(value)
 
 
 def _write_pickle(value: Pickled, path: str) -> None:
     import pickle
 
-    with open(path, "xb") as file:
+    with open(path, "xb") as file:  # noqa: PTH123
         pickle.dump(value.value, file, protocol=5)
 
 
 def _read_pickle(path: str) -> Any:
     import pickle
 
-    with open(path, "rb") as file:
+    with open(path, "rb") as file:  # noqa: PTH123
         return pickle.load(file)
 
 

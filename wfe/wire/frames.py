@@ -1,9 +1,10 @@
 """Frames: whole JSON messages over a pair of pipes.
 
-Knows the byte format, and that a pipe hands out bytes in pieces. Does not know what the messages say or who is at the other
-end. A frame is a header of 12 bytes in network order (2 bytes magic "wf", 1 byte version, 1 byte kind, 8 bytes length of
-the body) and the body: one JSON value in UTF-8, in which NaN, Infinity and -Infinity stand for the floats that JSON lacks.
-There is no upper size. The magic makes a stray write into the pipe an error here and not a hang later.
+Knows the byte format, and that a pipe hands out bytes in pieces. Does not know what the messages say or who is at the
+other end. A frame is a header of 12 bytes in network order (2 bytes magic "wf", 1 byte version, 1 byte kind, 8 bytes
+length of the body) and the body: one JSON value in UTF-8, in which NaN, Infinity and -Infinity stand for the floats
+that JSON lacks. There is no upper size. The magic makes a stray write into the pipe an error here and not a hang
+later.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ REPLY = 3
 EVENT = 4  # ["progress" | "note", {...}], any number before the REPLY
 KINDS = frozenset({READY, CALL, REPLY, EVENT})
 
-# What a default pipe holds. Not more: os.read allocates as much as it is asked for, and from 128 KiB on that is a mapping
-# made, faulted and unmapped at each call (100 us of a round trip of 160).
+# What a default pipe holds. Not more: os.read allocates as much as it is asked for, and from 128 KiB on that is a
+# mapping made, faulted and unmapped at each call (100 us of a round trip of 160).
 PIECE = 64 * 1024
 
 encode = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
@@ -59,8 +60,8 @@ def write_all(descriptor: int, frame: bytes) -> None:
 class Channel:
     """A pair of pipe ends that carries frames both ways.
 
-    `send` may be called from several threads only under a lock of the caller's; `feed`, `take` and `receive` belong to one
-    thread.
+    `send` may be called from several threads only under a lock of the caller's; `feed`, `take` and `receive` belong to
+    one thread.
     """
 
     def __init__(self, reader: int, writer: int) -> None:
@@ -106,12 +107,16 @@ class Channel:
         return kind, message
 
     def receive(self) -> tuple[int, Any]:
-        """Wait for the next frame. Raises Closed at the end of the stream, FrameError when it ends within a frame."""
+        """Wait for the next frame. Raises Closed at the end of the stream, FrameError when it ends within a frame.
+
+        The header is read by itself. A process that is killed while it waits here may still take these 12 bytes, and
+        never the body: so the sender can see in the pipe that the frame was not received.
+        """
         while True:
             frame = self.take()
             if frame is not None:
                 return frame
-            if not self.feed():
+            if not self.put(os.read(self.reader, PIECE if self._buffer else HEADER.size)):
                 raise self.end()
 
     def end(self) -> Exception:

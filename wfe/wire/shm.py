@@ -13,19 +13,19 @@
     pool.give_back([block])   # kept for the next one: a new block costs forty times a copy into an old one
     pool.close()              # the files go
 
-A block is an 8-byte header and data. Header, little-endian: 4 bytes flag (Flag), 4 bytes generation, raised by one at each
-`put`, so a reader that was told a generation notices a block that was filled anew. Data: 4 bytes length of a description,
-the description (JSON: kind "array" | "dict" | "pickle", and what it takes to read it), and from the next multiple of 64
-bytes on the value itself.
+A block is an 8-byte header and data. Header, little-endian: 4 bytes flag (Flag), 4 bytes generation, raised by one at
+each `put`, so a reader that was told a generation notices a block that was filled anew. Data: 4 bytes length of a
+description, the description (JSON: kind "array" | "dict" | "pickle", and what it takes to read it), and from the next
+multiple of 64 bytes on the value itself.
 
-The files are mapped by name, not made by multiprocessing.shared_memory: its resource tracker unlinks blocks that are still
-in use when any process that attached to them ends (CPython issue 82300; `track=False` is there only from 3.13 on), and a
-name that lives in a folder can be found again by the reaper. The host owns the life of its files: its folder holds a lock
-file that the system unlocks when the host dies, in whatever way, and the next host removes folders whose lock is free.
-Memory that is still mapped somewhere stays valid after its file is gone.
+The files are mapped by name, not made by multiprocessing.shared_memory: its resource tracker unlinks blocks that are
+still in use when any process that attached to them ends (CPython issue 82300; `track=False` is there only from 3.13
+on), and a name that lives in a folder can be found again by the reaper. The host owns the life of its files: its
+folder holds a lock file that the system unlocks when the host dies, in whatever way, and the next host removes folders
+whose lock is free. Memory that is still mapped somewhere stays valid after its file is gone.
 
-Knows files and mappings. Does not know who talks to whom: a wait here polls (50 us, growing to 2 ms, so it burns no core);
-processes that have a pipe signal over it, which is twenty times faster than polling flags.
+Knows files and mappings. Does not know who talks to whom: a wait here polls (50 us, growing to 2 ms, so it burns no
+core); processes that have a pipe signal over it, which is twenty times faster than polling flags.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ import struct
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
 from time import monotonic, sleep
@@ -72,7 +73,7 @@ class Block:
 
     @classmethod
     def create(cls, path: Path, size: int) -> Block:
-        """Make the file `path` with room for `size` bytes of data. Raises OSError (ENOSPC) when the memory is not there."""
+        """Make the file `path` with room for `size` bytes of data. Raises OSError (ENOSPC) without the memory."""
         whole = HEADER.size + size
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
         try:
@@ -135,8 +136,9 @@ class Block:
     # -- values
 
     def put(self, value: Any, *, pickles: bool = False) -> None:
-        """Fill it with a NumPy array (any dtype without objects, any shape and strides), a dict of JSON values, or, with
-        `pickles`, anything that pickle takes. Ends with the flag READY. Raises ValueError when it is too small, TypeError.
+        """Fill it with a NumPy array (any dtype without objects, any shape, any strides), a dict of JSON values, or,
+        with `pickles`, anything that pickle takes. Ends with the flag READY. Raises ValueError when it is too small,
+        TypeError.
         """
         self._store(*_describe(value, pickles))
 
@@ -158,7 +160,7 @@ class Block:
         HEADER.pack_into(self.mapping, 0, Flag.READY, (self.generation + 1) % 2**32)
 
     def get(self, *, generation: int | None = None, pickles: bool = False) -> Any:
-        """What is in it. An array is a read-only view of the block itself, which stays mapped as long as the view lives.
+        """What is in it. An array is a read-only view of the block, which stays mapped as long as the view lives.
 
         Raises Stale when the block is not of `generation`, ValueError when it is empty, damaged or holds a pickle that
         `pickles` does not allow: reading one runs code.
@@ -198,17 +200,13 @@ class Block:
 
     def close(self) -> None:
         """Unmap it; as long as a view of it lives, the mapping stays with the view."""
-        try:
+        with suppress(BufferError):  # a view is alive and keeps the mapping; it goes with the last one
             self.mapping.close()
-        except BufferError:
-            pass  # a view is alive and keeps the mapping; it goes with the last one
 
     def unlink(self) -> None:
         """Remove its file. Idempotent. Windows keeps the file until nobody maps it."""
-        try:
+        with suppress(PermissionError):  # Windows: mapped somewhere; the reaper removes it later
             self.path.unlink(missing_ok=True)
-        except PermissionError:
-            pass  # Windows: mapped somewhere; the reaper removes it later
 
 
 def _map(descriptor: int, size: int) -> mmap.mmap:
@@ -228,8 +226,9 @@ def _order(array: Any) -> str:
 
 
 def _array_over(numpy: Any, mapping: mmap.mmap, offset: int, dtype: Any, shape: tuple[int, ...], order: str) -> Any:
-    # numpy.ndarray(buffer=mapping) would hold the mapping by a plain reference, so that mmap.close unmaps what the array
-    # still reads; numpy.frombuffer exports it. All views of the array have this one as their base (see `anchor`).
+    # numpy.ndarray(buffer=mapping) would hold the mapping by a plain reference, so that mmap.close unmaps what the
+    # array still reads; numpy.frombuffer exports it. All views of the array have this one as their base (see
+    # `anchor`).
     whole = numpy.frombuffer(mapping, dtype=numpy.uint8)
     return numpy.ndarray(shape, dtype, buffer=whole, offset=offset, order=order)
 
@@ -333,7 +332,7 @@ class Pool:
         self._closed = False
 
     def take(self, size: int) -> Block:
-        """A block with room for at least `size` bytes, an old one if one fits. Raises OSError when there is no memory."""
+        """A block with room for at least `size` bytes, an old one if one fits. Raises OSError without memory."""
         with self._lock:
             self._sweep()
             fit = [block for block in self._free if size <= block.size <= max(4 * size, SMALLEST)]
@@ -456,7 +455,7 @@ class _Home:
             try:
                 self._lock: int | None = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
             except FileNotFoundError:
-                continue  # a reaper that saw the folder without its lock for a minute: this process was stopped that long
+                continue  # reaped: this process was stopped for a minute just here
             if _try_lock(self._lock) and (self.folder / "lock").exists():
                 return
             os.close(self._lock)
@@ -491,7 +490,7 @@ def _remove(folder: Path) -> None:
 
 
 def reap(parent: Path | None = None) -> list[Path]:
-    """Remove the folders of hosts that are dead, found by their free lock; returns them. Never touches a living host's."""
+    """Remove the folders of dead hosts, found by their free lock; returns them. Never touches a living host's."""
     import time
 
     removed = []
@@ -522,7 +521,7 @@ def reap(parent: Path | None = None) -> list[Path]:
 
 
 class Desk:
-    """The blocks that a worker works with: mappings kept from call to call, so that only the first one pays for faults."""
+    """The blocks that a worker works with: mappings kept from call to call, so that only the first pays for faults."""
 
     def __init__(self) -> None:
         self._open: dict[str, Block] = {}

@@ -1,9 +1,9 @@
 """Importing node sources: always from their text, and with a memory of what was read.
 
-Knows the import system. Does not know calls or pipes. CPython's byte code files are checked by whole seconds and size: an
-edit within one second that keeps the size would run the old code, whose result would then be stored under the new code's
-key. So files below the root are compiled from source at each start (below 1 ms for a file of 300 lines), and their text is
-kept, so that a warm worker can say whether what it imported is still what the files say.
+Knows the import system. Does not know calls or pipes. CPython's byte code files are checked by whole seconds and size:
+an edit within one second that keeps the size would run the old code, whose result would then be stored under the new
+code's key. So files below the root are compiled from source at each start (below 1 ms for a file of 300 lines), and
+their text is kept, so that a warm worker can say whether what it imported is still what the files say.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Sources:
         """The first imported file whose text is no longer the imported one (or that is gone), or ""."""
         for path, text in list(self.texts.items()):
             try:
-                with open(path, "rb") as file:
+                with open(path, "rb") as file:  # noqa: PTH123
                     if file.read() == text:
                         continue
             except OSError:

@@ -1,8 +1,8 @@
 """Value trees: what a node takes and returns, as a JSON value and a list of holes.
 
-A hole is `[trail, codec, path]`: at `trail` (the keys and indexes that lead there) the tree holds null and the real value is
-what `codec` makes of the file `path`. Knows which values can travel and says what to return instead of one that cannot.
-Does not know pipes, processes or stores.
+A hole is `[trail, codec, path]`: at `trail` (the keys and indexes that lead there) the tree holds null and the real
+value is what `codec` makes of the file `path`. Knows which values can travel and says what to return instead of one
+that cannot. Does not know pipes, processes or stores.
 """
 
 from __future__ import annotations
@@ -157,7 +157,8 @@ class _Encoder:
         except OSError:
             raise
         except Exception as error:
-            text = f"of type {_type_name(value)} and could not be written as {codec.name!r}: {type(error).__name__}: {error}"
+            why = f"{type(error).__name__}: {error}"
+            text = f"of type {_type_name(value)} and could not be written as {codec.name!r}: {why}"
             raise _refuse(self.trail, text) from error
         self.holes.append([list(self.trail), name, path])
         return None
@@ -198,10 +199,10 @@ def _advice(value: Any) -> str:
 def encode(value: Any, place: Place, outputs: Collection[str] = ()) -> tuple[Any, list[Hole]]:
     """A node's value as (JSON tree, holes). Never changes `value`.
 
-    JSON scalars, dicts with str keys, lists and tuples (as lists) stand in the tree; NumPy scalars become Python numbers.
-    What a codec takes goes through `place`; a path or text equal to one of `outputs` (absolute paths) becomes a hole of
-    codec "file". Raises ValueRefused for everything else, cycles and nesting beyond DEEPEST included; OSError as `place`
-    raises it (a full disk).
+    JSON scalars, dicts with str keys, lists and tuples (as lists) stand in the tree; NumPy scalars become Python
+    numbers. What a codec takes goes through `place`; a path or text equal to one of `outputs` (absolute paths) becomes
+    a hole of codec "file". Raises ValueRefused for everything else, cycles and nesting beyond DEEPEST included;
+    OSError as `place` raises it (a full disk).
     """
     encoder = _Encoder(place, outputs)
     return encoder.encode(value), encoder.holes
