@@ -32,6 +32,7 @@ class Guard:
         self.unsafe = unsafe
         self.say = say
         self._confined: Confined | None = None
+        self._cancelled = False
         self._told: set[str] = set()
         self._files: dict[str, tuple[str, ...]] = {}
 
@@ -58,6 +59,8 @@ class Guard:
             from wfe.agent.sandbox import choose
 
             self._confined = Confined(self.project, choose(), self.permissions)
+            if self._cancelled:
+                self._confined.cancel()
         return self._confined
 
     def permissions(self, call: Call) -> Permissions:
@@ -76,6 +79,7 @@ class Guard:
         return Permissions(tuple(network), tuple(read))
 
     def cancel(self) -> None:
+        self._cancelled = True
         if self._confined is not None:
             self._confined.cancel()
 

@@ -9,15 +9,27 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
 from wfe.core.step import Step
-from wfe.env.lock import this_platform
 from wfe.errors import EnvironmentFailure
 from wfe.run.executor import Executor
-from wfe.run.inline import Inline
-from wfe.run.placement import LOCK_FILE, environments_of
 from wfe.run.project import Project
 from wfe.run.workers import Workers
+
+
+class Ends(Protocol):
+    """Something that holds running calls."""
+
+    def cancel(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Guard(Ends, Protocol):
+    """Says which executor must serve a step that the ordinary ones must not; None for all others."""
+
+    def __call__(self, step: Step) -> Executor | None: ...
 
 
 class Executors:
@@ -25,6 +37,7 @@ class Executors:
 
     jobs: how many steps may run at once, hence workers of each environment. inline: call in this process instead, for a
     debugger; `debug` gets the exception before it is reported. say: hears of an environment that is being made.
+    guard: says for a step that other executor which must serve it (untrusted code), None for the ordinary one.
     """
 
     def __init__(
@@ -35,11 +48,17 @@ class Executors:
         inline: bool = False,
         debug: Callable[[BaseException], object] | None = None,
         say: Callable[[str], object] = lambda message: None,
+        guard: Guard | None = None,
     ) -> None:
+        self._guard = guard
         self.project = project
         self.jobs = jobs
         self.say = say
-        self._inline = Inline(debug) if inline else None
+        self._inline: Executor | None = None
+        if inline:
+            from wfe.run.inline import Inline
+
+            self._inline = Inline(debug)
         self._executors: dict[str, Executor] = {}
         self._lock = threading.Lock()
         self._making: dict[str, threading.Lock] = {}
@@ -48,6 +67,8 @@ class Executors:
 
     def of(self, step: Step) -> Executor:
         """The executor for a step. Raises EnvironmentFailure when its environment cannot be made."""
+        if self._guard is not None and (confined := self._guard(step)) is not None:
+            return confined
         if self._inline is not None and not step.prefix:
             return self._inline
         with self._lock:
@@ -71,6 +92,9 @@ class Executors:
         environ = {"PYTHONPYCACHEPREFIX": str(self.project.cache / "pycache")}
         if not step.prefix:
             return Workers(limit=self.jobs, environ=environ)
+        from wfe.env.lock import this_platform
+        from wfe.run.isolated import LOCK_FILE, environments_of
+
         environments = environments_of(self.project, lambda progress: self.say(progress.message))
         lock = next((one for one in environments.file.read().locks if one.digest == step.prefix), None)
         if lock is None or lock.platform != this_platform():
@@ -83,11 +107,14 @@ class Executors:
     def cancel(self) -> None:
         """Kill what runs. Callable from any thread, and from a signal handler's."""
         self._cancelled = True
-        for one in [*self._executors.values(), *([self._inline] if self._inline else [])]:
+        for one in self._all():
             one.cancel()
 
     def close(self) -> None:
-        for one in [*self._executors.values(), *([self._inline] if self._inline else [])]:
+        for one in self._all():
             one.close()
         self._executors.clear()
         self._stack.close()
+
+    def _all(self) -> list[Ends]:
+        return [*self._executors.values(), *(one for one in (self._inline, self._guard) if one is not None)]
