@@ -1,4 +1,4 @@
-"""What environments of their own cost: a first one, a second one with the same packages, the decision when all is there.
+"""What environments of their own cost: a first one, a second one with the same packages, deciding when all is there.
 
     python tests/bench/environments.py [--requirements numpy,onnxruntime] [--rounds 3]
 

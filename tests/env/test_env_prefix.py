@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from wfe.env import Environments, Isolated, Need, Prefix, Progress
+from wfe.env import Environments, Isolated, Need, Prefix, Progress, proven
 from wfe.env import need as needs
 from wfe.env import prefix as prefixes
 from wfe.env.installed import running
@@ -152,8 +153,8 @@ def test_a_variant_that_comes_in_behind_one_that_does_not_serve_it_is_an_error(e
     with pytest.raises(EnvironmentFailure) as caught:
         environments().lock(needs.spec(["opencv-python-headless", "wantscv"]))
     assert str(caught.value) == (
-        "cannot resolve opencv-python-headless, wantscv: opencv-python (asked for by wantscv) and opencv-python-headless"
-        " take the same import name; exclude one of them in an environments file"
+        "cannot resolve opencv-python-headless, wantscv: opencv-python (asked for by wantscv) and "
+        "opencv-python-headless take the same import name; exclude one of them in an environments file"
     )
     found = environments()
     prefix = found.prefix(found.lock(needs.spec(["opencv-python-headless", "wantscv"], exclude=["opencv-python"])))
@@ -198,3 +199,37 @@ def test_bytecode_of_another_version_is_never_taken(environments: Make) -> None:
     shared = prefixes.bytecode.share([sources[0].parents[1]], sources[1].parents[1])
     assert shared == 0
     assert ask(two, "import alpha; print(alpha.VERSION)") == "2"
+
+
+def test_what_was_imported_file_for_file_is_not_imported_again(
+    environments: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = environments()
+    one = found.prefix(found.lock(needs.spec(["stalls"])))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("WFE_TEST_PORT", str(server.getsockname()[1]))
+        server.setblocking(False)
+        two = found.prefix(found.lock(needs.spec(["stalls", "epsilon"])))
+        sources = [next(prefix.path.rglob("stalls.py")) for prefix in (one, two)]
+        if not os.path.samefile(*sources):
+            pytest.skip("this file system clones or copies")
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    assert two.asked == ("epsilon", "stalls")
+
+
+def test_only_the_same_files_all_the_way_down_prove_anything(environments: Make) -> None:
+    found = environments()
+    lock = found.lock(needs.spec(["gamma"]))
+    other = found.lock(needs.spec(["gamma", "epsilon"]))
+    assert proven.closure(other, "gamma") == {"gamma", "alpha"}
+    sites = [prefixes.site_packages(found.prefix(each).path) for each in (lock, other)]
+    assert sites[0] is not None
+    assert sites[1] is not None
+    folders = {"gamma": "gamma-1.0", "alpha": "alpha-1.0", "epsilon": "epsilon-1.0"}
+    checked = frozenset(["gamma"])
+    assert proven.proven(other, sites[0], checked, sites[1], folders) == checked
+    # A later package overwrites a file of what gamma requires: gamma itself is the same, and yet proves nothing.
+    (sites[1] / "alpha" / "__init__.py").unlink()
+    (sites[1] / "alpha" / "__init__.py").write_text("raise ImportError('overwritten')")
+    assert proven.proven(other, sites[0], checked, sites[1], folders) == frozenset()

@@ -69,6 +69,7 @@ def test_real_wheels_for_windows_only(real: Callable[..., Environments]) -> None
     assert where.reason.startswith("it asks for onnxruntime-directml, which exists for Windows only")
 
 
+@pytest.mark.slow
 def test_other_pythons(real: Callable[..., Environments]) -> None:
     environments = real()
     others = [

@@ -100,7 +100,7 @@ def entries(root: Path, nodes: Mapping[str, Mapping[str, str]] | None = None) ->
 
 
 def remove(root: Path, digest: str) -> Removal:
-    """Remove one prefix by its digest, or the beginning of it. Raises EnvironmentFailure: unknown, ambiguous, in use."""
+    """Remove a prefix by its digest, or the beginning of it. Raises EnvironmentFailure: unknown, ambiguous, in use."""
     known = [path.name for path in sorted(root.iterdir()) if _DIGEST.fullmatch(path.name)] if root.is_dir() else []
     matches = [name for name in known if digest and name.startswith(digest)]
     if not matches:
@@ -125,10 +125,11 @@ def collect(
     dry_run: bool = False,
     now: float | None = None,
 ) -> list[Removal]:
-    """Remove prefixes: those unused for so many seconds, then the longest unused until what is left has `at_most` bytes of
+    """Remove prefixes: those unused for so many seconds, then the longest unused until the rest has `at_most` bytes of
     its own. What cannot be used any more goes always; what is in use, or in `keep` (lock digests), never.
 
-    dry_run: say what would go, and touch nothing. now: Unix seconds, for tests. With neither limit only what is broken goes.
+    dry_run: say what would go, and touch nothing. now: Unix seconds, for tests. Without limits only what is broken
+    goes.
     """
     moment = time.time() if now is None else now
     if not dry_run and root.is_dir():

@@ -21,6 +21,7 @@ from uuid import uuid4
 
 from wfe.env import bytecode, imports, lease
 from wfe.env.lock import Lock
+from wfe.env.proven import proven
 from wfe.env.python import Interpreter
 from wfe.env.uv import Uv
 from wfe.errors import EnvironmentFailure, Place, Problem
@@ -168,6 +169,8 @@ def _make(root: Path, lock: Lock, python: Interpreter, uv: Uv, say: Say, place: 
     staging = root / "staging" / f"{lock.digest}-{uuid4().hex[:8]}"
     staging.parent.mkdir(exist_ok=True)
     seconds: dict[str, float] = {}
+    site: Path | None = None
+    donors: list[tuple[Prefix, Path]] = []
     try:
         started = _begin(say, "make", f"Making an environment with Python {python.version}")
         ran = uv.run(
@@ -192,14 +195,24 @@ def _make(root: Path, lock: Lock, python: Interpreter, uv: Uv, say: Say, place: 
                         "install", "Packages were copied, not linked: uv's cache is on another disk (see UV_CACHE_DIR)"
                     )
                 )
-            _share_bytecode(root, lock, staging)
+            site = site_packages(staging)
+            donors = _donors(root, lock) if site else []
+            if site:
+                bytecode.share((folder for _, folder in donors), site)
             _end(say, seconds, "install", started)
         started = _begin(say, "check", f"Importing {', '.join(lock.spec.names)}")
+        folders = _folders(staging)
         held = {package.name for package in lock.packages}
         asked = tuple(name for name in lock.spec.names if name in held)
-        imports.check(python_of(staging), asked, environ_of(staging, os.environ), uv.stop, place)
+        known = {
+            name
+            for donor, folder in donors
+            if site and donor.interpreter == str(python.version)
+            for name in proven(lock, folder, frozenset(donor.asked), site, folders)
+        }
+        new = [name for name in asked if name not in known]
+        imports.check(python_of(staging), new, environ_of(staging, os.environ), uv.stop, place)
         _end(say, seconds, "check", started)
-        folders = _folders(staging)
         prefix = Prefix(root / lock.digest, lock.digest, str(python.version), folders, asked, time(), seconds)
         record = {**asdict(prefix), "python": lock.python, "platform": lock.platform}
         del record["path"]
@@ -226,17 +239,17 @@ def _end(say: Say, seconds: dict[str, float], stage: str, started: float) -> Non
 _DONORS = 4  # a new environment mostly shares with the last ones; each more costs a walk over all its files
 
 
-def _share_bytecode(root: Path, lock: Lock, staging: Path) -> None:
-    target = site_packages(staging)
+def _donors(root: Path, lock: Lock) -> list[tuple[Prefix, Path]]:
+    """Prefixes of the same Python that hold a package of this lock, the last used first, each with its packages'
+    folder."""
     names = {f"{package.name}=={package.version}" for package in lock.packages}
-    donors = []
+    found = []
     for path in sorted(root.iterdir(), key=lambda one: lease.last_used(root, one.name), reverse=True):
-        found = look(root, path.name)
-        site = site_packages(path) if found else None
-        if found and site and found.python_minor == lock.python and names & set(found.pins):
-            donors.append(site)
-    if target is not None:
-        bytecode.share(donors[:_DONORS], target)
+        one = look(root, path.name)
+        site = site_packages(path) if one else None
+        if one and site and one.python_minor == lock.python and names & set(one.pins):
+            found.append((one, site))
+    return found[:_DONORS]
 
 
 def _folders(path: Path) -> dict[str, str]:
