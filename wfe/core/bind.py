@@ -177,8 +177,7 @@ class Binder:
     def kind(parameter: Parameter, tree: Any) -> str:
         if parameter.type.has("output"):
             return "output" if tree is not None else "value"
-        in_list = parameter.type.kind == "list" and bool(parameter.type.args) and parameter.type.args[0].has("path")
-        return "file" if (parameter.type.has("path") or in_list) and parameter.type.kind != "any" else "value"
+        return "file" if parameter.type.holds("path") else "value"
 
     def output(self, node: Node, parameter: Parameter, tree: Any, has_refs: bool, at: Path) -> Binding | None:
         if has_refs:

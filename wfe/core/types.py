@@ -43,6 +43,10 @@ class Type:
         """Whether None is allowed."""
         return self.has("none") or self.kind == "any" or (self.kind == "literal" and None in self.values)
 
+    def holds(self, kind: str) -> bool:
+        """Whether `kind` is anywhere in this type: in a list of it, in a dict of lists of it."""
+        return self.kind == kind or any(arg.holds(kind) for arg in self.args)
+
     def accepts(self, value: Any) -> bool:
         """Whether a JSON value is of this type. An int is a good float; true is no int; a path is a text."""
         kind = self.kind
@@ -168,11 +172,12 @@ def _subscript(node: ast.Subscript, aliases: Mapping[str, ast.expr], depth: int)
             return ANY
     kind = _NAMES.get(name, "any")
     if kind == "list":
-        # A tuple of differing types is checked as a list of anything: JSON has no tuples.
-        if name in ("tuple", "Tuple") and not (
-            len(args) == 2 and isinstance(args[1], ast.Constant) and args[1].value is ...
-        ):
-            return Type("list")
+        if name in ("tuple", "Tuple"):
+            # JSON has no tuples: a list of any of its types, whatever their places. That a Path is among them must be
+            # known, since its content counts.
+            args = [arg for arg in args if not (isinstance(arg, ast.Constant) and arg.value is ...)]
+            inner = _union(*(type_of(arg, aliases, depth + 1) for arg in args)) if args else ANY
+            return Type("list") if inner.kind == "any" else Type("list", (inner,))
         return Type("list", (type_of(args[0], aliases, depth + 1),))
     if kind == "dict":
         return Type("dict", (type_of(args[1], aliases, depth + 1),)) if len(args) == 2 else Type("dict")
