@@ -19,17 +19,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
+from typing import TYPE_CHECKING
 from uuid import uuid4
-
-import psutil
-from filelock import FileLock, Timeout
 
 from wfe.errors import Interrupted
 
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+# filelock and psutil are imported where they are used: together they take half of what this package takes to import,
+# and a run that makes no environment needs neither.
 _DAY = 86400.0
 
 
 def _lock(root: Path, name: str) -> FileLock:
+    from filelock import FileLock
+
     folder = root / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     # Not thread-local: each caller has an instance of its own, and a lock file is never removed, since a process that
@@ -45,6 +50,8 @@ def holding(
 
     `waiting` is called once when another has it. Raises Interrupted when `stop` is set meanwhile.
     """
+    from filelock import Timeout
+
     lock = _lock(root, name)
     while True:
         try:
@@ -64,6 +71,8 @@ def holding(
 
 def try_holding(root: Path, name: str) -> FileLock | None:
     """That lock, held, or None when another has it. Release it with `.release()`."""
+    from filelock import Timeout
+
     lock = _lock(root, name)
     try:
         lock.acquire(timeout=0)
@@ -78,6 +87,8 @@ def _folder(root: Path, digest: str) -> Path:
 
 def take(root: Path, digest: str) -> Path:
     """Say that this process uses the prefix. Call it inside `holding(root, digest)`; give back with `give`."""
+    import psutil
+
     folder = _folder(root, digest)
     folder.mkdir(parents=True, exist_ok=True)
     me = {"pid": os.getpid(), "started": psutil.Process().create_time(), "host": platform.node()}
@@ -130,6 +141,8 @@ def users(root: Path, digest: str) -> list[int]:
 
 
 def _alive(pid: int, started: float, host: str, path: Path) -> bool:
+    import psutil
+
     if host != platform.node():
         return time.time() - path.stat().st_mtime < _DAY
     try:

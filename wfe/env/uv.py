@@ -20,8 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-import psutil
-
 from wfe.errors import EnvironmentFailure, Interrupted, Place, Problem
 
 # Each of these would make uv look at, or install into, something other than what the arguments say.
@@ -256,6 +254,8 @@ def _run(
 
 
 def _kill_tree(process: subprocess.Popen[str]) -> None:
+    import psutil
+
     try:
         family = psutil.Process(process.pid).children(recursive=True)
     except psutil.NoSuchProcess:
