@@ -206,7 +206,7 @@ class Caller:
 
     def sit_down(self) -> Any:
         if self.desk is None:
-            from wfe.wire.shm import Desk
+            from wfe.wire.desk import Desk
 
             self.desk = Desk()
         return self.desk

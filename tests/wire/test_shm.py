@@ -14,7 +14,8 @@ import numpy
 import pytest
 
 from wfe.wire import shm
-from wfe.wire.shm import Block, Desk, Flag, Pool
+from wfe.wire.desk import Desk
+from wfe.wire.shm import Block, Flag, Pool
 
 
 @pytest.fixture

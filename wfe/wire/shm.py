@@ -44,6 +44,10 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+from wfe.wire.home import PREFIX, Home, memory, reap
+
+__all__ = ["PREFIX", "Block", "Flag", "Pool", "Stale", "reap", "room"]
+
 HEADER = struct.Struct("<II")
 WORD = struct.Struct("<I")
 ALIGNED = 64
@@ -140,9 +144,10 @@ class Block:
         with `pickles`, anything that pickle takes. Ends with the flag READY. Raises ValueError when it is too small,
         TypeError.
         """
-        self._store(*_describe(value, pickles))
+        self.store(*describe(value, pickles))
 
-    def _store(self, head: bytes, payload: Any) -> None:
+    def store(self, head: bytes, payload: Any) -> None:
+        """Fill it with a value that `describe` took apart. Raises ValueError when it is too small."""
         start = _start(head)
         nbytes = _size(payload)
         if start + nbytes > self.size:
@@ -251,7 +256,8 @@ def _tuples(descr: Any) -> Any:
     return descr
 
 
-def _describe(value: Any, pickles: bool) -> tuple[bytes, Any]:
+def describe(value: Any, pickles: bool) -> tuple[bytes, Any]:
+    """A value as its description and what is to be copied: an array or bytes. Raises TypeError."""
     numpy = sys.modules.get("numpy")
     about: dict[str, Any]
     payload: Any
@@ -285,10 +291,15 @@ def _size(payload: Any) -> int:
     return len(payload) if isinstance(payload, bytes) else int(payload.nbytes)
 
 
+def needed(head: bytes, payload: Any) -> int:
+    """Bytes of data that a block needs for a described value."""
+    return _start(head) + _size(payload)
+
+
 def room(value: Any, *, pickles: bool = False) -> int:
     """Bytes of data that a block needs to hold `value`."""
-    head, payload = _describe(value, pickles)
-    return _start(head) + _size(payload)
+    head, payload = describe(value, pickles)
+    return needed(head, payload)
 
 
 def rounded(size: int) -> int:
@@ -314,14 +325,14 @@ class Pool:
         from collections import deque
 
         self.spare = spare
-        parent = folder or _memory()
+        parent = folder or memory()
         reap(parent)
-        self._home = _Home(parent)
+        self._home = Home(parent)
         self.folder = self._home.folder
         # For what the memory file system has no room for (64 MB in many containers).
         disk = Path(tempfile.gettempdir())
         reap(disk)
-        self._disk = self._home if disk == parent else _Home(disk)
+        self._disk = self._home if disk == parent else Home(disk)
         self.folders = (self.folder, self._disk.folder)
         self._known: set[str] = set()  # names of the files that belong to blocks of ours
         self._lock = threading.Lock()
@@ -347,9 +358,9 @@ class Pool:
 
     def fill(self, value: Any, *, pickles: bool = False) -> Block:
         """A block that holds `value`, as of Block.put."""
-        head, payload = _describe(value, pickles)
-        block = self.take(_start(head) + _size(payload))
-        block._store(head, payload)
+        head, payload = describe(value, pickles)
+        block = self.take(needed(head, payload))
+        block.store(head, payload)
         return block
 
     def offer(self, count: int = 4) -> list[Block]:
@@ -434,153 +445,3 @@ def create(folders: Sequence[Path | str], name: str, size: int) -> Block:
             if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EFBIG}:
                 raise
     return Block.create(Path(folders[-1], name), rounded(size))
-
-
-def _memory() -> Path:
-    shared = Path("/dev/shm")
-    if sys.platform.startswith("linux") and os.access(shared, os.W_OK):
-        return shared
-    return Path(tempfile.gettempdir())
-
-
-PREFIX = "wfe-blocks-"
-
-
-class _Home:
-    """A folder of blocks with a locked file in it, by which others see that its host lives."""
-
-    def __init__(self, parent: Path) -> None:
-        while True:
-            self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-            try:
-                self._lock: int | None = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-            except FileNotFoundError:
-                continue  # reaped: this process was stopped for a minute just here
-            if _try_lock(self._lock) and (self.folder / "lock").exists():
-                return
-            os.close(self._lock)
-
-    def close(self) -> None:
-        if self._lock is not None:
-            _remove(self.folder)
-            os.close(self._lock)
-            self._lock = None
-            _remove(self.folder)  # Windows removes no open file
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _remove(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def reap(parent: Path | None = None) -> list[Path]:
-    """Remove the folders of dead hosts, found by their free lock; returns them. Never touches a living host's."""
-    import time
-
-    removed = []
-    for folder in (parent or _memory()).glob(PREFIX + "*"):
-        try:
-            if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
-                continue
-            try:
-                descriptor = os.open(folder / "lock", os.O_RDWR)
-            except FileNotFoundError:
-                # Made a moment ago and about to be locked, unless it is old.
-                if time.time() - folder.stat().st_mtime > 60:
-                    _remove(folder)
-                    removed.append(folder)
-                continue
-        except OSError:
-            continue
-        try:
-            if _try_lock(descriptor):
-                _remove(folder)
-                removed.append(folder)
-        finally:
-            os.close(descriptor)
-    return removed
-
-
-# -- the other side
-
-
-class Desk:
-    """The blocks that a worker works with: mappings kept from call to call, so that only the first pays for faults."""
-
-    def __init__(self) -> None:
-        self._open: dict[str, Block] = {}
-        self._touched: set[str] = set()
-        self._views: list[tuple[str, Any]] = []
-        self._blanks: list[Block] = []
-        self._folders: Sequence[str] = ()
-
-    def lay_out(self, folders: Sequence[str], blanks: Sequence[str]) -> None:
-        """The host's folders, and the paths of blocks that results may be put into."""
-        self._folders = folders
-        self._blanks = [self._attach(path) for path in blanks]
-
-    def _attach(self, path: str) -> Block:
-        block = self._open.get(path)
-        if block is None:
-            block = self._open[path] = Block.attach(path)
-        self._touched.add(path)
-        return block
-
-    def read(self, ticket: str) -> Any:
-        """The read-only array of a ticket."""
-        import weakref
-
-        path, _, generation = ticket.rpartition("#")
-        block = self._attach(path)
-        array = block.get(generation=int(generation))
-        block.flag = Flag.PROCESSING
-        self._views.append((path, weakref.ref(anchor(array))))
-        return array
-
-    def place(self, codec: str, suffix: str, value: Any) -> tuple[str, str]:
-        """Put an array into a blank block, or a new one in the host's folder; as values.Place."""
-        del suffix
-        if codec != "npy":
-            raise TypeError("a call without a staging folder returns arrays and JSON values only")
-        head, payload = _describe(value, False)
-        size = _start(head) + _size(payload)
-        fit = [block for block in self._blanks if block.size >= size]
-        if fit:
-            block = min(fit, key=lambda block: block.size)
-            self._blanks.remove(block)
-        else:
-            # Never a name of before, which a process with the same number may have used.
-            block = create(self._folders, f"w{os.getpid()}-{os.urandom(6).hex()}", size)
-            path = str(block.path)
-            self._open[path] = block
-            self._touched.add(path)
-        block._store(head, payload)
-        return "shm", block.ticket()
-
-    def clear(self) -> list[str]:
-        """After a call: paths of the read blocks whose arrays the function kept, which must not be filled again."""
-        kept = [path for path, view in self._views if view() is not None]
-        for path, _ in self._views:
-            self._open[path].flag = Flag.DONE
-        for path in [path for path in self._open if path not in self._touched or path in kept]:
-            self._open.pop(path).close()
-        self._views.clear()
-        self._blanks.clear()
-        self._touched.clear()
-        return kept
