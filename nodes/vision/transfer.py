@@ -46,8 +46,8 @@ def fetch(
     """Fetch `source` (an http or https URL, or a file's path) to `target` and return its sha256.
 
     part: where an incomplete file is kept between calls (`target` with ".part" by default; a ".tag" file beside it
-    holds the server's version of it). A connection that is cut is resumed up to `attempts` times, after `wait`, 2 `wait`
-    ... seconds. Raises TransferError; then `target` is not touched, and after a wrong hash or size nothing is left at all.
+    holds the server's version of it). A cut connection is resumed up to `attempts` times, after `wait`, 2 `wait`, ...
+    seconds. Raises TransferError; then `target` is not touched, and after a wrong hash or size nothing is left.
     """
     part = part or target.with_name(target.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)

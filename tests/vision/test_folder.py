@@ -1,0 +1,95 @@
+"""Detection over a folder: listing, candidates, summary, and the workflow documents of the project."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from nodes.vision.folder import FLOOR, detect_pictures, find_candidates, list_pictures
+from nodes.vision.model import inspect_model
+from wfe import Output
+
+WORKFLOWS = ("quickstart", "detect_image", "detect_folder")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    for name in ("b.png", "a.JPG", "deep/c.png"):
+        cv2.imwrite(str(tmp_path / "in" / name), np.full((64, 64, 3), 90, np.uint8))
+    (tmp_path / "in" / "notes.txt").write_text("no picture")
+    (tmp_path / "in" / "folder.png").mkdir()
+    return tmp_path / "in"
+
+
+def test_listing_is_sorted_and_takes_pictures_only(pictures: Path) -> None:
+    assert list_pictures("in")["pictures"] == ["in/a.JPG", "in/b.png"]
+    assert list_pictures("in", "*.png")["pictures"] == ["in/b.png"]
+    assert list_pictures("in", recursive=True)["pictures"] == ["in/a.JPG", "in/b.png", "in/deep/c.png"]
+
+
+def test_no_picture_is_said_and_no_error(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert list_pictures("in", "*.webp")["pictures"] == []
+    assert "no picture matches '*.webp'" in capsys.readouterr().out
+
+
+def test_what_is_no_folder_is_said(pictures: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="out: there is no such folder; check 'folder'"):
+        list_pictures("out")
+    with pytest.raises(NotADirectoryError, match="is not a folder"):
+        list_pictures("in/b.png")
+
+
+def test_every_threshold_reads_the_same_candidates(root: Path, tmp_path: Path) -> None:
+    model = root / "models" / "shapes.onnx"
+    detector = inspect_model(model)["detector"]
+    one = find_candidates(root / "models" / "shapes.jpg", model, detector)
+    assert min(row[4] for row in one["found"]) > FLOOR
+    assert json.loads(json.dumps(one)) == one
+
+    def at(conf_threshold: float) -> list[Any]:
+        name = Output(tmp_path / "found.json")
+        got = detect_pictures(["x.jpg"], [one["found"]], [one["letterbox"]], detector, name, conf_threshold)
+        assert json.loads(name.read_text()) == {"pictures": got["detections"], "counts": got["counts"]}
+        found: list[Any] = got["detections"][0]["detections"]
+        return found
+
+    assert len(at(0.05)) >= len(at(0.25)) > len(at(0.99))
+    with pytest.raises(ValueError, match="only scores above 0.01 are kept"):
+        at(0.001)
+
+
+def test_no_pictures_make_an_empty_summary(root: Path, tmp_path: Path) -> None:
+    detector = inspect_model(root / "models" / "shapes.onnx")["detector"]
+    got = detect_pictures([], [], [], detector, Output(tmp_path / "found.json"))
+    assert (got["detections"], got["counts"]) == ([], {})
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_the_documents_fit_the_nodes(root: Path, name: str) -> None:
+    document = json.loads((root / "workflows" / f"{name}.json").read_text())
+    params, seen = document["workflow"]["params"], set()
+    assert document["workflow"]["name"] == name
+    for node in document["nodes"]:
+        module, _, function = node["function"].rpartition(".")
+        parameters = inspect.signature(getattr(importlib.import_module(f"nodes.{module}"), function)).parameters
+        needed = {key for key, one in parameters.items() if one.default is inspect.Parameter.empty}
+        assert set(node["inputs"]) <= set(parameters)
+        assert needed <= set(node["inputs"])
+        for value in node["inputs"].values():
+            if value.startswith("${"):
+                assert value[2:-1] in params
+            elif value.startswith("$") and value != "$item":
+                assert value[1:].partition(".")[0] in seen
+        seen.add(node["id"])
+    used = json.dumps(document["nodes"])
+    assert [key for key in params if f"${{{key}}}" not in used] == []
+    assert "detect" in seen
