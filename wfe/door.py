@@ -12,15 +12,17 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wfe.core.outcome import Listener
 from wfe.errors import ExitCode
-from wfe.run.executors import Executors
 from wfe.run.prepare import prepare
 from wfe.run.project import Project
 from wfe.run.run import Run
 from wfe.run.workspace import Workspace
+
+if TYPE_CHECKING:
+    from wfe.run.executors import Executors
 
 
 @dataclass
@@ -29,7 +31,6 @@ class Door:
 
     run: Run
     workspace: Workspace
-    executors: Executors
     listeners: Sequence[Listener]
     chosen: tuple[str, ...] = ()
     closed: bool = False
@@ -42,9 +43,8 @@ class Door:
             return self.code
         self.closed = True
         if interrupted:
-            self.run.stopping.set()
-            self.executors.cancel()
-        self.executors.close()
+            self.run.stop()
+        self.run.close()
         self.counts = self.run.finish(self.chosen, interrupted)
         for listener in self.listeners:
             with contextlib.suppress(BrokenPipeError):
@@ -79,10 +79,12 @@ def enter(
     forced: frozenset[str] = frozenset(),
     inline: bool = False,
     debug: Callable[[BaseException], object] | None = None,
+    unsafe: bool = False,
 ) -> Door:
     """Open a run and look at every step; nothing is executed yet.
 
-    jobs: how many steps at once; 0 takes the document's `max_parallel_nodes`, or 1. Raises WfeError.
+    jobs: how many steps at once; 0 takes the document's `max_parallel_nodes`, or 1. unsafe (or WFE_UNSAFE in the
+    environment): generated nodes that nobody approved run with the user's own rights. Raises WfeError.
     """
     workspace = Workspace(project)
     try:
@@ -90,14 +92,20 @@ def enter(
         most = index.plan.max_parallel
         count = 1 if inline else min(jobs, most) if jobs and most else jobs or most or 1
         heard = listeners(project)
-        executors = Executors(project, count, inline=inline, debug=debug)
+
+        def executors() -> Executors:
+            from wfe.agent.guard import Guard
+            from wfe.run.executors import Executors
+
+            guard = Guard(project.root, unsafe=unsafe or bool(os.environ.get("WFE_UNSAFE")), say=run.note)
+            return Executors(project, count, inline=inline, debug=debug, say=run.note, guard=guard)
+
         run = Run(workspace, index, executors, heard, jobs=count, forced=forced)
-        executors.say = run.note
         run.open()
     except BaseException:
         workspace.close()
         raise
-    return Door(run, workspace, executors, heard)
+    return Door(run, workspace, heard)
 
 
 @contextlib.contextmanager

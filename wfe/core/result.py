@@ -6,10 +6,12 @@ Knows how to find an output in it, how to gather a fan, and what its digest is. 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wfe.core.digest import canonical, digest
-from wfe.core.document import Path
+
+if TYPE_CHECKING:
+    from wfe.core.document import Path
 
 
 class Artifact(NamedTuple):

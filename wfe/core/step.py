@@ -6,13 +6,18 @@ made again. Does not know where results are or whether they are current.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from wfe.core.digest import digest_of
-from wfe.core.document import Path
-from wfe.core.workflow import Ref
+
+if TYPE_CHECKING:
+    from wfe.core.document import Path
+    from wfe.core.workflow import Ref
+
+
+ABSENT: Final = "absent:"  # how the prefix of a step begins that cannot run on this machine; the reason follows
 
 
 class Binding(NamedTuple):
@@ -85,6 +90,11 @@ class Step:
         return self.function.rpartition(".")[0]
 
     @property
+    def absent(self) -> str:
+        """Why the step cannot run on this machine at all, "" when it can."""
+        return self.prefix.removeprefix(ABSENT) if self.prefix.startswith(ABSENT) else ""
+
+    @property
     def static(self) -> str:
         """The digest of all that a result depends on and that the plan knows."""
         return digest_of(
@@ -105,7 +115,7 @@ class Step:
         found: list[str] = []
         for binding in self.inputs.values():
             if binding.kind == "file" and not binding.refs:
-                found.extend([binding.value] if isinstance(binding.value, str) else binding.value or [])
+                found.extend(text for _, text in texts_in(binding.value))
         return found
 
     def targets(self) -> dict[str, str]:
@@ -136,6 +146,18 @@ class Step:
 
 
 _FIELDS: Final = tuple(one.name for one in fields(Step))
+
+
+def texts_in(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """Every text in a JSON tree with where it stands; of an input that takes paths, these are the paths."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, list):
+        for index, entry in enumerate(value):
+            yield from texts_in(entry, (*path, index))
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            yield from texts_in(entry, (*path, key))
 
 
 def binding_refs(value: Any, refs: list[tuple[Path, Ref]]) -> tuple[Any, tuple[tuple[Path, str, Path], ...]]:

@@ -70,7 +70,7 @@ class Action:
         assert pending.row is not None
         made = tuple(one for one in pending.row.files if one.role != "in")
         read = tuple(File(path, "in", tuple(taken), content) for path, (taken, content) in pending.inputs.files.items())
-        row = pending.row._replace(static=self.step.static, ups=self.run.ups(self.step), files=(*read, *made))
+        row = pending.row._replace(static=self.run.static(self.step), ups=self.run.ups(self.step), files=(*read, *made))
         self.workspace.traces.save(self.run.workflow, self.step.id, row, None)
         return Done(StepState.CURRENT, row, pending.trace)
 
@@ -82,7 +82,14 @@ class Action:
     def publish(self, trace: Trace, fresh: bool) -> Row:
         run, pending = self.run, self.pending
         return self.workspace.publish(
-            run.workflow, self.step, pending.key, trace, pending.inputs, run.ups(self.step), fresh
+            run.workflow,
+            self.step.id,
+            run.static(self.step),
+            pending.key,
+            trace,
+            pending.inputs,
+            run.ups(self.step),
+            fresh,
         )
 
     # --- running
@@ -114,7 +121,6 @@ class Action:
         places = staged(self.pending.inputs, staging)
         for place in places.values():
             os.makedirs(os.path.dirname(place), exist_ok=True)
-        remove(self.log)
         module, _, function = self.step.function.rpartition(".")
         options = self.step.options
         call = Call(
@@ -132,6 +138,8 @@ class Action:
             slots=self.run.slots(),
         )
         reply = self.run.executors.of(self.step).call(call, self.emit)
+        if places or not isinstance(reply, Returned) or reply.holes:
+            self.workspace.soiled()
         return self.end(reply, places, staging)
 
     def end(self, reply: Reply, places: Any, staging: str) -> Done:
@@ -186,10 +194,3 @@ class Action:
 
     def _log(self) -> str:
         return os.path.relpath(self.log, self.workspace.project.root) if os.path.exists(self.log) else ""
-
-
-def remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return

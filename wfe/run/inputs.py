@@ -8,15 +8,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from wfe.core.document import Path
+from wfe.core.digest import canonical
+from wfe.core.digest import digest as hash_of
 from wfe.core.manifest import value_text
 from wfe.core.result import Artifact, Missing, Result, dig_fan, gather
 from wfe.core.step import Binding, Step
 from wfe.errors import NodeFailure
-from wfe.run.executor import Hole
+from wfe.run.hole import Hole
 from wfe.store.stamp import Stamp
+
+if TYPE_CHECKING:
+    from wfe.core.document import Path
 
 
 class Upstream(Protocol):
@@ -79,7 +83,7 @@ def resolve(step: Step, upstream: Upstream, digest: Digest) -> Inputs:
         else:
             assert isinstance(found_part, Result)
             if binding.kind == "file":
-                _files(step, name, found_part, upstream, digest, found)
+                _files(step, name, found_part, upstream, digest, found, bool(binding.refs))
             else:
                 _value(name, found_part, upstream, found)
     return found
@@ -174,31 +178,47 @@ def _put(tree: Any, path: Path, value: Any) -> Any:
 def _value(name: str, part: Result, upstream: Upstream, found: Inputs) -> None:
     """A plain value; arrays are mapped from their blobs, a written file is passed as its path."""
     tree = part.value
+    paths: list[str] = []
     for one in part.artifacts:
         if one.codec == "file":
             step, _, parameter = one.note.partition(":")
-            tree = _put(tree, one.trail, upstream.target(step, parameter))
+            path = upstream.target(step, parameter)
+            tree = _put(tree, one.trail, path)
+            paths.append(path)
         else:
             found.holes.append(Hole((name, *one.trail), one.codec, upstream.blob(one.digest)))
     found.tree[name] = tree
-    found.texts.append((name, value_text(part)))
+    # The function is told the path of a written file as a text, so here the name counts too.
+    found.texts.append((name, " ".join([value_text(part), *map(canonical, paths)])))
 
 
-def _files(step: Step, name: str, part: Result, upstream: Upstream, digest: Digest, found: Inputs) -> None:
-    """A parameter that takes a path, or a list of them: the content counts."""
+def _files(
+    step: Step, name: str, part: Result, upstream: Upstream, digest: Digest, found: Inputs, referred: bool
+) -> None:
+    """A parameter that takes a path, or lists and dicts of them: the content counts. `referred`: its value came from
+    another step, so that nobody has checked its type yet."""
     written = {one.trail: one for one in part.artifacts}
     texts: list[str] = []
 
     def one(value: Any, trail: Path) -> Any:
         artifact = written.get(trail)
-        if artifact is not None and artifact.codec == "file":
+        if artifact is not None and artifact.codec != "file":
+            raise NodeFailure(f"step {step.id!r}: input {name!r} takes a path, found {artifact.note or artifact.codec}")
+        if artifact is not None:
             owner, _, parameter = artifact.note.partition(":")
             value = upstream.target(owner, parameter)
         if value is None:
             texts.append("null")
             return None
         if isinstance(value, list):
+            texts.append(f"list of {len(value)}")
             return [one(entry, (*trail, index)) for index, entry in enumerate(value)]
+        if isinstance(value, dict):
+            texts.append(f"object with {canonical(list(value))}")
+            return {key: one(entry, (*trail, key)) for key, entry in value.items()}
+        if not isinstance(value, str) and not referred:
+            texts.append(canonical(value))
+            return value
         if not isinstance(value, str):
             raise NodeFailure(f"step {step.id!r}: input {name!r} takes a path, found {type(value).__name__}")
         try:
@@ -207,12 +227,15 @@ def _files(step: Step, name: str, part: Result, upstream: Upstream, digest: Dige
             raise NodeFailure(f"step {step.id!r}: input {name!r}: {value}: {error.strerror or error}") from None
         found.files[value] = taken
         # The name counts as far as its suffix: a reader may go by it.
-        texts.append(f"file{os.path.splitext(value)[1]} #{taken[1]}")
+        texts.append(f"file{canonical(os.path.splitext(value)[1])[1:-1]} #{taken[1]}")
         found.holes.append(Hole((name, *trail), "path", value))
         return None
 
     found.tree[name] = one(part.value, ())
-    found.texts.append((name, " ".join(texts)))
+    text = " ".join(texts)
+    if len(texts) > 8:
+        text = f"#{hash_of(text.encode('utf-8', 'surrogatepass'))} ({len(found.files)} files)"
+    found.texts.append((name, text))
 
 
 def holes_of(inputs: Inputs, staging: str, absolute: Callable[[str], str]) -> tuple[Hole, ...]:

@@ -1,98 +1,60 @@
 """Where each node of a workflow runs, and what its action key says of that.
 
-Joins what the catalogue knows (imports, declared dependencies) with what `wfe.env` decides. A workflow whose nodes
-declare nothing asks `wfe.env` nothing: the main environment serves, named by the versions of what the code imports.
+A workflow whose nodes declare nothing asks `wfe.env` nothing, and does not import it (60 ms): the main environment serves,
+named by the versions of the distributions that the code imports. The rest is `isolated`'s.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING
 
-from wfe.core.plan import Code, Placed
+from wfe.core.planner import Code, Placed
 from wfe.core.signature import Signature
 from wfe.core.workflow import Node, Workflow
-from wfe.env.declared import Declared
-from wfe.env.environments import Environments
-from wfe.env.need import Need, isolation
-from wfe.env.place import Absent, Isolated, Placement
-from wfe.env.prefix import Say, silent
-from wfe.errors import Place
 from wfe.run.project import Project
 
-LOCK_FILE: Final = "workflows/environments.lock.json"
-ABSENT: Final = "absent:"  # how the prefix of a node begins that cannot run on this machine; the reason follows
+if TYPE_CHECKING:
+    from wfe.env.environments import Environments
+    from wfe.env.place import Placement
 
 Asked = Sequence[tuple[Node, Signature, Code]]
 
 
-def environments_of(project: Project, say: Say = silent) -> Environments:
-    """The isolated environments of a project; `say` hears how far making one is."""
-    return Environments(project.cache / "environments", project.root / LOCK_FILE, say=say)
-
-
 class Places:
-    """Places the nodes of one workflow. `read`: the files that the answer depends on."""
+    """Places the nodes of one workflow. `read`: the files that the answer depends on; `placements`: what `wfe.env` said of
+    the nodes that declare something."""
 
     def __init__(self, project: Project, workflow: Workflow, environments: Environments | None = None) -> None:
         self.project = project
         self.workflow = workflow
-        self.environments = environments or environments_of(project)
+        self.environments = environments
         self.read: dict[str, bytes] = {}
         self.placements: Mapping[str, Placement] = {}
 
     def __call__(self, asked: Asked) -> dict[str, Placed]:
-        needs = [need for one in asked if (need := self.need(*one)) is not None]
-        locks = {}
-        if needs:
-            self.placements = self.environments.place(needs, self.declared())
-            for one in self.placements.values():
-                if isinstance(one, Isolated):
-                    locks[one.node] = self.environments.lock(one.spec)
-            lock_file = self.project.root / LOCK_FILE
-            if lock_file.is_file():
-                self.read[LOCK_FILE] = lock_file.read_bytes()
-        found = {}
+        found: dict[str, Placed] = {}
+        if any(_declares(node, signature) for node, signature, _ in asked):
+            from wfe.run.isolated import isolate
+
+            isolated = isolate(self.project, self.workflow, asked, self.environments)
+            self.read, self.placements = isolated.read, isolated.placements
+            found.update(isolated.placed)
         versions = _Versions()
         for node, signature, code in asked:
-            placement = self.placements.get(node.id)
-            if isinstance(placement, Isolated):
-                digest = locks[node.id].digest
-                found[node.id] = Placed(f"locked {digest}", digest)
-            elif isinstance(placement, Absent):
-                found[node.id] = Placed("absent", f"{ABSENT}{placement.reason}")
-            else:
+            if node.id not in found:
                 found[node.id] = Placed(versions.text(code.packages, signature.options.get("dependencies", ())))
         return found
 
-    def need(self, node: Node, signature: Signature, code: Code) -> Need | None:
-        told = signature.options
-        requirements = tuple(told.get("dependencies", ()))
-        environment = node.environment or told.get("environment")
-        mode = node.isolation_mode or told.get("isolation_mode", "auto")
-        python = told.get("python")
-        if not requirements and not environment and mode == "auto" and not python:
-            return None
-        module = self.project.root.joinpath(*signature.module.split(".")).with_suffix(".py")
-        place = Place(self.project.shown(module), signature.line, signature.column)
-        return Need(node.id, requirements, environment, isolation(mode, place), python, place)
 
-    def declared(self) -> Mapping[str, Declared] | None:
-        from wfe.env import declared
-
-        name = self.workflow.environments
-        if name is None:
-            return None
-        base = Path(self.workflow.document.file).parent
-        path = next(
-            (one for one in (self.project.root / base / name, self.project.root / name) if one.is_file()),
-            self.project.root / name,
-        )
-        found = declared.read(path, self.project.shown(path))
-        self.read[self.project.shown(path)] = path.read_bytes()
-        return found
+def _declares(node: Node, signature: Signature) -> bool:
+    told = signature.options
+    mode = node.isolation_mode or told.get("isolation_mode", "auto")
+    return (
+        bool(told.get("dependencies") or node.environment or told.get("environment") or told.get("python"))
+        or mode != "auto"
+    )
 
 
 class _Versions:
@@ -143,8 +105,3 @@ def _name(requirement: str) -> str:
         return Requirement(requirement).name
     except InvalidRequirement:
         return requirement
-
-
-def skipped_here(prefix: str) -> str:
-    """The reason why a step cannot run on this machine, "" when it can."""
-    return prefix.removeprefix(ABSENT) if prefix.startswith(ABSENT) else ""

@@ -10,16 +10,19 @@ import sys
 import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import wfe
 from wfe.core.digest import digest, digest_of
-from wfe.core.workflow import Workflow
+from wfe.core.step import texts_in
 from wfe.errors import Place, Problem, WorkflowError
 from wfe.run.index import Index
 from wfe.run.project import Project
 from wfe.store.stamp import holds, stamp
 from wfe.store.state import State
+
+if TYPE_CHECKING:
+    from wfe.core.workflow import Workflow
 
 _KEPT: Final = 16  # plans of one workflow (one for each set of parameters in use)
 
@@ -81,7 +84,7 @@ def _plan(
     # Imported here: an unchanged workflow needs neither the parser nor the planner.
     from wfe.catalog import Catalogue
     from wfe.core.parse import parse
-    from wfe.core.plan import plan
+    from wfe.core.planner import plan
     from wfe.run.placement import Places
 
     catalogue = Catalogue(project.root)
@@ -126,7 +129,7 @@ def _check_files(index: Index, project: Project, workflow: Workflow) -> None:
         for parameter, binding in step.inputs.items():
             if binding.kind != "file" or binding.refs or step.fan is not None:
                 continue
-            for value in [binding.value] if isinstance(binding.value, str) else binding.value or []:
+            for _, value in texts_in(binding.value):
                 if not os.path.exists(project.root / value):
                     node = at.get(step.id)
                     place = workflow.place((*node.at, "inputs", parameter)) if node else Place(workflow.document.file)

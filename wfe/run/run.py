@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wfe.core.digest import digest, digest_of
-from wfe.core.fan import expand
 from wfe.core.graph import closure, reverse
 from wfe.core.manifest import Manifest, diff, key_of, manifest_of, value_text
 from wfe.core.outcome import (
@@ -37,14 +36,15 @@ from wfe.core.result import Missing, Result
 from wfe.core.step import Binding, Step
 from wfe.errors import NodeFailure
 from wfe.run import inputs as inputs_
-from wfe.run.executors import Executors
 from wfe.run.index import Index
 from wfe.run.inputs import Inputs
 from wfe.run.look import look
-from wfe.run.placement import skipped_here
 from wfe.run.workspace import Workspace, result_of
 from wfe.store.stamp import Stamp
 from wfe.store.traces import File, Row, Trace, plain
+
+if TYPE_CHECKING:
+    from wfe.run.executors import Executors
 
 
 @dataclass(slots=True)
@@ -71,7 +71,7 @@ class Run:
         self,
         workspace: Workspace,
         index: Index,
-        executors: Executors,
+        executors: Callable[[], Executors],
         listeners: Sequence[Listener] = (),
         *,
         jobs: int = 1,
@@ -82,7 +82,8 @@ class Run:
         self.index = index
         self.plan = index.plan
         self.workflow = index.plan.workflow
-        self.executors = executors
+        self._make_executors = executors
+        self._executors: Executors | None = None
         self.listeners = list(listeners)
         self.jobs = jobs
         self.forced = forced
@@ -95,14 +96,37 @@ class Run:
         self.bugs: list[str] = []  # tracebacks of errors in wfe itself
         self.began = time.time()
         self._rows: dict[str, Any] = {}
+        self._statics: dict[str, str] | None = None
         self._results: dict[str, Result | None] = {}
         self._pending: dict[str, Pending] = {}
+        self.foreseen: dict[str, tuple[Stamp, str]] = {}  # files as they will be, in a run that is only foretold
         self.stopping = threading.Event()  # set when the run was asked to end
         self.sources: dict[str, tuple[Stamp, str]] = {
             path: (Stamp(*taken), known) for path, taken, known in index.sources
         }
         self._telling = threading.RLock()
         self._finished = False
+
+    @property
+    def executors(self) -> Executors:
+        """Where functions are called; made when the first step needs it, since a run that finds all current needs none."""
+        with self._telling:
+            if self._executors is None:
+                self._executors = self._make_executors()
+                if self.stopping.is_set():
+                    self._executors.cancel()
+            return self._executors
+
+    def stop(self) -> None:
+        """End what runs, now. Callable from any thread."""
+        self.stopping.set()
+        if self._executors is not None:
+            self._executors.cancel()
+
+    def close(self) -> None:
+        """End the workers."""
+        if self._executors is not None:
+            self._executors.close()
 
     # --- telling
 
@@ -174,9 +198,19 @@ class Run:
     def blob(self, digest: str) -> str:
         return self.workspace.blobs.path(digest)
 
+    def digest(self, path: str) -> tuple[Stamp, str]:
+        """The stamp and digest of an input file. Raises OSError."""
+        return self.foreseen.get(path) or self.workspace.files.digest(path)
+
     def _row(self, step: str) -> Row | None:
         found = self._rows.get(step)
         return None if found is None else self.workspace.traces.row(found)
+
+    def static(self, step: Step) -> str:
+        """The static digest of a step; those of the plan are known."""
+        if self._statics is None:
+            self._statics = dict(zip(self.index.ids, self.index.statics, strict=True))
+        return self._statics.get(step.id) or step.static
 
     def ups(self, step: Step) -> tuple[str, ...]:
         return tuple(self.marks.get(name, "") for name in step.needs)
@@ -208,6 +242,8 @@ class Run:
             return []
         if not isinstance(part.value, list):
             raise NodeFailure(f"step {name!r}: 'foreach' goes through a list, found {type(part.value).__name__}")
+        from wfe.core.fan import expand
+
         steps = expand(step, part.value)
         self.members[name] = [one.id for one in steps]
         self.added.update({one.id: one for one in steps})
@@ -229,14 +265,13 @@ class Run:
     def _decide(self, name: str) -> Pending:
         step = self.step(name)
         run = Decision(Verdict.RUN)
-        absent = skipped_here(step.prefix)
-        if absent:
-            return Pending(run, skip=absent)
+        if step.absent:
+            return Pending(run, skip=step.absent)
         try:
             skip = self._condition(step)
             if skip:
                 return Pending(run, skip=skip)
-            inputs = inputs_.resolve(step, self, self.workspace.files.digest)
+            inputs = inputs_.resolve(step, self, self.digest)
         except (NodeFailure, Missing) as error:
             return Pending(run, failure=Failure("input", str(error)))
         if inputs.skip:

@@ -10,11 +10,9 @@ import os
 import shutil
 import threading
 import time
-from pathlib import Path
 
 from wfe.core.digest import canonical, digest
 from wfe.core.result import Artifact, Result
-from wfe.core.step import Step
 from wfe.errors import EnvironmentFailure
 from wfe.run.inputs import Inputs
 from wfe.run.project import Project
@@ -35,6 +33,8 @@ class Workspace:
         self.blobs = Blobs(project.cache / "blobs")
         self.files = Files(self.state, project.root)
         self.traces = Traces(self.state, self.blobs)
+        self._base = f"{project.root}{os.sep}"
+        self._results = self._shown(f"{project.cache}{os.sep}steps{os.sep}").replace(os.sep, "/")
         self._staging = project.cache / "staging" / f"{os.getpid()}-{time.time_ns():x}"
         self._local = threading.local()
         self._made: set[str] = set()
@@ -47,7 +47,7 @@ class Workspace:
 
     def result_file(self, workflow: str, step: str) -> str:
         """Where the result of a step stands for people and for doit, relative to the root where the cache is under it."""
-        return self._shown(self.project.cache / "steps" / workflow / f"{step}.json")
+        return f"{self._results}{workflow}/{step}.json"
 
     def log_file(self, workflow: str, step: str) -> str:
         return self._folder(f"{self.project.cache}{os.sep}logs{os.sep}{workflow}") + f"{os.sep}{step}.log"
@@ -55,11 +55,10 @@ class Workspace:
     def absolute(self, path: str) -> str:
         return self.files.absolute(path)
 
-    def _shown(self, path: Path) -> str:
-        try:
-            return path.relative_to(self.project.root).as_posix()
-        except ValueError:
-            return str(path)
+    def _shown(self, path: str) -> str:
+        """A path relative to the root where it lies under it: a project may be moved. Strings, since pathlib was 8% of a
+        run of trivial steps."""
+        return path[len(self._base) :] if path.startswith(self._base) else path
 
     def _folder(self, path: str) -> str:
         if path not in self._made:
@@ -68,18 +67,24 @@ class Workspace:
         return path
 
     def staging(self) -> str:
-        """An empty directory for the calling thread, emptied at the next call."""
+        """An empty directory for the calling thread, emptied at the next call after `soiled`."""
         place = getattr(self._local, "staging", None)
         if place is None:
             self._local.staging = place = str(self._staging / str(threading.get_ident()))
             os.makedirs(place, exist_ok=True)
+        if not getattr(self._local, "used", False):
             return str(place)
+        self._local.used = False
         for entry in os.scandir(place):
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path)
             else:
                 os.unlink(entry.path)
         return str(place)
+
+    def soiled(self) -> None:
+        """Something may have been left in the calling thread's staging directory."""
+        self._local.used = True
 
     # --- checking
 
@@ -113,12 +118,13 @@ class Workspace:
         where = self.blobs.adopt(path, content)
         taken = stamp(where)
         self.state.set("file", content, tuple(taken), "blob")
-        return Artifact(trail, codec, content, note), File(self._shown(Path(where)), "blob", tuple(taken), content)
+        return Artifact(trail, codec, content, note), File(self._shown(where), "blob", tuple(taken), content)
 
     def publish(
         self,
         workflow: str,
-        step: Step,
+        step: str,
+        static: str,
         key: str,
         trace: Trace,
         inputs: Inputs,
@@ -134,20 +140,20 @@ class Workspace:
         try:
             for one in trace.artifacts:
                 blob = self.blobs.path(one.digest)
-                files.append(File(self._shown(Path(blob)), "blob", tuple(stamp(blob)), one.digest))
+                files.append(File(self._shown(blob), "blob", tuple(stamp(blob)), one.digest))
                 if one.codec == "file" and one.note in inputs.outputs:
                     files.append(self._target(inputs.outputs[one.note], one.digest))
             if trace.big:
                 blob = self.blobs.path(trace.big)
-                files.append(File(self._shown(Path(blob)), "blob", tuple(stamp(blob)), trace.big))
-            files.append(self._write_result(workflow, step.id, trace))
+                files.append(File(self._shown(blob), "blob", tuple(stamp(blob)), trace.big))
+            files.append(self._write_result(workflow, step, trace))
         except OSError as error:
             raise EnvironmentFailure(
-                f"step {step.id!r}: its result cannot be written: {error.strerror or error}: {error.filename}",
+                f"step {step!r}: its result cannot be written: {error.strerror or error}: {error.filename}",
                 "nothing was recorded",
             ) from error
-        row = Row(step.static, key, trace.mark, ups, tuple(files), trace.seconds, trace.made)
-        self.traces.save(workflow, step.id, row, trace if fresh else None)
+        row = Row(static, key, trace.mark, ups, tuple(files), trace.seconds, trace.made)
+        self.traces.save(workflow, step, row, trace if fresh else None)
         return row
 
     def _target(self, path: str, content: str) -> File:
@@ -167,19 +173,19 @@ class Workspace:
             "utf-8", "surrogatepass"
         ) + b"\n"
         self._folder(os.path.dirname(where))
-        part = f"{where}.{threading.get_ident()}.part"
+        # Written in place: the row vouches for the file only after it is whole, and a rename costs as much as the write.
         try:
-            with open(part, "wb", buffering=0) as file:
-                file.write(data)
-            try:
-                os.replace(part, where)
-            except FileNotFoundError:  # somebody removed the directory in the middle of the run
-                self._made.clear()
-                raise
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(part)
-            raise
+            number = os.open(where, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+        except FileNotFoundError:
+            self._made.clear()  # somebody removed the directory in the middle of the run
+            self._folder(os.path.dirname(where))
+            number = os.open(where, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[os.write(number, left) :]
+        finally:
+            os.close(number)
         return File(name, "out", tuple(stamp(where)), digest(data))
 
     def forget(self, workflow: str, step: str) -> None:

@@ -8,9 +8,12 @@ a step's row. Knows the interface of doit's backends (doit 0.37, `doit/dependenc
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import os
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from wfe.run.run import Run
+if TYPE_CHECKING:
+    # doit imports this module in every project of its environment, for the name of the backend: it must cost nothing.
+    from wfe.run.run import Run
 
 
 class Backend:
@@ -79,13 +82,9 @@ class Checker:
     CheckerError = OSError
 
     def exists(self, path: str) -> bool:
-        from os.path import exists
-
-        return exists(path)
+        return os.path.exists(path)
 
     def info(self, path: str) -> Any:
-        import os
-
         return os.stat(path)
 
     def check_modified(self, path: str, stat: Any, state: Any) -> bool:

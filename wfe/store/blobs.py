@@ -22,9 +22,10 @@ class Blobs:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._base = f"{root}{os.sep}"
 
     def path(self, digest: str) -> str:
-        return f"{self.root}{os.sep}{digest[:2]}{os.sep}{digest[2:]}"
+        return f"{self._base}{digest[:2]}{os.sep}{digest[2:]}"
 
     def has(self, digest: str) -> bool:
         return os.path.exists(self.path(digest))

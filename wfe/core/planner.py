@@ -1,0 +1,306 @@
+"""Workflow x Signatures -> Plan. All that can be wrong is found here, all at once.
+
+Asks a Catalogue for signatures and code and an Environments for where a node runs; both are protocols, so that this
+stays pure. Does not look at files and does not know what is current.
+"""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from wfe.core.bind import Binder, Upstream
+from wfe.core.document import Path
+from wfe.core.fan import fan_of, matrix_of
+from wfe.core.graph import Cycle, order
+from wfe.core.include import inline
+from wfe.core.params import settle
+from wfe.core.plan import Plan
+from wfe.core.reference import substitute
+from wfe.core.signature import Signature
+from wfe.core.step import Binding, Options, Step, binding_refs, texts_in
+from wfe.core.when import WhenError, split
+from wfe.core.workflow import Node, Ref, Workflow
+from wfe.errors import Place, Problem, WorkflowError, nearest
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What a function reaches: the digest, the files of the project that count, and third parties' top-level names."""
+
+    digest: str
+    files: tuple[str, ...] = ()
+    packages: frozenset[str] = frozenset()
+
+
+class Catalogue(Protocol):
+    """The node functions of a project."""
+
+    def find(self, function: str) -> Signature | None:
+        """The node of this name, `vision.detect.detect` or, where no other has it, `detect`. Raises WorkflowError."""
+        ...
+
+    def names(self) -> Sequence[str]:
+        """All names that `find` knows; for hints only, since it reads every file."""
+        ...
+
+    def code(self, signature: Signature) -> Code: ...
+
+    def place(self, signature: Signature) -> Place: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where a node runs: what the action key says of it, and the prefix ("" the main environment)."""
+
+    environment: str
+    prefix: str = ""
+
+
+Environments = Callable[[Sequence[tuple[Node, Signature, Code]]], Mapping[str, Placed]]
+"""Places all nodes of a workflow at once, since what fits together may share an environment: node id -> Placed."""
+
+
+def plan(
+    workflow: Workflow,
+    overrides: Mapping[str, Any],
+    catalogue: Catalogue,
+    environments: Environments,
+    load: Callable[[str, Place], Workflow] | None = None,
+) -> Plan:
+    """Bind every node of `workflow`. `load(name, place)` reads an included workflow.
+
+    Raises WorkflowError with all problems, in the order of their places.
+    """
+    params, problems = settle(workflow, overrides)
+    workflow = inline(workflow, params, load, problems)
+    return _Planner(workflow, params, catalogue, environments, problems).plan()
+
+
+class _Planner:
+    def __init__(
+        self,
+        workflow: Workflow,
+        params: Mapping[str, Any],
+        catalogue: Catalogue,
+        environments: Environments,
+        problems: list[Problem],
+    ) -> None:
+        self.workflow = workflow
+        self.params = params
+        self.catalogue = catalogue
+        self.environments = environments
+        self.problems = problems
+        self.signatures: dict[str, Signature | None] = {}
+        self.codes: dict[str, Code] = {}
+
+    def plan(self) -> Plan:
+        nodes = self.workflow.nodes
+        for node in nodes:
+            if node.function not in self.signatures:
+                self.signatures[node.function] = self.signature(node)
+        upstreams = {
+            node.id: Upstream(self.signatures[node.function], node.foreach is not None or node.matrix is not None)
+            for node in nodes
+        }
+        binder = Binder(self.workflow, self.params, upstreams, self.problems)
+        steps = {node.id: self.step(node, binder) for node in nodes}
+        self.edges_of_files(steps, binder)
+        ordered = self.ordered(steps)
+        if not self.problems:
+            self.located(steps)
+        if self.problems:
+            raise WorkflowError(
+                sorted(
+                    self.problems, key=lambda problem: (problem.place.file, problem.place.line, problem.place.column)
+                )
+            )
+        return Plan(
+            workflow=self.workflow.name,
+            title=self.workflow.title,
+            description=self.workflow.description,
+            steps={name: steps[name] for name in ordered},
+            params=self.params,
+            max_parallel=self.workflow.settings.max_parallel_nodes,
+            pools=self.workflow.settings.pools,
+            functions=sum(1 for signature in self.signatures.values() if signature),
+        )
+
+    def wrong(self, path: Path, message: str, hint: str = "") -> None:
+        self.problems.append(Problem(message, self.workflow.place(path), hint))
+
+    def signature(self, node: Node) -> Signature | None:
+        if not node.function:
+            return None
+        try:
+            found = self.catalogue.find(node.function)
+        except WorkflowError as error:
+            self.problems.extend(error.problems)
+            return None
+        if found is None:
+            hint = (
+                nearest(node.function.removeprefix("nodes."), self.catalogue.names()) or "`wfe list --nodes` lists them"
+            )
+            self.wrong((*node.at, "function"), f"step {node.id!r}: unknown function {node.function!r}", hint)
+            return None
+        for line, column, text in found.problems:
+            place = replace(self.catalogue.place(found), line=line, column=column)
+            self.problems.append(Problem(f"{found.name}: {text}", place))
+        return found
+
+    def step(self, node: Node, binder: Binder) -> Step:
+        """The step of a node; of a fan, the one that gathers."""
+        known = binder.upstreams
+        for position, other in enumerate(node.depends_on):
+            if other not in known:
+                self.wrong(
+                    (*node.at, "depends_on", position),
+                    f"step {node.id!r} depends on unknown step {other!r}",
+                    nearest(other, list(known)),
+                )
+            elif other == node.id:
+                self.wrong((*node.at, "depends_on", position), f"step {node.id!r} depends on itself")
+        signature = self.signatures[node.function]
+        fan = (
+            fan_of(node, binder)
+            if node.foreach is not None
+            else matrix_of(node, binder)
+            if node.matrix is not None
+            else None
+        )
+        when = self.when(node, binder)
+        if signature is None:
+            for name, raw in node.inputs.items():  # its references can be checked all the same
+                binder.tree(node, raw, (*node.at, "inputs", name), fan.name if fan else "")
+            return Step(
+                node.id, node.function, needs=tuple(dict.fromkeys(other for other in node.depends_on if other in known))
+            )
+        inputs = binder.bind(node, signature, fan.name if fan else "")
+        outputs = (
+            {name: str(kind) for name, kind in signature.outputs.items()}
+            if signature.declared and signature.outputs is not None
+            else None
+        )
+        refs = [ref for binding in inputs.values() for ref in binding.refs]
+        refs += list(fan.refs) if fan else []
+        refs += list(when.refs) if when else []
+        needs = tuple(
+            dict.fromkeys(
+                [*(other for other in node.depends_on if other in known), *(ref[1] for ref in refs if ref[1] != "item")]
+            )
+        )
+        step = Step(
+            id=node.id,
+            function=signature.function,
+            inputs=inputs,
+            needs=needs,
+            outputs=outputs,
+            options=self.options(node, signature),
+            when=when,
+            fan=fan,
+            description=node.description or signature.doc.partition("\n")[0],
+        )
+        return step
+
+    def located(self, steps: dict[str, Step]) -> None:
+        """Add what a step's function reaches and where it runs; asked only when all else is well."""
+        asked = []
+        for node in self.workflow.nodes:
+            signature = self.signatures[node.function]
+            assert signature is not None
+            try:
+                if signature.function not in self.codes:
+                    self.codes[signature.function] = self.catalogue.code(signature)
+                asked.append((node, signature, self.codes[signature.function]))
+            except WorkflowError as error:
+                self.problems.extend(problem for problem in error.problems if problem not in self.problems)
+        if self.problems:
+            return
+        placed = self.environments(asked)
+        for node, _, code in asked:
+            where = placed[node.id]
+            steps[node.id] = replace(
+                steps[node.id],
+                code=code.digest,
+                environment=where.environment,
+                prefix=where.prefix,
+                module_files=code.files,
+            )
+
+    def options(self, node: Node, signature: Signature) -> Options:
+        told = signature.options
+
+        def choose(name: str, default: Any) -> Any:
+            said = getattr(node, name)
+            return said if said is not None else told.get(name, default)
+
+        resources = {**told.get("resources", {}), **(node.resources or {})}
+        return Options(
+            cache=choose("cache", "auto"),
+            seed=choose("seed", None),
+            ttl=choose("ttl", None),
+            device=choose("device", None),
+            retries=choose("retries", 0),
+            timeout=choose("timeout", None),
+            resources=tuple(sorted(resources.items())),
+            environment=choose("environment", None),
+            isolation_mode=choose("isolation_mode", "auto"),
+        )
+
+    def when(self, node: Node, binder: Binder) -> Binding | None:
+        if node.when is None:
+            return None
+        at: Path = (*node.at, "when")
+        quoted = {name: repr(value) for name, value in self.params.items()}
+        unknown: list[str] = []
+        text = substitute(" " + node.when, quoted, lambda _, name: unknown.append(name))
+        for name in unknown:
+            self.wrong(at, f"step {node.id!r}: no parameter {name!r}", nearest(name, list(self.params)))
+        try:
+            expression, refs = split(text.replace("${", "{"))
+        except WhenError as error:
+            if not unknown:
+                self.wrong(at, f"step {node.id!r}: 'when': {error}")
+            return None
+        holes = []
+        for index, ref in enumerate(refs):
+            _, found = binder.tree(node, ref, at)
+            holes += [((f"_r{index}",), one.step, one.trail) for _, one in found]
+        return Binding("when", expression.strip(), tuple(holes))
+
+    def edges_of_files(self, steps: dict[str, Step], binder: Binder) -> None:
+        """An input file that another step writes is that step's output: bind it so, which makes the edge."""
+        for name, step in steps.items():
+            for parameter, binding in step.inputs.items():
+                if binding.kind != "file":
+                    continue
+                refs = []
+                for path, text in texts_in(binding.value):
+                    writer = binder.targets.get(os.path.normpath(text))
+                    if writer and writer[0] == name:
+                        self.wrong(
+                            writer[2], f"step {name!r} writes {text!r}, which it also reads", "write another file"
+                        )
+                    elif writer:
+                        refs.append((path, Ref(writer[0], (writer[1],))))
+                if refs:
+                    tree, holes = binding_refs(binding.value, refs)
+                    bound = binding._replace(value=tree, refs=(*binding.refs, *holes))
+                    needs = tuple(dict.fromkeys([*step.needs, *(ref.step for _, ref in refs)]))
+                    step = replace(step, inputs={**step.inputs, parameter: bound}, needs=needs)
+            steps[name] = step
+
+    def ordered(self, steps: Mapping[str, Step]) -> list[str]:
+        try:
+            return order({name: step.needs for name, step in steps.items()})
+        except Cycle as cycle:
+            first = next(node for node in self.workflow.nodes if node.id == cycle.path[0])
+            shown = " -> ".join(map(str, cycle.path))
+            self.wrong(
+                first.at,
+                f"the steps depend on each other in a circle: {shown} (each needs the next)",
+                "remove one of these dependencies",
+            )
+            return list(steps)

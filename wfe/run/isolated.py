@@ -1,0 +1,87 @@
+"""The nodes of a workflow that ask for packages, an environment or a Python: what `wfe.env` makes of that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from wfe.core.planner import Code, Placed
+from wfe.core.signature import Signature
+from wfe.core.step import ABSENT
+from wfe.core.workflow import Node, Workflow
+from wfe.env import declared
+from wfe.env.declared import Declared
+from wfe.env.environments import Environments
+from wfe.env.need import Need, isolation
+from wfe.env.place import Absent, Isolated, Placement
+from wfe.env.prefix import Say, silent
+from wfe.errors import Place
+from wfe.run.project import Project
+
+LOCK_FILE: Final = "workflows/environments.lock.json"
+
+
+def environments_of(project: Project, say: Say = silent) -> Environments:
+    """The isolated environments of a project; `say` hears how far making one is."""
+    return Environments(project.cache / "environments", project.root / LOCK_FILE, say=say)
+
+
+@dataclass(slots=True)
+class Isolation:
+    """placements: node -> where and why. placed: those that do not run in the main environment. read: path -> content of
+    the files that this depends on."""
+
+    placements: Mapping[str, Placement]
+    placed: dict[str, Placed] = field(default_factory=dict)
+    read: dict[str, bytes] = field(default_factory=dict)
+
+
+def isolate(
+    project: Project,
+    workflow: Workflow,
+    asked: Sequence[tuple[Node, Signature, Code]],
+    environments: Environments | None = None,
+) -> Isolation:
+    """Place the nodes, and lock the environments that they need. Raises EnvironmentFailure with every problem."""
+    environments = environments or environments_of(project)
+    read: dict[str, bytes] = {}
+    needs = [_need(project, *one) for one in asked]
+    found = Isolation(environments.place(needs, _declared(project, workflow, read)), read=read)
+    for name, one in found.placements.items():
+        if isinstance(one, Isolated):
+            digest = environments.lock(one.spec).digest
+            found.placed[name] = Placed(f"locked {digest}", digest)
+        elif isinstance(one, Absent):
+            found.placed[name] = Placed("absent", f"{ABSENT}{one.reason}")
+    lock_file = project.root / LOCK_FILE
+    if lock_file.is_file():
+        read[LOCK_FILE] = lock_file.read_bytes()
+    return found
+
+
+def _need(project: Project, node: Node, signature: Signature, code: Code) -> Need:
+    del code
+    told = signature.options
+    module = project.root.joinpath(*signature.module.split(".")).with_suffix(".py")
+    place = Place(project.shown(module), signature.line, signature.column)
+    return Need(
+        node.id,
+        tuple(told.get("dependencies", ())),
+        node.environment or told.get("environment"),
+        isolation(node.isolation_mode or told.get("isolation_mode", "auto"), place),
+        told.get("python"),
+        place,
+    )
+
+
+def _declared(project: Project, workflow: Workflow, read: dict[str, bytes]) -> Mapping[str, Declared] | None:
+    name = workflow.environments
+    if name is None:
+        return None
+    beside = project.root / Path(workflow.document.file).parent / name
+    path = beside if beside.is_file() else project.root / name
+    found = declared.read(path, project.shown(path))
+    read[project.shown(path)] = path.read_bytes()
+    return found
