@@ -62,6 +62,7 @@ _NODE: Final = {
     "retries": object,
     "timeout": float,
 }
+_RETRIES: Final = {"count": int, "delay": float, "factor": float, "limit": float, "on": list}
 _CHOICES: Final = {"cache": ("auto", "never"), "isolation_mode": ("auto", "always", "never")}
 
 
@@ -146,12 +147,7 @@ class _Parser:
         at: Path = ("workflow", "settings", "max_parallel_nodes")
         if found.get("max_parallel_nodes", 1) < 1:
             self.wrong(at, f"'max_parallel_nodes' must be at least 1, found {found['max_parallel_nodes']}")
-        for pool, size in found.get("pools", {}).items():
-            if isinstance(size, bool) or not isinstance(size, int | float | str):
-                self.wrong(
-                    (*at[:2], "pools", pool),
-                    f"pool {pool!r} must be a number or a text like '4GB', found {describe(size)}",
-                )
+        self.amounts(found.get("pools", {}), (*at[:2], "pools"), "pool")
         return Settings(found.get("max_parallel_nodes", 0), found.get("pools", {}))
 
     def params(self, value: dict[str, Any]) -> dict[str, Param]:
@@ -216,11 +212,35 @@ class _Parser:
         for key in ("ttl", "timeout"):
             if key in good and not good[key] > 0:
                 self.wrong((*at, key), f"{what}: {key!r} must be a number of seconds above 0, found {good[key]}")
+        if "retries" in good:
+            self.retries(good["retries"], (*at, "retries"), what)
+        self.amounts(good.get("resources", {}), (*at, "resources"), f"{what}: resource")
         if len(self.problems) > before:
             # Kept as far as it goes: the other nodes' references to it are right, and must not be told as unknown.
             return Node(good["id"], good.get("function", ""), at) if isinstance(good.get("id"), str) else None
         good["depends_on"] = tuple(good.get("depends_on", ()))
         return Node(at=at, **{"function": "", **good})
+
+    def amounts(self, value: dict[str, Any], at: Path, what: str) -> None:
+        for name, size in value.items():
+            if isinstance(size, bool) or not isinstance(size, int | float | str):
+                text = f"{what} {name!r} must be a number or a text like '4GB', found {describe(size)}"
+                self.wrong((*at, name), text)
+
+    def retries(self, value: Any, at: Path, what: str) -> None:
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = {"count": value}
+        elif not isinstance(value, dict):
+            self.wrong(at, f"{what}: 'retries' must be a whole number or an object, found {describe(value)}")
+            return
+        for key, entry in self.shape(value, at, f"{what}: 'retries'", _RETRIES).items():
+            if key == "on":
+                for position, name in enumerate(entry):
+                    if not isinstance(name, str):
+                        text = f"{what}: 'on' takes names of exceptions, found {describe(name)}"
+                        self.wrong((*at, "on", position), text)
+            elif entry < (least := 1 if key == "factor" else 0):
+                self.wrong((*at, key), f"{what}: {key!r} of 'retries' must be at least {least}, found {entry}")
 
     def unique(self, nodes: tuple[Node, ...]) -> None:
         first: dict[str, Node] = {}

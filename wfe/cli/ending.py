@@ -1,0 +1,75 @@
+"""How a verb's end becomes an exit code, and an error lines on stderr.
+
+Knows kinds of errors. Does not know verbs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+
+from wfe.errors import ExitCode, Problem, WfeError
+
+
+def ended(command: Callable[[], int | None]) -> int:
+    """Call `command`; the exit code of the process, with what went wrong told on stderr.
+
+    A reader of stdout that went away (`wfe list | head`) is no failure.
+    """
+    try:
+        code = guarded(command)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence()
+        return ExitCode.OK
+    except ValueError:
+        if not sys.stdout.closed:
+            raise
+    return code
+
+
+def guarded(command: Callable[[], int | None]) -> int:
+    """As `ended`, for a command that is not the last of the process: a broken pipe goes up."""
+    try:
+        return command() or ExitCode.OK
+    except SystemExit as ending:
+        return ending.code if isinstance(ending.code, int) else ExitCode.OK if ending.code is None else ExitCode.FAILED
+    except WfeError as error:
+        tell(error.problems)
+        return error.code
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except MemoryError:
+        tell([Problem("out of memory", hint="fewer jobs at once need less: -n 1")])
+        return ExitCode.ENVIRONMENT
+    except Exception as error:
+        if is_click(error):
+            raise  # a mistake on the command line: the library shows usage and exits with 2
+        sys.stderr.write(traceback.format_exc())
+        sys.stderr.write("BUG: this is an error in wfe itself; please report it with the lines above\n")
+        return ExitCode.BUG
+
+
+def is_click(error: BaseException) -> bool:
+    """Whether the error is one that the command-line library tells by itself (a wrong option, `--help`, an abort)."""
+    # Typer carries a copy of click from 0.20 on and used click itself before: their classes are told by name.
+    return any(one.__name__ in ("ClickException", "Abort", "Exit") for one in type(error).__mro__)
+
+
+def tell(problems: Iterable[Problem]) -> None:
+    """Problems on stderr, a line each, harmless to a terminal."""
+    from wfe.report.wording import clean
+
+    sys.stderr.write("".join(f"{clean(str(problem))}\n" for problem in problems))
+    sys.stderr.flush()
+
+
+def _silence() -> None:
+    # The interpreter flushes stdout once more at exit and would complain; the note on SIGPIPE in Python's documentation
+    # gives this remedy.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())

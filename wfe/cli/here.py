@@ -1,0 +1,144 @@
+"""The project that the command line speaks of, and what can be typed in it: workflows, their parameters, their steps.
+
+Also reads the small notations of the command line: `WORKFLOW:STEP.key`, `name=value`. Completion must never fail nor
+print: whatever goes wrong, it offers nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from wfe.core.document import Path as Trail
+from wfe.errors import ExitCode, WfeError
+from wfe.run.project import Project
+
+_chosen: Path | None = None
+
+
+def choose(path: Path | None) -> None:
+    """Take `--project` from the command line."""
+    global _chosen
+    _chosen = path
+
+
+def project() -> Project:
+    """The chosen project, or the one around the working directory. Raises WfeError when there is none."""
+    if _chosen is not None:
+        if not _chosen.is_dir():
+            raise WfeError(f"--project: there is no directory {str(_chosen)!r}", code=ExitCode.USAGE)
+        return Project.around(_chosen)
+    return Project.around()
+
+
+def name_of(where: Project, workflow: str) -> str:
+    """The name under which the results of a workflow are kept. Raises WfeError for one that does not exist."""
+    path = where.find(workflow)
+    return path.stem if path.parent == where.workflows else where.shown(path).replace("/", ".")
+
+
+def width() -> int | None:
+    """The columns of the terminal that stdout is; None for a pipe, where nothing is to be shortened."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def settings(words: Sequence[str]) -> dict[str, str]:
+    """`name=value` words as a mapping. Raises WfeError for a word without `=`."""
+    found = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise WfeError(f"--set takes name=value, found {word!r}", code=ExitCode.USAGE)
+        found[name] = value
+    return found
+
+
+_ADDRESS: Final = re.compile(r"(?P<step>[A-Za-z_][A-Za-z0-9_-]*(?:\[.*?\](?=\.|\Z))?)(?:\.(?P<trail>.+))?\Z", re.DOTALL)
+
+
+def address(text: str, needs_step: bool = False) -> tuple[str, str, Trail]:
+    """(workflow, step, trail) of `WORKFLOW`, `WORKFLOW:STEP` or `WORKFLOW:STEP.key.0`; a fan's step is `STEP[item]`.
+
+    Raises WfeError for another form, and with `needs_step` when no step is named.
+    """
+    workflow, colon, rest = text.partition(":")
+    if os.name == "nt" and len(workflow) == 1 and rest[:1] in "\\/":  # the colon of a drive
+        more, colon, rest = rest.partition(":")
+        workflow = f"{workflow}:{more}"
+    if not colon:
+        if needs_step:
+            raise WfeError(f"{text!r} names no step", f"say {text}:STEP; `wfe list {text}` lists them", ExitCode.USAGE)
+        return workflow, "", ()
+    match = _ADDRESS.match(rest)
+    if not match:
+        raise WfeError(f"{text!r} is not of the form WORKFLOW:STEP.key", code=ExitCode.USAGE)
+    parts = match["trail"].split(".") if match["trail"] else []
+    return workflow, match["step"], tuple(int(part) if part.isdigit() else part for part in parts)
+
+
+# --- completion
+
+
+def _offered(find: Callable[[], Iterable[str]], incomplete: str) -> list[str]:
+    try:
+        return [one for one in find() if one.startswith(incomplete)]
+    except (WfeError, OSError):
+        return []
+
+
+def workflow_names(incomplete: str) -> list[str]:
+    """The workflows that a word may become."""
+    return _offered(lambda: project().names(), incomplete)
+
+
+def _parsed(workflow: str) -> Any:
+    from wfe.core.parse import parse
+
+    where = project()
+    path = where.find(workflow)
+    return parse(path.read_bytes(), where.shown(path), workflow)
+
+
+def _steps(workflow: str) -> list[str]:
+    return [node.id for node in _parsed(workflow).nodes]
+
+
+def step_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The steps of the workflow that was typed before."""
+    return _offered(lambda: _steps(ctx.params.get("workflow") or ""), incomplete)
+
+
+def param_settings(ctx: typer.Context, incomplete: str) -> list[str]:
+    """`name=` for each parameter of the workflow that was typed before."""
+    return _offered(lambda: [f"{name}=" for name in _parsed(ctx.params.get("workflow") or "").params], incomplete)
+
+
+def addresses(incomplete: str) -> list[str]:
+    """`WORKFLOW:STEP`, the step after the colon."""
+    workflow, colon, _ = incomplete.partition(":")
+    if not colon:
+        return [*_offered(lambda: (f"{name}:" for name in project().names()), incomplete)]
+    return _offered(lambda: (f"{workflow}:{step}" for step in _steps(workflow)), incomplete)
+
+
+WorkflowName = Annotated[
+    str, typer.Argument(metavar="WORKFLOW", help="A name in workflows/, or a path.", autocompletion=workflow_names)
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        "-s",
+        metavar="NAME=VALUE",
+        help="A workflow parameter (again for more).",
+        autocompletion=param_settings,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="For programs: one JSON object a line.")]

@@ -1,0 +1,204 @@
+"""`wfe show`: what a step gave."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wfe.cli import here
+from wfe.core.result import Artifact, Missing, Result
+from wfe.errors import EnvironmentFailure, ExitCode, WfeError, nearest
+
+if TYPE_CHECKING:
+    from wfe.run.project import Project
+    from wfe.run.results import Results
+
+_WIDE = 100
+
+
+def show(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="WORKFLOW[:STEP[.KEY...]]",
+            help="A workflow, a step, or one of its outputs.",
+            autocompletion=here.addresses,
+        ),
+    ],
+    save: Annotated[
+        Path | None,
+        typer.Option("--save", metavar="FILE", help="Write it: an array to .npy, a file as a copy, the rest as JSON."),
+    ] = None,
+    compact: Annotated[bool, typer.Option("--json", help="For programs: on one line.")] = False,
+) -> None:
+    """Print what a step gave, as JSON: an array as dtype, shape and first numbers, a file as its path.
+
+    \b
+    wfe show detect                        the steps that have results, and their outputs
+    wfe show detect:draw                   all that a step gave
+    wfe show detect:detect.boxes.0         a part of it
+    wfe show 'resize:make[a.png].image' --save a.npy
+    """
+    workflow, step, trail = here.address(target)
+    where = here.project()
+    from wfe.run.results import Results, json_of
+    from wfe.run.workspace import Workspace
+
+    name = here.name_of(where, workflow)
+    workspace = Workspace(where)
+    try:
+        results = Results(workspace, name)
+        if not step:
+            if save is not None:
+                raise WfeError(f"--save takes one output, {workflow!r} is a workflow", code=ExitCode.USAGE)
+            _steps(results, workflow, compact)
+            return
+        try:
+            result = results.find(step, _members(where, workflow, step, results)).dig(trail)
+        except Missing as missing:
+            raise _lacking(where, workflow, step, str(missing), results) from None
+        if save is not None:
+            _save(result, save, results)
+            typer.echo(f"{save}", err=True)
+            return
+        told = json_of(result, results.path)
+    finally:
+        workspace.close()
+    ascii_only = not _takes_unicode()
+    sys.stdout.write((json.dumps(told, ensure_ascii=ascii_only) if compact else pretty(told, ascii_only)) + "\n")
+
+
+def pretty(value: Any, ascii_only: bool = False, indent: str = "") -> str:
+    """JSON on several lines, where what fits on one line stays there: a box of four numbers is no column of four."""
+    flat = json.dumps(value, ensure_ascii=ascii_only)
+    if len(flat) + len(indent) <= _WIDE or not isinstance(value, dict | list) or not value:
+        return flat
+    deeper = indent + "  "
+    if isinstance(value, dict):
+        quoted = ((json.dumps(key, ensure_ascii=ascii_only), entry) for key, entry in value.items())
+        lines = [f"{deeper}{key}: {pretty(entry, ascii_only, deeper)}" for key, entry in quoted]
+    else:
+        lines = [f"{deeper}{pretty(entry, ascii_only, deeper)}" for entry in value]
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    return f"{opening}\n" + ",\n".join(lines) + f"\n{indent}{closing}"
+
+
+def _takes_unicode() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
+def _members(where: Project, workflow: str, step: str, results: Results) -> list[str] | None:
+    """The steps of a fan in the order of its items, None where the workflow cannot say it now."""
+    if results.row(step) is not None or not results.members(step):
+        return None
+    from wfe.door import enter
+    from wfe.errors import NodeFailure
+
+    try:
+        door = enter(where, workflow, {})
+    except WfeError:
+        return None
+    try:
+        run = door.run
+        if step not in run.steps or run.steps[step].fan is None:
+            return None
+        return [one.id for one in run.expand(step)]
+    except (NodeFailure, Missing):
+        return None
+    finally:
+        door.close()
+
+
+def _lacking(where: Project, workflow: str, step: str, why: str, results: Results) -> WfeError:
+    if results.row(step) is not None or results.members(step):
+        return WfeError(f"{workflow}:{step}: {why}", code=ExitCode.USAGE)
+    try:
+        from wfe.core.parse import parse
+
+        path = where.find(workflow)
+        known = [node.id for node in parse(path.read_bytes(), where.shown(path), workflow).nodes]
+    except (WfeError, OSError):
+        known = []
+    if step.partition("[")[0] in known:
+        return WfeError(why, f"run it: wfe run {workflow} {step.partition('[')[0]}", ExitCode.USAGE)
+    return WfeError(
+        f"workflow {workflow!r} has no step {step!r}", nearest(step, known or results.steps()), ExitCode.USAGE
+    )
+
+
+def _steps(results: Results, workflow: str, compact: bool) -> None:
+    if not results.steps():
+        raise WfeError(f"no step of {workflow!r} has a result yet", f"run it: wfe run {workflow}", ExitCode.USAGE)
+    for step in sorted(results.steps()):
+        try:
+            said = _outline(results.find(step))
+        except Missing as missing:
+            said = {"": str(missing)}
+        if compact:
+            typer.echo(json.dumps({"step": step, "outputs": said}))
+            continue
+        typer.echo(step)
+        for key, kind in said.items():
+            typer.echo(f"  {'.' + key if key else '(result)'}  {kind}")
+
+
+def _outline(result: Result) -> dict[str, str]:
+    """Output -> what it is, in a few words."""
+    from wfe.core.manifest import shape, value_text
+
+    def kind(one: Result) -> str:
+        if len(one.artifacts) == 1 and not one.artifacts[0].trail:
+            artifact = one.artifacts[0]
+            return {"file": "file", "npy": artifact.note}.get(artifact.codec, artifact.codec)
+        text = value_text(one)
+        return shape(one) if text.startswith("#") else text
+
+    if isinstance(result.value, dict) and result.value:
+        return {key: kind(result.dig((key,))) for key in result.value}
+    return {"": kind(result)}
+
+
+def _save(result: Result, path: Path, results: Results) -> None:
+    """Write a result to a file. Raises WfeError: the form does not fit, or the disk refuses."""
+    whole = result.artifacts[0] if len(result.artifacts) == 1 and not result.artifacts[0].trail else None
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        if whole is not None and not (whole.codec == "npy" and path.suffix == ".json"):
+            _check_suffix(whole, path)
+            shutil.copyfile(results.path(whole), part)
+        else:
+            part.write_text(json.dumps(_whole(result, results), indent=2) + "\n", encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        raise EnvironmentFailure(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _check_suffix(one: Artifact, path: Path) -> None:
+    if one.codec == "npy" and path.suffix != ".npy":
+        raise WfeError(f"{path}: an array is saved as .npy or .json", code=ExitCode.USAGE)
+
+
+def _whole(result: Result, results: Results) -> Any:
+    """The value as JSON with its arrays as nested lists and its files as paths."""
+    from wfe.run.results import value_of
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(entry) for key, entry in value.items()}
+        if isinstance(value, list):
+            return [plain(entry) for entry in value]
+        if isinstance(value, Path):
+            return str(value)
+        if isinstance(value, bytes):
+            return value.hex()
+        return value.tolist() if hasattr(value, "tolist") else value
+
+    return plain(value_of(result, results.path))

@@ -1,0 +1,134 @@
+"""`wfe validate`: all that is wrong with workflows, found without running anything."""
+
+from __future__ import annotations
+
+import json as json_
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wfe.cli import here
+from wfe.errors import ExitCode, Place, Problem, WfeError
+
+if TYPE_CHECKING:
+    from wfe.core.workflow import Param, Workflow
+    from wfe.run.project import Project
+
+
+def validate(
+    workflows: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="WORKFLOW",
+            help="Names or paths (default: all).",
+            autocompletion=here.workflow_names,
+            show_default=False,
+        ),
+    ] = None,
+    sets: here.Sets = None,
+    json: here.Json = False,
+) -> None:
+    """Find all that is wrong with the workflows, each with its place: nothing is run.
+
+    A parameter that has no default is checked with the value that --set gives; without one, what depends on it is not
+    checked, and a line says so.
+
+    \b
+    wfe validate
+    wfe validate detect --set image_path=a.png
+    """
+    where, given = here.project(), here.settings(sets or ())
+    names = list(dict.fromkeys(workflows)) if workflows else where.names()
+    if not names:
+        raise WfeError("there are no documents in workflows/", "`wfe init` writes one to begin with")
+    problems: dict[Problem, None] = {}
+    bad = 0
+    for name in names:
+        mine, left = check(where, name, given)
+        bad += bool(mine)
+        fresh = [problem for problem in mine if problem not in problems]
+        problems.update(dict.fromkeys(fresh))
+        if json:
+            typer.echo(json_.dumps({"workflow": name, "valid": not mine, "problems": [_plain(one) for one in mine]}))
+        else:
+            from wfe.report.wording import clean
+
+            for problem in fresh:
+                typer.echo(clean(str(problem)))
+            if left:
+                said = " ".join(f"--set {one}=..." for one in left)
+                typer.echo(f"{name}: what depends on its parameters without a default was not checked; give {said}")
+    if not json:
+        good = len(names) - bad
+        total = len(problems)
+        typer.echo(
+            f"{good} of {len(names)} workflows valid" + (f", {total} problem{'s' * (total != 1)}" if bad else "")
+        )
+    raise typer.Exit(ExitCode.WORKFLOW if bad else ExitCode.OK)
+
+
+def check(where: Project, name: str, given: dict[str, str]) -> tuple[tuple[Problem, ...], list[str]]:
+    """(the problems of a workflow, its required parameters without a value)."""
+    from wfe.core.parse import parse
+    from wfe.run.prepare import prepare
+    from wfe.run.workspace import Workspace
+
+    left: list[str] = []
+    uncertain: set[Place] = set()
+    try:
+        path = where.find(name)
+        try:
+            workflow = parse(path.read_bytes(), where.shown(path), name)
+        except OSError as error:
+            raise WfeError(Problem(f"cannot be read: {error.strerror}", Place(where.shown(path)))) from None
+        left = [param.name for param in workflow.params.values() if param.required and param.name not in given]
+        uncertain = _uncertain(workflow, left)
+        values: dict[str, Any] = {key: value for key, value in given.items() if key in workflow.params}
+        workspace = Workspace(where)
+        try:
+            prepare(where, workspace.state, name, {**values, **{one: _stand_in(workflow.params[one]) for one in left}})
+        finally:
+            workspace.close()
+    except WfeError as error:
+        return tuple(one for one in error.problems if one.place not in uncertain), left
+    return (), left
+
+
+_STAND_INS: dict[str, Any] = {"integer": 0, "number": 0, "boolean": False, "array": [], "object": {}}
+
+
+def _stand_in(param: Param) -> Any:
+    return _STAND_INS.get(param.type, "?")
+
+
+def _uncertain(workflow: Workflow, left: list[str]) -> set[Place]:
+    """The places of values that hold a parameter without a value: what is said of a stand-in is said of nothing."""
+    from wfe.core.reference import substitute
+
+    others = {name: None for name in workflow.params if name not in left}
+    found = set()
+    for node in workflow.nodes:
+        values: dict[tuple[str, ...], Any] = {("inputs", name): value for name, value in node.inputs.items()}
+        values.update({("foreach",): node.foreach, ("matrix",): node.matrix, ("when",): node.when})
+        for path, value in values.items():
+            touched: list[str] = []
+            substitute(value, others, _into(touched))
+            if any(name in left for name in touched):
+                found.add(workflow.place((*node.at, *path)))
+    return found
+
+
+def _into(names: list[str]) -> Callable[[Any, str], None]:
+    return lambda _path, name: names.append(name)
+
+
+def _plain(problem: Problem) -> dict[str, Any]:
+    place = problem.place
+    return {
+        "message": problem.message,
+        "hint": problem.hint,
+        "file": place.file,
+        "line": place.line,
+        "column": place.column,
+    }

@@ -1,0 +1,71 @@
+"""Open a run, perform what is not current, close it: what `wfe run`, `wfe watch` and `wfe.run` share.
+
+Knows the door and the scheduler. Prints nothing and does not exit. doit is imported only when a step has to be
+performed: a run with nothing to do costs the look at every step and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from wfe.core.outcome import Listener
+from wfe.door import Door, enter
+from wfe.run.project import Project
+
+
+def perform(
+    project: Project,
+    workflow: str,
+    params: Mapping[str, Any],
+    *,
+    steps: Sequence[str] = (),
+    listeners: Callable[[Project], Sequence[Listener]] = lambda project: (),
+    jobs: int = 0,
+    forced: frozenset[str] = frozenset(),
+    force_all: bool = False,
+    keep_going: bool = False,
+    inline: bool = False,
+    debug: Callable[[BaseException], object] | None = None,
+    opened: Callable[[Door], object] = lambda door: None,
+    **pools: Any,
+) -> Door:
+    """Run `steps` of a workflow and all that they need (the whole workflow when none are named); the closed door.
+
+    forced: ids of steps to run whatever is stored. force_all: run all of the chosen. keep_going: after a failure go on
+    with what does not depend on it. opened: hears of the door before anything runs. An interrupt (Ctrl-C) ends the run
+    in order: the door's code is then INTERRUPTED. Raises WfeError when the run cannot begin.
+    """
+    door = enter(
+        project, workflow, params, listeners=listeners, jobs=jobs, forced=forced, inline=inline, debug=debug, **pools
+    )
+    run = door.run
+    try:
+        wanted = run.plan.select([name.partition("[")[0] for name in steps]) if steps else set(run.index.ids)
+        run.plan.select([name.partition("[")[0] for name in forced])
+    except BaseException:
+        run.listeners.clear()  # the run did not begin, so it does not end either
+        door.close()
+        raise
+    if steps:
+        door.chosen = tuple(name for name in run.index.ids if name in wanted)
+    try:
+        opened(door)
+        run.start()
+        if force_all or any(name not in run.marks for name in wanted):
+            from wfe.schedule.runner import execute
+
+            execute(
+                run, steps, keep_going=keep_going, force=force_all, done=lambda interrupted: _ended(door, interrupted)
+            )
+        door.close()
+    except KeyboardInterrupt:
+        door.close(True)
+    except BaseException:
+        door.close(True)
+        raise
+    return door
+
+
+def _ended(door: Door, interrupted: bool) -> None:
+    door.close(interrupted)
