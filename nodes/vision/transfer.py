@@ -10,6 +10,7 @@ import hashlib
 import http.client
 import os
 import re
+import socket
 import time
 import urllib.error
 import urllib.parse
@@ -165,8 +166,11 @@ def _length(text: str | None) -> int | None:
 
 
 def _hopeless(error: Exception) -> bool:
-    """Whether another attempt would get the same answer: a 4xx but for "too many requests" and "timeout"."""
-    return isinstance(error, urllib.error.HTTPError) and 400 <= error.code < 500 and error.code not in (408, 429)
+    """Whether another attempt would get the same answer: a 4xx (but "too many requests" and "timeout"), or a host's
+    name that nobody knows, which is what a machine without a network says."""
+    if isinstance(error, urllib.error.HTTPError):
+        return 400 <= error.code < 500 and error.code not in (408, 429)
+    return isinstance(error, urllib.error.URLError) and isinstance(error.reason, socket.gaierror)
 
 
 def _explained(url: str, error: Exception, part: Path) -> TransferError:
