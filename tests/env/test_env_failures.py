@@ -189,7 +189,7 @@ def test_no_uv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(uv.sysconfig, "get_path", lambda name: str(tmp_path))
     monkeypatch.setitem(sys.modules, "uv", None)
-    text = failure(lambda: Uv())
+    text = failure(lambda: Uv().executable)
     assert re.fullmatch(
         r"uv was not found, and isolated environments are made by it; install it: python\S* -m pip install uv", text
     )

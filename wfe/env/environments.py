@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, RLock
+from threading import RLock
 from time import monotonic
 
 from wfe.env import lease, listing, prefix, python, resolve
@@ -44,7 +44,7 @@ class Locked:
 class Environments:
     """Thread-safe. `root`: where prefixes lie (`cache/environments`). `lock_file`: the file to commit.
 
-    uv: None finds it when it is first needed, so that a project without isolated nodes needs none. installed: what the
+    uv: with its settings; setting `uv.stop` ends what runs, for Ctrl-C. installed: what the
     main environment holds, that of this process by default. say: hears how far preparing an environment is.
     frozen: never resolve; a spec without a lock is an error (for builds that must not change the lock file).
     """
@@ -61,7 +61,7 @@ class Environments:
     ) -> None:
         self.root = root.absolute()
         self.file = LockFile(lock_file)
-        self._uv = uv
+        self.uv = uv or Uv()
         self._installed = installed
         self._say = say
         self._frozen = frozen
@@ -71,14 +71,6 @@ class Environments:
         self._tried: dict[Spec, Lock | Unsolved] = {}
         self._unsolved: dict[Spec, Unsolved] = {}
         self._held_back = False
-
-    @property
-    def uv(self) -> Uv:
-        """uv, found on first use. Raises EnvironmentFailure when there is none."""
-        with self._guard:
-            if self._uv is None:
-                self._uv = Uv()
-            return self._uv
 
     def place(self, needs: Iterable[Need], declared: Mapping[str, Declared] | None = None) -> dict[str, Placement]:
         """Where each node runs and why; see `wfe.env.place`. Locks what it has to resolve for that.
@@ -153,7 +145,7 @@ class Environments:
                     changes[str(lock.spec)] = tuple(resolve.newer(old, lock))
             written = self._locks.text() != before.text()
             if written:
-                with lease.holding(self.root, "lock-file", self._stop()):
+                with lease.holding(self.root, "lock-file", self.uv.stop):
                     self.file.write(self._locks)
             return Locked(placements, locks, changes, written)
 
@@ -243,7 +235,8 @@ class Environments:
         found = resolve.resolve(self.uv, spec, self._python(spec, place), place)
         if isinstance(found, Unsolved):
             self._unsolved[spec] = found
-        self._say(Progress("resolve", "done", round(monotonic() - started, 4)))
+        seconds = round(monotonic() - started, 4)
+        self._say(Progress("resolve", f"resolve: {seconds:.2f} s", seconds))
         return found
 
     def _known(self, spec: Spec) -> Lock | None:
@@ -264,12 +257,9 @@ class Environments:
         if self._held_back:
             self._locks = self._read().plus(*added)
             return
-        with lease.holding(self.root, "lock-file", self._stop()):
+        with lease.holding(self.root, "lock-file", self.uv.stop):
             self._locks = self._read().merged(self.file.read()).plus(*added)
             self.file.write(self._locks)
-
-    def _stop(self) -> Event | None:
-        return self._uv.stop if self._uv else None
 
     def _found(self) -> list[Interpreter]:
         with self._guard:

@@ -44,7 +44,7 @@ def _lock(root: Path, name: str) -> FileLock:
 
 @contextmanager
 def holding(
-    root: Path, name: str, stop: Event | None = None, waiting: Callable[[], None] | None = None
+    root: Path, name: str, stop: Event | None = None, waiting: Callable[[], object] | None = None
 ) -> Iterator[None]:
     """Hold the lock called `name` between processes, and between threads; the death of its holder frees it.
 

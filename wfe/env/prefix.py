@@ -42,7 +42,7 @@ class Progress:
     seconds: float | None = None
 
 
-Say = Callable[[Progress], None]
+Say = Callable[[Progress], object]
 
 
 def silent(progress: Progress) -> None:
@@ -233,7 +233,7 @@ def _begin(say: Say, stage: str, message: str) -> float:
 
 def _end(say: Say, seconds: dict[str, float], stage: str, started: float) -> None:
     seconds[stage] = round(monotonic() - started, 4)
-    say(Progress(stage, "done", seconds[stage]))
+    say(Progress(stage, f"{stage}: {seconds[stage]:.2f} s", seconds[stage]))
 
 
 _DONORS = 4  # a new environment mostly shares with the last ones; each more costs a walk over all its files

@@ -122,10 +122,18 @@ class Uv:
         downloads: bool = False,
         stop: Event | None = None,
     ) -> None:
-        self.executable = executable or find()
+        self._executable = executable
         self.offline = offline
         self.downloads = downloads
         self.stop = stop or Event()
+
+    @property
+    def executable(self) -> Path:
+        """The uv executable, looked for on first use: who needs no environment needs no uv. Raises
+        EnvironmentFailure."""
+        if self._executable is None:
+            self._executable = find()
+        return self._executable
 
     def environ(self) -> dict[str, str]:
         """The environment variables that uv runs with."""
