@@ -54,8 +54,20 @@ class VideoWriter:
     row or column, since the codecs store colours for pairs. rate: frames a second, for the header alone.
     """
 
-    def __init__(self, path: Path, width: int, height: int, rate: Fraction | float, codec: str = "", name: str = "") -> None:
-        """Open `path`; `name` is the file's public name, whose suffix decides the container (MP4 without one)."""
+    def __init__(
+        self,
+        path: Path,
+        width: int,
+        height: int,
+        rate: Fraction | float,
+        codec: str = "",
+        name: str = "",
+        live: bool = False,
+    ) -> None:
+        """Open `path`; `name` is the file's public name, whose suffix decides the container (MP4 without one).
+
+        live: write an MP4 in fragments, so that it can be played up to there when the process is killed.
+        """
         suffix = Path(name or path.name).suffix.lower()
         if suffix not in SUFFIXES:
             raise VideoError(f"{name or path.name}: cannot write {suffix}; use .mp4, .mov or .mkv")
@@ -63,7 +75,8 @@ class VideoWriter:
         self.plays_in_browser = ENCODERS[self.codec][1] and SUFFIXES[suffix] == "mp4"
         self.frames = 0
         self._last = -1
-        options = {"movflags": "+faststart"} if SUFFIXES[suffix] in ("mp4", "mov") else {}
+        flags = "+frag_keyframe+empty_moov+default_base_moof" if live else "+faststart"
+        options = {"movflags": flags} if SUFFIXES[suffix] in ("mp4", "mov") else {}
         self._container = av.open(str(path), "w", format=SUFFIXES[suffix], options=options)
         near = Fraction(rate).limit_denominator(1001) or Fraction(25)
         self._stream = self._container.add_stream(self.codec, rate=near, options=dict(ENCODERS[self.codec][0]))

@@ -117,7 +117,7 @@ def chart(path: Output, ranking: list[dict[str, Any]], skipped: list[dict[str, A
         short = one["reason"] if len(one["reason"]) < 70 else one["reason"][:67] + "..."
         axes.text(0, place, f" skipped: {short}", va="center", fontsize=8, color="0.45")
     axes.set_yticks(range(len(names)), names)
-    axes.invert_yaxis()
+    axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlim(0, max(row["p95_ms"] for row in ranking) * 1.35)
     axes.set_xlabel("milliseconds an inference: median, whisker to the 95th percentile (red: differs from the CPU)")
     axes.spines[["top", "right"]].set_visible(False)

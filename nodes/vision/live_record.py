@@ -1,0 +1,50 @@
+"""Recordings of a live source: started and stopped at will, each a file of its own that is whole at any moment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nodes.vision.video_read import Picture
+from nodes.vision.video_write import VideoWriter
+
+
+class Recorder:
+    """Writes pictures while `recording`. `files`: those written so far; the second is NAME-2.mp4, and so on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: VideoWriter | None = None
+        self._began = 0.0
+        self._name = ""
+        self.recording = False
+        self.files: list[str] = []
+
+    def toggle(self) -> str:
+        """Start, or stop, recording; the name of the file that is concerned."""
+        if self.recording:
+            self.close()
+            return self._name
+        number = len(self.files) + 1
+        path = self._path if number == 1 else self._path.with_name(f"{self._path.stem}-{number}{self._path.suffix}")
+        self._name, self.recording = str(path), True
+        return self._name
+
+    def write(self, picture: Picture, moment: float, rate: float) -> None:
+        """Record a picture shown at `moment` seconds, while recording. The file begins with the first picture."""
+        if not self.recording:
+            return
+        if self._writer is None:
+            height, width = picture.shape[:2]
+            path = Path(self._name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = VideoWriter(path, width, height, rate or 25, live=True)
+            self._began = moment
+            self.files.append(self._name)
+        self._writer.write(picture, moment - self._began)
+
+    def close(self) -> None:
+        """Stop recording and finish the file. Idempotent."""
+        self.recording = False
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
