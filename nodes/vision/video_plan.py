@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 
 import av
 
-from nodes.vision.video_read import VideoError, VideoInfo, missing, open_video, probe
+from nodes.vision.video_read import VideoError, VideoInfo, missing, open_video, packets_from, probe
 from wfe import log, workflow_node
 
 
@@ -117,11 +117,9 @@ def read_packets(path: Path, seek: int | None = None, stop: int | None = None) -
     container, stream = open_video(path)
     with container:
         found.extradata = bytes(stream.codec_context.extradata or b"")
-        if seek is not None:
-            container.seek(seek, stream=stream, backward=True, any_frame=False)
         try:
-            for packet in container.demux(stream):
-                if not packet.size or (seek is not None and not found.pts and packet.pts != seek):
+            for packet in packets_from(container, stream, seek):
+                if not packet.size:
                     continue
                 # A frame is never shown before it is decoded, so nothing before `stop` follows.
                 if stop is not None and packet.dts is not None and packet.dts >= stop:

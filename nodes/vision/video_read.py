@@ -18,6 +18,7 @@ from typing import Any
 import av
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -96,7 +97,7 @@ def probe(path: Path) -> VideoInfo:
     """Read the header and the first frame. Raises FileNotFoundError or VideoError."""
     container, stream = open_video(path)
     with container:
-        for frame in _decode(container, stream, []):
+        for frame in _decode(container.demux(stream), []):
             return info_of(stream, frame)
     raise VideoError(f"{path}: not one frame of its video stream can be decoded; the file is damaged")
 
@@ -131,15 +132,13 @@ def frames(
     with container:
         stream.thread_type = "FRAME" if threads > 1 else "SLICE"
         stream.codec_context.thread_count = threads
-        if seek is not None:
-            container.seek(seek, stream=stream, backward=True, any_frame=False)
         index = 0
         last: int | None = None
         base = stream.time_base or Fraction(1, 1000)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         step = max(1, round(1 / (rate * base)))
         lost: list[str] = []
-        for frame in _decode(container, stream, lost):
+        for frame in _decode(packets_from(container, stream, seek), lost):
             # A raw stream has no timestamps: then the frame rate makes them.
             pts = frame.pts if frame.pts is not None else ((origin or 0) if last is None else last + step)
             last = pts
@@ -188,9 +187,32 @@ def missing(stream: VideoStream, count: int, last: float) -> str:
     return ""
 
 
-def _decode(container: InputContainer, stream: VideoStream, lost: list[str]) -> Iterator[VideoFrame]:
+def packets_from(container: InputContainer, stream: VideoStream, seek: int | None) -> Iterator[Packet]:
+    """All packets, or those from the key frame on whose timestamp is `seek`; none when there is no such key frame.
+
+    MPEG-TS finds places by decoding time and overshoots when frames are reordered; then an earlier place is tried, and
+    the beginning in the end.
+    """
+    if seek is None:
+        yield from container.demux(stream)
+        return
+    second = round(1 / (stream.time_base or Fraction(1, 1000)))
+    for target in (seek, seek - 2 * second, stream.start_time or 0):
+        container.seek(target, stream=stream, backward=True, any_frame=False)
+        found = False
+        for packet in container.demux(stream):
+            if not found:
+                if packet.dts is not None and packet.dts > seek:
+                    break
+                found = bool(packet.is_keyframe) and packet.pts == seek
+            if found:
+                yield packet
+        if found:
+            return
+
+
+def _decode(packets: Iterator[Packet], lost: list[str]) -> Iterator[VideoFrame]:
     """Frames of all packets. A packet that cannot be decoded is noted in `lost`, and the next one is tried."""
-    packets = container.demux(stream)
     while True:
         try:
             packet = next(packets)

@@ -29,9 +29,10 @@ ENCODERS: Mapping[str, tuple[Mapping[str, str], bool]] = {
     "mpeg4": ({"qscale": "3"}, False),
 }
 SUFFIXES = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", "": "mp4"}
-TICK = Fraction(1, 90_000)
-"""Unit of the timestamps that are written: frame times of 24, 25, 30, 29.97 and 60 a second are whole numbers of it, or
-within 6 microseconds of one."""
+TICK = Fraction(1, 60_000)
+"""Unit of the timestamps that are written: frame times of 24, 25, 30, 29.97 and 60 a second are whole numbers of it.
+MPEG-4 takes no unit finer than 1/65535 s."""
+
 
 
 def encoder(wanted: str = "") -> str:

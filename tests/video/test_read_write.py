@@ -1,0 +1,156 @@
+"""Reading and writing videos: every frame, its own time, and plain words about files that are broken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from nodes.vision.video_read import Damage, VideoError, frames, probe
+from nodes.vision.video_write import ENCODERS, VideoWriter, encoder
+
+from .conftest import Make, pictures
+
+
+def test_all_frames_with_their_times(make_video: Make) -> None:
+    path = make_video(count=31, bframes=2)
+    found = list(frames(path))
+    assert [frame.index for frame in found] == list(range(31))
+    assert np.allclose([frame.time for frame in found], np.arange(31) / 25, atol=1e-3)
+    info = probe(path)
+    assert (info.width, info.height, info.codec) == (320, 240, "h264")
+
+
+def test_pixels_are_those_of_opencv(make_video: Make) -> None:
+    path = make_video(count=12)
+    camera = cv2.VideoCapture(str(path))
+    for frame in frames(path):
+        assert np.array_equal(frame.picture, camera.read()[1])
+    assert not camera.read()[0]
+
+
+def test_variable_frame_rate_is_kept(make_video: Make, tmp_path: Path) -> None:
+    times = [0.0, 0.04, 0.5, 0.51, 2.0, 2.04, 7.25]
+    source = make_video(count=len(times), times=times)
+    assert np.allclose([frame.time for frame in frames(source)], times, atol=1e-3)
+    out = tmp_path / "out.mp4"
+    with VideoWriter(out, 320, 240, 25) as writer:
+        for frame in frames(source):
+            writer.write(frame.picture, frame.time)
+    assert np.allclose([frame.time for frame in frames(out)], times, atol=1e-3)
+
+
+def test_rotation_mark_of_a_phone(make_video: Make, tmp_path: Path) -> None:
+    upright = make_video(count=3)
+    turned = tmp_path / "turned.mp4"
+    with av.open(str(upright)) as given, av.open(str(turned), "w") as made:
+        stream = given.streams.video[0]
+        copy = made.add_stream_from_template(stream)
+        packets = [packet for packet in given.demux(stream) if packet.size]
+        for packet in packets:
+            packet.stream = copy
+            made.mux(packet)
+    # PyAV writes no display matrix; the nine numbers of the track header are set to a quarter turn by hand
+    raw = bytearray(turned.read_bytes())
+    header = raw.index(b"tkhd") + 4 + 40
+    matrix = np.array([0, 0x10000, 0, -0x10000, 0, 0, 0, 0, 0x40000000], dtype=">i4").tobytes()
+    raw[header : header + 36] = matrix
+    turned.write_bytes(bytes(raw))
+    info = probe(turned)
+    assert (info.width, info.height) == (240, 320)
+    camera = cv2.VideoCapture(str(turned))
+    assert np.array_equal(next(frames(turned)).picture, camera.read()[1])
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+def test_written_file_plays(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"out{suffix}"
+    with VideoWriter(path, 321, 241, 30) as writer:
+        for index, picture in enumerate(pictures(10, 321, 241)):
+            writer.write(picture, index / 30)
+    found = list(frames(path))
+    assert len(found) == 10 and found[0].picture.shape == (240, 320, 3)
+    assert writer.plays_in_browser == (suffix == ".mp4" and ENCODERS[writer.codec][1])
+
+
+def test_named_fallback_encoder(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "out.mp4", 320, 240, 25, "mpeg4") as writer:
+        for index, picture in enumerate(pictures(5)):
+            writer.write(picture, index / 25)
+    assert probe(tmp_path / "out.mp4").codec == "mpeg4"
+    assert not writer.plays_in_browser
+    with pytest.raises(VideoError, match="there are .*mpeg4"):
+        encoder("h265")
+
+
+def test_a_live_recording_can_be_read_while_it_is_written(tmp_path: Path) -> None:
+    writer = VideoWriter(tmp_path / "rec.mp4", 320, 240, 25, live=True)
+    for index, picture in enumerate(pictures(40) * 15):
+        writer.write(picture, index / 25)
+    assert len(list(frames(tmp_path / "rec.mp4", damage=Damage()))) >= 250
+    writer.close()
+    assert len(list(frames(tmp_path / "rec.mp4"))) == 600
+
+
+def test_cut_file_keeps_its_frames_and_says_so(make_video: Make, tmp_path: Path) -> None:
+    whole = make_video(count=60, options={"movflags": "+faststart"}).read_bytes()
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole[: len(whole) * 6 // 10])
+    damage = Damage()
+    count = sum(1 for _ in frames(cut, damage=damage))
+    assert 10 < count < 60
+    assert damage.kept == count and "promises 60 frames" in damage.message
+    with pytest.raises(VideoError, match="damaged or cut"):
+        list(frames(cut))
+
+
+def test_cut_matroska_is_noticed(make_video: Make, tmp_path: Path) -> None:
+    whole = make_video("whole.mkv", count=200).read_bytes()
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole[: len(whole) // 2])
+    damage = Damage()
+    assert 0 < sum(1 for _ in frames(cut, damage=damage)) < 200
+    assert "promises 8.0 s" in damage.message
+
+
+def bad(folder: Path, make_video: Make, kind: str) -> Path:
+    path = folder / "bad.mp4"
+    if kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "text":
+        path.write_text("this is no video\n" * 50)
+    elif kind == "text by name":
+        path = folder / "bad.txt"
+        path.write_text("this is no video\n" * 50)
+    elif kind == "no index":
+        path.write_bytes(make_video(count=30).read_bytes()[:2000])
+    elif kind == "sound":
+        path = folder / "bad.wav"
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("pcm_s16le", rate=8000)
+            sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), layout="mono")
+            sound.rate = 8000
+            container.mux(stream.encode(sound))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("empty", "is empty"),
+        ("text", "cannot be read as a video"),
+        ("text by name", "text file"),
+        ("no index", "cannot be read as a video"),
+        ("sound", "has no video stream, only audio"),
+    ],
+)
+def test_bad_files_are_named_plainly(tmp_path: Path, make_video: Make, kind: str, said: str) -> None:
+    path = bad(tmp_path, make_video, kind)
+    with pytest.raises(VideoError, match=said) as caught:
+        list(frames(path))
+    assert str(path) in str(caught.value)
+    with pytest.raises(FileNotFoundError, match="no such video"):
+        probe(tmp_path / "none.mp4")

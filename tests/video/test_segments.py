@@ -1,0 +1,98 @@
+"""Segments: together they are the whole video, each is named by its content, and a longer file keeps the old ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nodes.vision.video_infer import infer_segment
+from nodes.vision.video_plan import check, plan_segments
+from nodes.vision.video_read import VideoError, frames
+
+from .conftest import SHAPES, Make, excerpt, pictures
+
+
+def parts(path: Path, segments: list[dict]) -> list[list[tuple[float, bytes]]]:
+    return [
+        [
+            (round(frame.time, 4), frame.picture.tobytes())
+            for frame in frames(path, **{key: segment[key] for key in ("seek", "start", "stop", "origin")})
+        ]
+        for segment in segments
+    ]
+
+
+@pytest.mark.parametrize("bframes", [0, 2])
+@pytest.mark.parametrize(("gop", "length"), [(10, 20), (7, 5), (1000, 12), (1, 8)])
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+def test_segments_together_are_the_video(make_video: Make, name: str, gop: int, length: int, bframes: int) -> None:
+    path = make_video(name, count=53, gop=gop, bframes=bframes)
+    segments = plan_segments(path, length)["segments"]
+    found = parts(path, segments)
+    whole = [(round(frame.time, 4), frame.picture.tobytes()) for frame in frames(path)]
+    assert [frame for part in found for frame in part] == whole
+    assert len(whole) == 53
+    assert [len(part) for part in found] == [segment["frames"] for segment in segments]
+    assert len(segments) > 1
+    for segment in segments:
+        check(path, segment)
+
+
+def test_open_groups_of_pictures(make_video: Make) -> None:
+    """Frames that are shown before a key frame but coded after it belong to the segment before, and are decoded there."""
+    path = make_video(
+        "open.mp4", count=60, codec="mpeg4", gop=6, bframes=2
+    )
+    segments = plan_segments(path, 10)["segments"]
+    whole = [(round(frame.time, 4), frame.picture.tobytes()) for frame in frames(path)]
+    assert [frame for part in parts(path, segments) for frame in part] == whole
+
+
+def test_a_longer_file_costs_only_its_new_part(data: Path, tmp_path: Path) -> None:
+    source = data / "videos" / "one-by-one-person-detection.mp4"
+    short = plan_segments(excerpt(source, tmp_path / "short.mp4", 95), 20)["segments"]
+    long = plan_segments(excerpt(source, tmp_path / "long.mp4", 160), 20)["segments"]
+    assert long[: len(short) - 1] == short[:-1]
+    assert len(long) > len(short)
+
+
+def test_other_pixels_are_another_segment(make_video: Make) -> None:
+    shown = pictures(60)
+    first = plan_segments(make_video("one.mp4", frames=shown), 20)["segments"]
+    changed = [*shown[:45], 255 - shown[45], *shown[46:]]
+    other = plan_segments(make_video("two.mp4", frames=changed), 20)["segments"]
+    assert [one == two for one, two in zip(first, other, strict=True)] == [True, True, False]
+
+
+def test_a_file_that_changes_after_planning_is_noticed(make_video: Make, tmp_path: Path) -> None:
+    path = make_video("one.mp4", frames=pictures(40))
+    segments = plan_segments(path, 10)["segments"]
+    path.write_bytes(make_video("two.mp4", frames=[255 - picture for picture in pictures(40)]).read_bytes())
+    with pytest.raises(VideoError, match="not as planned"):
+        infer_segment(str(path), segments[1], SHAPES, sessions=1, threads=1)
+
+
+def test_max_duration_and_files_without_timestamps(make_video: Make) -> None:
+    path = make_video(count=50)
+    segments = plan_segments(path, 10, max_duration=1.0)["segments"]
+    assert sum(segment["frames"] for segment in segments) == 25
+    assert sum(len(part) for part in parts(path, segments)) == 25
+    raw = plan_segments(make_video("raw.h264", count=30), 10)["segments"]
+    assert [(one["start"], one["stop"], one["frames"]) for one in raw] == [(None, None, 30)]
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_segments_detect_what_the_whole_video_does(make_video: Make, backend: str) -> None:
+    path = make_video(count=40, bframes=2)
+    whole = infer_segment(str(path), plan_segments(path, 1000)["segments"][0], SHAPES, backend, sessions=1, threads=1)
+    found = [
+        infer_segment(str(path), segment, SHAPES, backend, sessions=2, threads=1)
+        for segment in plan_segments(path, 10)["segments"]
+    ]
+    assert len(found) == 4
+    for key in ("counts", "classes", "times"):
+        assert np.array_equal(np.concatenate([one[key] for one in found]), whole[key])
+    assert np.allclose(np.concatenate([one["boxes"] for one in found]), whole["boxes"], atol=0.5)
+    assert len(whole["scores"]) > 40 and whole["scores"].min() > 0.05
