@@ -123,7 +123,7 @@ class Tasks:
                 return self.members(step)
             except NodeFailure:
                 pass  # told when its turn comes
-        loader = DelayedLoader(lambda: iter(self.members(step)))
+        loader = DelayedLoader(lambda: (task for task in self.members(step)))  # doit takes a generator alone
         return [
             Task(
                 step.id,
