@@ -122,7 +122,8 @@ def work(table: Path, numbers: np.ndarray, target: Output) -> dict[str, Any]:
 
 def test_a_node_that_dies_confined_is_a_failed_step(project: Path) -> None:
     for name, body in (("leave", "os._exit(0)"), ("bomb", "[os.fork() for _ in iter(int, 1)]")):
-        code = f"import os\n\nfrom wfe import workflow_node\n\n\n@workflow_node(outputs=[])\ndef {name}():\n    {body}\n    return {{}}\n"
+        code = "import os\n\nfrom wfe import workflow_node\n\n\n@workflow_node(outputs=[])\n"
+        code += f"def {name}():\n    {body}\n    return {{}}\n"
         (project / "nodes" / "custom" / f"{name}.py").write_text(header.write(ORIGIN, code))
         document = {"workflow": {"name": name}, "nodes": [{"id": "go", "function": f"custom.{name}.{name}"}]}
         (project / "workflows" / f"{name}.json").write_text(json.dumps(document))

@@ -28,7 +28,7 @@ from wfe.agent.outline import (
     planned,
     specs_of,
 )
-from wfe.agent.spec import NodeSpec, check_name
+from wfe.agent.spec import Field, NodeSpec, check_name, field_of, slug
 from wfe.agent.verdict import Unusable, Verdict
 from wfe.catalog import Catalogue
 from wfe.core.parse import parse
@@ -37,6 +37,7 @@ from wfe.core.workflow import Workflow
 from wfe.errors import ExitCode, WfeError, WorkflowError
 
 OUTLINES = Path(".wfe") / "outlines"
+SIGNATURES = Path(".wfe") / "signatures"
 TryRun = Callable[[str], ExitCode]
 """Runs the workflow of this name for real; what `wfe run NAME` would exit with."""
 
@@ -145,6 +146,60 @@ def generate(spec: NodeSpec, desk: Desk, path: Path | None = None) -> Written:
     if written.state is WrittenState.KEPT and granted and granted[-1]:
         approval.approve(desk.project, written.path, "permitted")
     return written
+
+
+def specify(
+    description: str, inputs: Sequence[str], outputs: Sequence[str], desk: Desk, *, category: str = "", name: str = ""
+) -> NodeSpec:
+    """A node from the words of a command line: inputs and outputs as `name` or `name:type`.
+
+    Types that are not given are asked of the model. Raises WorkflowError for names and types that cannot be,
+    ModelFailure.
+    """
+    if not description.strip():
+        raise WorkflowError("the description is empty", hint="say what the node should do")
+    taken = tuple(map(field_of, inputs))
+    given = tuple(map(field_of, outputs)) or (Field("result"),)
+    spec = NodeSpec(name or slug(description), description.strip(), taken, given, category)
+    if ":" in "".join((*inputs, *outputs)) and all(":" in one for one in (*inputs, *outputs)):
+        return spec
+    stored = desk.project / SIGNATURES / f"{spec.name}.json"
+    asked = sha256(
+        json.dumps([spec.digest, desk.model.name, desk.model.seed, desk.prompts.digest]).encode()
+    ).hexdigest()
+    schema = prompt.signature_schema(spec)
+    answer = _record(stored).get("answer") if _record(stored).get("asked") == asked else None
+    if answer is None:
+        messages: Sequence[Message] = prompt.signature_messages(desk.prompts, description, spec)
+        answer = _typed(spec.name, messages, schema, desk)
+        put(stored, json.dumps({"asked": asked, "answer": answer}, indent=2) + "\n")
+    # A type that a person gave wins over what a model thinks of it.
+    typed = [
+        tuple(one if one.type != "Any" else replace(one, type=answer[side][one.name]) for one in fields)
+        for side, fields in (("inputs", taken), ("outputs", given))
+    ]
+    return replace(spec, purpose=f"{description.strip()}. {answer['purpose']}", inputs=typed[0], outputs=typed[1])
+
+
+def _typed(subject: str, messages: Sequence[Message], schema: Mapping[str, Any], desk: Desk) -> Any:
+    asked = list(messages)
+    wrong: tuple[Verdict, ...] = ()
+    for number in range(1, MAX_REPAIRS + 2):
+        desk.tell(Asked(subject, number))
+        text = ""
+        try:
+            text = desk.model.ask(subject, messages, schema, desk.tell)
+            return read(text, schema)
+        except Unusable as unusable:
+            again = unusable.verdicts == wrong
+            wrong, text = unusable.verdicts, unusable.text or text
+            desk.tell(Judged(subject, "answer", str(wrong[0])))
+            if again:
+                break
+        messages = prompt.repair_messages(asked, text, "answer", wrong, desk.prompts.texts["repair"])
+    raise WorkflowError(
+        f"{desk.model.name} gave no usable signature: {wrong[0]}", hint="give the types yourself: -i image:np.ndarray"
+    )
 
 
 def analyze(path: Path, project: Path) -> Analysis:

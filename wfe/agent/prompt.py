@@ -188,3 +188,41 @@ def outline_schema() -> dict[str, Any]:
         "params",
     )
     return {"title": "outline", **outline}
+
+
+def signature_messages(prompts: Prompts, description: str, spec: NodeSpec) -> list[Message]:
+    """The question for the types of a node's inputs and outputs."""
+    text = prompts.fill(
+        "signature",
+        description=description.strip(),
+        name=spec.name,
+        inputs=", ".join(one.name for one in spec.inputs) or "(none)",
+        outputs=", ".join(one.name for one in spec.outputs) or "(none)",
+        types=", ".join(TYPES),
+    )
+    return [Message("system", prompts.texts["system"]), Message("user", text)]
+
+
+def signature_schema(spec: NodeSpec) -> dict[str, Any]:
+    """The form of an answer to `signature_messages`."""
+
+    def types(names: Sequence[str], kinds: Sequence[str]) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "properties": {name: {"enum": list(kinds)} for name in names},
+            "required": list(names),
+            "additionalProperties": False,
+        }
+
+    properties = {
+        "purpose": {"type": "string", "minLength": 1, "maxLength": 1000},
+        "inputs": types([one.name for one in spec.inputs], [*TYPES, "Output"]),
+        "outputs": types([one.name for one in spec.outputs], TYPES),
+    }
+    return {
+        "title": "signature",
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
