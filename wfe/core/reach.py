@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from wfe.core.digest import digest
 from wfe.core.source import Chain, Import, Source, Symbol
@@ -31,14 +32,27 @@ class Reach:
         return digest("\n".join(f"{name} {self.parts[name]}" for name in sorted(self.parts)).encode())
 
 
-def reach(module: str, function: str, load: Load) -> Reach:
-    """Everything that `function` of `module` reaches."""
+Touched = dict[tuple[str, str], frozenset[str]]
+"""(module, name) -> the parts that the statements of that name may change when they run; kept between calls of `reach`."""
+
+
+def reach(module: str, function: str, load: Load, touched: Touched | None = None) -> Reach:
+    """Everything that `function` of `module` reaches.
+
+    A statement that changes, when its module is imported, something that the function reaches counts too, although no
+    name leads to it: a decorator that registers, a call that appends, a subclass that its base collects.
+    """
     walk = _Walk(load)
     walk.enter(module)
     walk.symbol(module, function)
-    while walk.todo:
-        walk.todo.pop()()
-    return walk.found
+    touched = {} if touched is None else touched
+    while True:
+        walk.run()
+        before = len(walk.found.parts)
+        for name in sorted(walk.found.modules):
+            walk.changers(name, touched)
+        if len(walk.found.parts) == before and not walk.todo:
+            return walk.found
 
 
 class _Walk:
@@ -46,7 +60,44 @@ class _Walk:
         self.load = load
         self.found = Reach()
         self.seen: set[tuple[str, str]] = set()
-        self.todo: list[Callable[[], None]] = []
+        self.todo: list[Callable[[], object]] = []
+        self.states: set[str] = set()  # the parts that can be changed in place
+        self.hooked = False  # whether a class that acts on its subclasses is among them
+        self.collects = False  # whether `__subclasses__` is used somewhere
+
+    def run(self) -> None:
+        while self.todo:
+            self.todo.pop()()
+
+    def changers(self, module: str, touched: Touched) -> None:
+        """Take the symbols of an imported module that change, when they run, what is reached."""
+        source = self.load(module)
+        for name, symbol in source.symbols.items() if source else ():
+            if not (symbol.acts or symbol.bases) or f"{module}:{name}" in self.found.parts:
+                continue
+            if not self.states.isdisjoint(self.touches(module, name, symbol, touched)) or (
+                self.collects and not self.found.parts.keys().isdisjoint(self.above(module, symbol).found.parts)
+            ):
+                self.symbol(module, name)
+
+    def touches(self, module: str, name: str, symbol: Symbol, touched: Touched) -> frozenset[str]:
+        found = touched.get((module, name))
+        if found is None:
+            walk = _Walk(self.load)
+            for chain in symbol.acts:
+                walk.resolve(module, chain, symbol)
+            walk.run()
+            above = self.above(module, symbol)
+            found = touched[module, name] = frozenset(walk.states | (above.states if above.hooked else set()))
+        return found
+
+    def above(self, module: str, symbol: Symbol) -> _Walk:
+        """A walk over the bases of a class alone."""
+        walk = _Walk(self.load)
+        for chain in symbol.bases:
+            walk.resolve(module, chain, symbol)
+        walk.run()
+        return walk
 
     def enter(self, module: str) -> Source | None:
         """A module that gets imported: what it does at import counts, and so do the packages above it."""
@@ -61,20 +112,21 @@ class _Walk:
         if source.effects.digest:
             self.take(module, "<module>", source.effects)
         used = {chain[0] for symbol in (*source.symbols.values(), source.effects) for chain in symbol.uses}
-        for name, one in source.imports.items():
-            for target in (one.module, *one.also):
-                self.later(lambda target=target: self.enter(target))
-            if one.attribute:
-                self.later(lambda one=one: self.enter(f"{one.module}.{one.attribute}"))
-            if name not in used:
-                # Imported and never named: for its effect, or to be imported from here.
-                self.external(one.module)
+        for name, ones in source.imports.items():
+            for one in ones:
+                for target in (one.module, *one.also):
+                    self.later(partial(self.enter, target))
+                if one.attribute:
+                    self.later(partial(self.enter, f"{one.module}.{one.attribute}"))
+                if name not in used:
+                    # Imported and never named: for its effect, or to be imported from here.
+                    self.external(one.module)
         for star in source.stars:
-            self.later(lambda star=star: self.whole(star))
+            self.later(partial(self.whole, star))
         return source
 
     def later(self, action: Callable[[], object]) -> None:
-        self.todo.append(lambda: (action(), None)[1])
+        self.todo.append(action)
 
     def external(self, module: str) -> None:
         if module and self.load(module) is None and self.load(module.partition(".")[0]) is None:
@@ -91,38 +143,51 @@ class _Walk:
         symbol = source.symbols.get(name)
         if symbol is not None:
             self.take(module, name, symbol)
-        elif name in source.imports:
-            self.follow(source.imports[name], ())
-        elif self.load(f"{module}.{name}") is not None:
+        # Both may hold: `g = wrap(g)` below `from a import g`.
+        for one in source.imports.get(name, ()):
+            self.follow(one, ())
+        if symbol is not None or name in source.imports:
+            return
+        if self.load(f"{module}.{name}") is not None:
             self.whole(f"{module}.{name}")
-        else:
-            for star in source.stars:
-                self.symbol(star, name)
+            return
+        for star in source.stars:
+            self.symbol(star, name)
+        if "__getattr__" in source.symbols:
+            self.symbol(module, "__getattr__")
 
     def take(self, module: str, name: str, symbol: Symbol) -> None:
-        self.found.parts[f"{module}:{name}"] = symbol.digest
+        part = f"{module}:{name}"
+        self.found.parts[part] = symbol.digest
+        if symbol.state:
+            self.states.add(part)
+        self.hooked = self.hooked or symbol.hooks
+        self.collects = self.collects or any("__subclasses__" in chain for chain in symbol.uses)
         for chain in symbol.uses:
-            self.later(lambda chain=chain: self.resolve(module, chain, symbol))
-        for one in symbol.imports.values():
+            self.later(partial(self.resolve, module, chain, symbol))
+        for one in (one for ones in symbol.imports.values() for one in ones):
             # Inside a function: it runs when the function does. The name may be used through the chain as well.
             for target in (one.module, *one.also, *([f"{one.module}.{one.attribute}"] if one.attribute else [])):
-                self.later(lambda target=target: self.enter(target))
+                self.later(partial(self.enter, target))
             self.external(one.module)
+        for loaded in symbol.loads:
+            self.later(partial(self.whole, loaded))
+            self.external(loaded)
         if symbol.dynamic:
-            self.later(lambda: self.whole(module))
+            self.later(partial(self.whole, module))
 
     def resolve(self, module: str, chain: Chain, symbol: Symbol) -> None:
         source = self.load(module)
         if source is None:
             return
         head = chain[0]
-        if head in symbol.imports:
-            self.follow(symbol.imports[head], chain[1:])
+        for one in symbol.imports.get(head, ()):
+            self.follow(one, chain[1:])
         if head in source.symbols:
             self.symbol(module, head)
-        elif head in source.imports:
-            self.follow(source.imports[head], chain[1:])
-        elif head not in symbol.imports:
+        for one in source.imports.get(head, ()):
+            self.follow(one, chain[1:])
+        if head not in symbol.imports and head not in source.symbols and head not in source.imports:
             for star in source.stars:
                 self.symbol(star, head)
 
@@ -142,6 +207,9 @@ class _Walk:
                 self.found.packages.add(target.partition(".")[0])
             return
         self.attributes(target, rest)
+        if not rest:
+            for inner in one.also:  # the package is passed on as a value, its modules with it
+                self.attributes(inner, ())
 
     def attributes(self, module: str, rest: Chain) -> None:
         """A module named in code, with the attributes that are taken from it."""
@@ -158,5 +226,5 @@ class _Walk:
         """Every statement of a module: it is used in a way that names do not tell."""
         source = self.enter(module)
         if source is not None:
-            for name in list(source.symbols):
+            for name in (*source.symbols, *source.imports):
                 self.symbol(module, name)

@@ -7,6 +7,7 @@ text. `reach` joins modules; the catalogue reads files.
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -18,7 +19,7 @@ Chain = tuple[str, ...]
 
 # With one of these a function can reach any name of its module without naming it.
 _DYNAMIC: Final = frozenset(
-    {"globals", "eval", "exec", "vars", "__import__", "importlib", "locals", "getattr_static", "runpy"}
+    {"globals", "eval", "exec", "vars", "__import__", "import_module", "locals", "getattr_static", "runpy"}
 )
 
 
@@ -34,22 +35,50 @@ class Import:
     also: tuple[str, ...] = ()
 
 
+Imports = dict[str, tuple[Import, ...]]
+"""A name -> all that it may be bound to: `try: import fast as m` and `except ImportError: import slow as m` are two."""
+
+
 @dataclass(slots=True)
 class Symbol:
-    """Statements that bind one name: digest of their syntax trees, dotted names they use, imports inside them."""
+    """Statements that bind one name: digest of their syntax trees, dotted names they use, imports inside them.
+
+    acts: the dotted names that these statements call, or change in place, when the module is imported (see `acts`): who
+    uses what they change depends on them without naming them. bases: of a class. state: whether the name stands for
+    something that can be changed in place, a variable or a class that keeps a list. hooks: whether it is a class that acts
+    when a subclass of it is made. loads: modules imported by a name in
+    a text, `importlib.import_module("a")`.
+    """
 
     digest: str = ""
     uses: set[Chain] = field(default_factory=set)
-    imports: dict[str, Import] = field(default_factory=dict)
+    imports: Imports = field(default_factory=dict)
     dynamic: bool = False
+    acts: set[Chain] = field(default_factory=set)
+    bases: set[Chain] = field(default_factory=set)
+    state: bool = False
+    hooks: bool = False
+    loads: set[str] = field(default_factory=set)
 
     def add(self, statement: ast.stmt, package: str) -> None:
         self.digest = digest((self.digest + ast.dump(_plain(statement))).encode())
         for node in ast.walk(statement):
             if isinstance(node, ast.Import | ast.ImportFrom):
-                self.imports.update(imports_of(node, package))
+                _merge(self.imports, imports_of(node, package))
+            elif isinstance(node, ast.Call):
+                self.loads.update(_loaded(node, package))
         self.uses.update(_chains(statement))
-        self.dynamic = self.dynamic or any(chain[0] in _DYNAMIC or chain == ("sys", "modules") for chain in self.uses)
+        self.acts.update(acts(statement))
+        if isinstance(statement, ast.ClassDef):
+            self.bases.update(chain for base in statement.bases for chain in _chains(ast.Expr(base)))
+            self.hooks = bool(statement.keywords) or any(
+                isinstance(one, ast.FunctionDef) and one.name == "__init_subclass__" for one in statement.body
+            )
+        self.state = self.state or stateful(statement)
+        self.dynamic = self.dynamic or any(
+            chain[0] in _DYNAMIC or chain[-1] == "import_module" or chain[:2] == ("sys", "modules")
+            for chain in self.uses
+        )
 
 
 @dataclass(slots=True)
@@ -58,7 +87,7 @@ class Source:
 
     module: str
     symbols: dict[str, Symbol] = field(default_factory=dict)
-    imports: dict[str, Import] = field(default_factory=dict)
+    imports: Imports = field(default_factory=dict)
     stars: list[str] = field(default_factory=list)
     effects: Symbol = field(default_factory=Symbol)
     signatures: dict[str, Signature] = field(default_factory=dict)
@@ -93,7 +122,7 @@ def _file(statement: ast.stmt, found: Source, home: str) -> None:
     if names is None or any(name in found.imports for name in names):
         # Runs at import whoever asks: its effects may be seen by every function of the module.
         found.effects.add(statement, home)
-        _merge(found.imports, {name: one for name, one in found.effects.imports.items() if name not in found.imports})
+        _merge(found.imports, found.effects.imports)
         for name in _stored(statement):
             found.symbols.setdefault(name, found.effects)
         return
@@ -102,12 +131,9 @@ def _file(statement: ast.stmt, found: Source, home: str) -> None:
             found.symbols.setdefault(name, Symbol()).add(statement, home)
 
 
-def _merge(into: dict[str, Import], more: dict[str, Import]) -> None:
-    for name, one in more.items():
-        old = into.get(name)
-        if old and old.module == one.module and not one.attribute:
-            one = Import(one.module, "", (*old.also, *one.also))
-        into[name] = one
+def _merge(into: Imports, more: Imports) -> None:
+    for name, ones in more.items():
+        into[name] = tuple(dict.fromkeys((*into.get(name, ()), *ones)))
 
 
 def _bound(statement: ast.stmt) -> list[str] | None:
@@ -122,6 +148,8 @@ def _bound(statement: ast.stmt) -> list[str] | None:
     elif isinstance(statement, getattr(ast, "TypeAlias", ())):
         targets = [statement.name]  # type: ignore[attr-defined]
     names: list[str] = []
+    if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        names.extend(node.target.id for node in _at_import(statement) if isinstance(node, ast.NamedExpr))
     while targets:
         target = targets.pop()
         if isinstance(target, ast.Tuple | ast.List):
@@ -199,19 +227,89 @@ def _absolute(node: ast.ImportFrom, home: str) -> str:
     return ".".join([*parts, *([node.module] if node.module else [])])
 
 
-def imports_of(node: ast.Import | ast.ImportFrom, home: str) -> dict[str, Import]:
+def imports_of(node: ast.Import | ast.ImportFrom, home: str) -> Imports:
     """The names that an import statement binds; `home` is the package that relative imports start from."""
-    found: dict[str, Import] = {}
+    found: Imports = {}
     if isinstance(node, ast.Import):
         for alias in node.names:
-            if alias.asname:
-                found[alias.asname] = Import(alias.name)
-            else:
-                top = alias.name.partition(".")[0]
-                old = found.get(top)
-                found[top] = Import(top, "", (*(old.also if old else ()), alias.name))
+            top = alias.name.partition(".")[0]
+            one = Import(alias.name) if alias.asname else Import(top, "", (alias.name,))
+            _merge(found, {alias.asname or top: (one,)})
     else:
         module = _absolute(node, home)
         for alias in node.names:
-            found[alias.asname or alias.name] = Import(module, alias.name)
+            _merge(found, {alias.asname or alias.name: (Import(module, alias.name),)})
     return found
+
+
+def _loaded(call: ast.Call, home: str) -> Iterator[str]:
+    """The module that `importlib.import_module("a.b")` or `__import__("a.b")` names, when it is a plain text."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    if name not in ("import_module", "__import__") or not call.args:
+        return
+    first = call.args[0]
+    if isinstance(first, ast.Constant) and isinstance(first.value, str) and first.value.strip("."):
+        dots = len(first.value) - len(first.value.lstrip("."))
+        yield _absolute(ast.ImportFrom(first.value.lstrip("."), [], dots), home)
+
+
+# --- what a statement does to others when it runs
+
+# Builtins whose call changes nothing but, at most, an iterator: `next` is not among them.
+_HARMLESS: Final = frozenset(dir(builtins)) - {"setattr", "delattr", "exec", "eval", "next", "__import__"}
+_MUTABLE: Final = (ast.List, ast.Dict, ast.Set, ast.Call, ast.ListComp, ast.DictComp, ast.SetComp)
+
+
+def _at_import(statement: ast.stmt) -> Iterator[ast.AST]:
+    """The nodes of a statement that are evaluated when it runs: no body of a function, but its decorators and defaults."""
+    todo: list[ast.AST] = [_plain(statement)]
+    while todo:
+        node = todo.pop()
+        yield node
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            arguments = node.args
+            todo.extend(node.decorator_list)
+            todo.extend(one for one in (*arguments.defaults, *arguments.kw_defaults) if one is not None)
+        elif not isinstance(node, ast.Lambda):
+            todo.extend(ast.iter_child_nodes(node))
+
+
+def acts(statement: ast.stmt) -> set[Chain]:
+    """The dotted names that a statement calls, decorates with, or changes in place when it runs.
+
+    `@register` above a function fills a registry; `A = add(1)` may append to a list; after `D = C`, `D["a"] = 1` changes
+    C.
+    """
+    found: set[Chain] = set()
+    for node in _at_import(statement):
+        called: list[ast.expr] = []
+        if isinstance(node, ast.Call):
+            called = [node.func]
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            called = node.decorator_list
+        elif isinstance(node, ast.AugAssign):
+            called = [node.target]
+        elif isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
+            called = [node.value]
+        for one in called:
+            found.update(_chains(ast.Expr(one.func if isinstance(one, ast.Call) else one)))
+    return {chain for chain in found if chain[0] not in _HARMLESS}
+
+
+def stateful(statement: ast.stmt) -> bool:
+    """Whether what a statement binds can be changed by others: a variable; a class or function that keeps something."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+        marks = [one for one in statement.decorator_list if one is not decorator_of(statement)]
+        defaults = (*statement.args.defaults, *statement.args.kw_defaults)
+        return bool(marks) or any(isinstance(one, _MUTABLE) for one in defaults)
+    if isinstance(statement, ast.ClassDef):
+        names = {"cls", statement.name}
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                if isinstance(node.value, ast.Name) and node.value.id in names:
+                    return True
+            elif isinstance(node, ast.FunctionDef) and node.name == "__init_subclass__":
+                return True
+        values = [one.value for one in statement.body if isinstance(one, ast.Assign | ast.AnnAssign)]
+        return any(isinstance(one, _MUTABLE) for one in values) or bool(statement.keywords)
+    return True
