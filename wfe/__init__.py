@@ -16,6 +16,10 @@ __version__ = "0.1.0"
 __all__ = ["Output", "Skip", "__version__", "device", "log", "progress", "workflow_node"]
 
 if TYPE_CHECKING:
+    from wfe.api import Report as Report
+    from wfe.api import run as run
+    from wfe.errors import WfeError as WfeError
+
     Function = TypeVar("Function", bound=Callable[..., Any])
 
 _Base = WindowsPath if os.name == "nt" else PosixPath

@@ -54,6 +54,7 @@ class WfeError(Exception):
     """The base of every error that wfe raises on purpose. Holds one or more problems, in the order of their places."""
 
     code: ExitCode = ExitCode.WORKFLOW
+    report: object = None  # the wfe.Report of the run that ended so, where `wfe.run` raised it
 
     def __init__(self, problems: str | Problem | Sequence[Problem], hint: str = "", code: ExitCode | None = None) -> None:
         if isinstance(problems, str):

@@ -28,16 +28,17 @@ def perform(
     inline: bool = False,
     debug: Callable[[BaseException], object] | None = None,
     opened: Callable[[Door], object] = lambda door: None,
-    **pools: Any,
+    **more: Any,
 ) -> Door:
     """Run `steps` of a workflow and all that they need (the whole workflow when none are named); the closed door.
 
     forced: ids of steps to run whatever is stored. force_all: run all of the chosen. keep_going: after a failure go on
-    with what does not depend on it. opened: hears of the door before anything runs. An interrupt (Ctrl-C) ends the run
-    in order: the door's code is then INTERRUPTED. Raises WfeError when the run cannot begin.
+    with what does not depend on it. more: what else `enter` takes. opened: hears of the door before anything
+    runs. An interrupt (Ctrl-C) ends the run in order: the door's code is then INTERRUPTED. Raises WfeError when the run
+    cannot begin.
     """
     door = enter(
-        project, workflow, params, listeners=listeners, jobs=jobs, forced=forced, inline=inline, debug=debug, **pools
+        project, workflow, params, listeners=listeners, jobs=jobs, forced=forced, inline=inline, debug=debug, **more
     )
     run = door.run
     try:

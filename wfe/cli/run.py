@@ -55,6 +55,9 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", "-d", help="Say what would be done, and why.")] = False,
     inline: Annotated[bool, typer.Option("--inline", help="Call the nodes in this process, one by one.")] = False,
     pdb: Annotated[bool, typer.Option("--pdb", help="With --inline: a debugger where a node raises.")] = False,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="Run generated nodes that nobody approved with your own rights.")
+    ] = False,
     json: here.Json = False,
     plain: Annotated[bool, typer.Option("--plain", help="Plain lines, also on a terminal.")] = False,
     live: Annotated[bool, typer.Option("--live", help="The live display, or an error where it cannot be.")] = False,
@@ -98,6 +101,8 @@ def run(
         if path.parent and not path.parent.is_dir():
             raise WfeError(f"{path}: there is no directory {str(path.parent)!r}", code=ExitCode.USAGE)
     extra: dict[str, Any] = {"pools": _pools(pool)} if pool else {}
+    if unsafe:
+        extra["unsafe"] = True
     raise typer.Exit(
         perform(
             where,

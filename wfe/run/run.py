@@ -76,6 +76,7 @@ class Run:
         *,
         jobs: int = 1,
         forced: frozenset[str] = frozenset(),
+        pools: Mapping[str, float | str] | None = None,
         run_id: str = "",
     ) -> None:
         self.workspace = workspace
@@ -104,6 +105,9 @@ class Run:
         self.sources: dict[str, tuple[Stamp, str]] = {
             path: (Stamp(*taken), known) for path, taken, known in index.sources
         }
+        self._pools = {**self.plan.pools, **(pools or {})}
+        self._gate: Gate | None = None
+        self._priorities: dict[str, float] = {}
         self._telling = threading.RLock()
         self._finished = False
 
@@ -221,10 +225,6 @@ class Run:
             return digest(Path(self.workspace.absolute(path)).read_bytes()) == self.sources[path][1]
         except OSError:
             return False
-
-    def slots(self) -> Mapping[str, list[int]]:
-        """The slots of pools that the calling thread's step holds."""
-        return {}
 
     # --- fans
 
@@ -393,6 +393,7 @@ class Run:
             return count(self.outcomes)
         self._finished = True
         wanted = set(chosen) or {*self.index.ids, *self.added}
+        wanted.update(one for name in list(wanted) for one in self.members.get(name, ()))
         wanted = {name for name in wanted if self.step(name).fan is None}
         bad = {
             name for name, outcome in self.outcomes.items() if outcome.state in (StepState.FAILED, StepState.BLOCKED)

@@ -23,12 +23,14 @@ def execute(run: Run, chosen: Sequence[str], *, keep_going: bool, force: bool, d
     everything = set(run.index.ids)
     wanted = run.plan.select([name.partition("[")[0] for name in chosen]) if chosen else everything
     among = {name for name in wanted if force or name not in run.marks}
-    Backend.run = Reporter.run = run
-    Reporter.done = staticmethod(done)
+    # doit makes the backend itself, from the class alone, so the run is an attribute of a class: one of this run's own,
+    # since several runs may go on in one process.
+    backend = type("Backend", (Backend,), {"run": run})
+    reporter = type("Reporter", (Reporter,), {"run": run, "done": staticmethod(done)})
     tasks = list(Tasks(run, force, among).all())
     control = TaskControl(tasks)
     control.process(None)
-    dependency = Dependency(Backend, "", checker_cls=Checker, codec_cls=JSONCodec)
-    arguments: list[Any] = [dependency, Reporter(None, {}), keep_going, force]
+    dependency = Dependency(backend, "", checker_cls=Checker, codec_cls=JSONCodec)
+    arguments: list[Any] = [dependency, reporter(None, {}), keep_going, force]
     runner = MThreadRunner(*arguments, num_process=run.jobs) if run.jobs > 1 else Runner(*arguments)
     runner.run_all(control.task_dispatcher())

@@ -1,0 +1,269 @@
+"""Running workflows from Python: `wfe.run` and the `Report` that it returns.
+
+    report = wfe.run("detect", conf=0.4, jobs=2)
+    report["detect"]["boxes"]     # arrays are read-only and memory-mapped
+    report.ran                    # ["detect", "draw"]
+
+Safe to call in a thread, in a notebook, in a test, and inside another run: it changes neither the working directory nor
+signal handlers nor sys.stdout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from wfe.core.outcome import Listener, Outcome, StepState
+from wfe.errors import EnvironmentFailure, ExitCode, Interrupted, NodeFailure, Problem, WfeError, nearest
+from wfe.run.project import Project
+
+if TYPE_CHECKING:
+    from wfe.door import Door
+    from wfe.run.results import Results
+
+Told = Literal["auto", "plain", "live", "json", "quiet"]
+
+
+class Report:
+    """What became of a run. Plain data: it can be read long after the run, while the store keeps the results.
+
+    outcomes: step -> Outcome, in the order of the plan. seconds: wall time. `report[step]` reads a result.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        workflow: str,
+        run: str,
+        outcomes: Mapping[str, Outcome],
+        members: Mapping[str, Sequence[str]],
+        rows: Mapping[str, Any],
+        counts: Mapping[str, int],
+        seconds: float,
+        code: ExitCode,
+    ) -> None:
+        self.project = project.root
+        self.workflow = workflow
+        self.id = run
+        self.outcomes = outcomes
+        self.counts = counts
+        self.seconds = seconds
+        self.code = code
+        self._project = project
+        self._members = members
+        self._rows = rows
+
+    def _in(self, state: StepState) -> list[str]:
+        return [name for name, outcome in self.outcomes.items() if outcome.state is state]
+
+    @property
+    def ran(self) -> list[str]:
+        """The steps whose function was called and returned."""
+        return self._in(StepState.RAN)
+
+    @property
+    def restored(self) -> list[str]:
+        """The steps whose result came from the store."""
+        return self._in(StepState.RESTORED)
+
+    @property
+    def current(self) -> list[str]:
+        """The steps for which nothing had to be done."""
+        return self._in(StepState.CURRENT)
+
+    @property
+    def skipped(self) -> list[str]:
+        """The steps that were skipped: `Skip`, a condition that does not hold, or what they need was skipped."""
+        return self._in(StepState.SKIPPED)
+
+    @property
+    def failed(self) -> list[str]:
+        """The steps that failed."""
+        return self._in(StepState.FAILED)
+
+    @property
+    def blocked(self) -> list[str]:
+        """The steps that were not tried, since one that they need failed."""
+        return self._in(StepState.BLOCKED)
+
+    @property
+    def cancelled(self) -> list[str]:
+        """The steps that an interrupt (or a failure elsewhere) kept from their end."""
+        return self._in(StepState.CANCELLED)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every step came to a good end."""
+        return self.code is ExitCode.OK
+
+    def __getitem__(self, step: str) -> Any:
+        """The result of a step: JSON values, arrays as read-only memory-mapped numpy arrays, files as Path, bytes as
+        bytes; None of a skipped step, a list of the results of a fan's steps.
+
+        Raises KeyError for a step that does not exist or has no result; the text says why.
+        """
+        return self._read(lambda results: self._value(step, results))
+
+    def __contains__(self, step: object) -> bool:
+        return step in self.outcomes or step in self._members
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.outcomes)
+
+    def __len__(self) -> int:
+        return len(self.outcomes)
+
+    def files(self, step: str) -> dict[str, Path]:
+        """Parameter -> path of each file that a step wrote. Raises KeyError as `report[step]` does."""
+
+        def find(results: Results) -> dict[str, Path]:
+            found = results.find(step)
+            return {one.note.partition(":")[2]: results.path(one) for one in found.artifacts if one.codec == "file"}
+
+        found: dict[str, Path] = self._read(find)
+        return found
+
+    def _read(self, read: Callable[[Results], Any]) -> Any:
+        from wfe.core.result import Missing
+        from wfe.run.results import Results
+        from wfe.run.workspace import Workspace
+
+        workspace = Workspace(self._project)
+        try:
+            return read(Results(workspace, self.workflow, self._rows))
+        except Missing as missing:
+            raise KeyError(str(missing)) from None
+        finally:
+            workspace.close()
+
+    def _value(self, step: str, results: Results) -> Any:
+        from wfe.run.results import value_of
+
+        if step in self._members:
+            return [self._value(member, results) for member in self._members[step]]
+        outcome = self.outcomes.get(step)
+        if outcome is None:
+            known = [*self.outcomes, *self._members]
+            raise KeyError(f"workflow {self.workflow!r} has no step {step!r}; {nearest(step, known)}".rstrip("; "))
+        if outcome.state is StepState.SKIPPED:
+            return None
+        if outcome.state in (StepState.FAILED, StepState.BLOCKED, StepState.CANCELLED):
+            raise KeyError(f"step {step!r} was {outcome.state.value}: it has no result")
+        return value_of(results.find(step), results.path)
+
+    def __repr__(self) -> str:
+        from wfe.report.wording import summary
+
+        names = {"failed": self.failed, "skipped": self.skipped}
+        return f"<Report of {summary(self.workflow, self.counts, self.seconds, names)}>"
+
+
+def run(
+    workflow: str,
+    /,
+    *,
+    project: str | os.PathLike[str] = ".",
+    steps: Sequence[str] = (),
+    jobs: int = 0,
+    force: bool | Sequence[str] = False,
+    keep_going: bool = False,
+    inline: bool = False,
+    output: Told = "quiet",
+    listeners: Sequence[Listener] = (),
+    check: bool = True,
+    params: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> Report:
+    """Run a workflow and return what became of it. Its parameters are keyword arguments (or `params`, for names that
+    are taken here): values of the right type, or texts as on the command line.
+
+    project: a directory in the project. steps: only these and what they need. jobs: steps at once (0: the document's
+    number, or 1). force: True for all steps, or ids of steps to run whatever is stored. keep_going: after a failure go
+    on with what does not depend on it. inline: call the nodes in this process. output: what is told on sys.stdout; "quiet"
+    tells of failures alone. listeners: more that hear every event. check: raise when the run did not go well.
+
+    Raises WorkflowError (and nothing ran), NodeFailure with the node's traceback, EnvironmentFailure, Interrupted. The
+    last three have the report as the attribute `report`.
+    """
+    from wfe import front
+
+    where = Project.around(os.fspath(project))
+    values = {name: _plain(value) for name, value in {**(params or {}), **more}.items()}
+    heard = list(listeners)
+
+    def told(found: Project) -> list[Listener]:
+        from wfe.report.choose import listeners as choose
+
+        quiet = output == "quiet"
+        # With `check` the failure is told by the exception, so a quiet run says nothing at all.
+        chosen = choose(output, None if quiet and check else sys.stdout, os.environ, record=found.cache / "runs")
+        return [*chosen, *heard]
+
+    begin = time.perf_counter()
+    door = front.perform(
+        where,
+        workflow,
+        values,
+        steps=tuple(steps),
+        listeners=told,
+        jobs=jobs,
+        forced=frozenset() if isinstance(force, bool) else frozenset(force),
+        force_all=force is True,
+        keep_going=keep_going,
+        inline=inline,
+    )
+    report = _report(where, door, time.perf_counter() - begin)
+    if check and not report.ok:
+        raise _failure(report, door)
+    return report
+
+
+def _plain(value: Any) -> Any:
+    """A parameter's value as JSON has it: a path becomes its text, a tuple a list."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, tuple | list):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    return value
+
+
+def _report(project: Project, door: Door, seconds: float) -> Report:
+    run = door.run
+    order = [one for name in run.index.ids for one in run.members.get(name, [name])]
+    outcomes = {name: run.outcomes[name] for name in order if name in run.outcomes}
+    outcomes.update({name: found for name, found in run.outcomes.items() if name not in outcomes})
+    if door.chosen:
+        wanted = {one for name in door.chosen for one in run.members.get(name, [name])}
+        outcomes = {name: found for name, found in outcomes.items() if name in wanted}
+    rows = {name: run._rows[name] for name in outcomes if name in run._rows}
+    members = {name: tuple(found) for name, found in run.members.items()}
+    return Report(project, run.workflow, run.id, outcomes, members, rows, door.counts or {}, seconds, door.code)
+
+
+def _failure(report: Report, door: Door) -> WfeError:
+    problems = []
+    for name in report.failed:
+        failure = report.outcomes[name].failure
+        assert failure is not None
+        text = f"step {name!r} failed: {failure.kind}: {failure.message}"
+        hint = f"log: {failure.log}" if failure.log else ""
+        problems.append(Problem(f"{text}\n{failure.traceback.rstrip()}" if failure.traceback else text, hint=hint))
+    if report.code is ExitCode.INTERRUPTED:
+        error: WfeError = Interrupted(f"the run of {report.workflow!r} was interrupted")
+    elif report.code is ExitCode.BUG:
+        error = WfeError("\n".join(["BUG: an error in wfe itself", *door.run.bugs]), code=ExitCode.BUG)
+    else:
+        blocked = Problem(f"{len(report.blocked) + len(report.cancelled)} steps of {report.workflow!r} were not tried")
+        kind = EnvironmentFailure if report.code is ExitCode.ENVIRONMENT else NodeFailure
+        error = kind(problems or [blocked])
+    error.report = report
+    with contextlib.suppress(IndexError):
+        error.add_note(f"{report.workflow}: {len(report.failed)} failed; wfe run {report.workflow} {report.failed[0]}")
+    return error
