@@ -184,8 +184,8 @@ def run(
 
     project: a directory in the project. steps: only these and what they need. jobs: steps at once (0: the document's
     number, or 1). force: True for all steps, or ids of steps to run whatever is stored. keep_going: after a failure go
-    on with what does not depend on it. inline: call the nodes in this process. output: what is told on sys.stdout; "quiet"
-    tells of failures alone. listeners: more that hear every event. check: raise when the run did not go well.
+    on with what does not depend on it. inline: call the nodes in this process. output: what is told on sys.stdout;
+    "quiet" tells of failures alone. listeners: more that hear every event. check: raise when the run did not go well.
 
     Raises WorkflowError (and nothing ran), NodeFailure with the node's traceback, EnvironmentFailure, Interrupted. The
     last three have the report as the attribute `report`.
@@ -242,7 +242,7 @@ def _report(project: Project, door: Door, seconds: float) -> Report:
     if door.chosen:
         wanted = {one for name in door.chosen for one in run.members.get(name, [name])}
         outcomes = {name: found for name, found in outcomes.items() if name in wanted}
-    rows = {name: run._rows[name] for name in outcomes if name in run._rows}
+    rows = {name: run.rows[name] for name in outcomes if name in run.rows}
     members = {name: tuple(found) for name, found in run.members.items()}
     return Report(project, run.workflow, run.id, outcomes, members, rows, door.counts or {}, seconds, door.code)
 

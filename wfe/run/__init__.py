@@ -1,7 +1,7 @@
 """How steps are run. The package can be called: `wfe.run("x")` runs a workflow (see `wfe.api`).
 
-`wfe.run` is a public function and this package has its name, and Python puts a package into its parent under its own name
-as soon as anything of it is imported. So that the call works before and after that, the module is callable.
+`wfe.run` is a public function and this package has its name, and Python puts a package into its parent under its own
+name as soon as anything of it is imported. So that the call works before and after that, the module is callable.
 """
 
 from __future__ import annotations
