@@ -7,10 +7,10 @@ imported on first use.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PosixPath, WindowsPath
 from typing import TYPE_CHECKING, Any, TypeVar
-import os
 
 __version__ = "0.1.0"
 __all__ = ["Output", "Skip", "__version__", "device", "log", "progress", "workflow_node"]
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
     Function = TypeVar("Function", bound=Callable[..., Any])
 
-_Base = WindowsPath if os.name == "nt" else PosixPath
+if TYPE_CHECKING:
+    _Base = Path
+else:
+    _Base = WindowsPath if os.name == "nt" else PosixPath  # before 3.12, Path itself has no flavour to inherit
 
 
 class Output(_Base):

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from doit.task import Task
+from doit.task import Task, dict_to_task
 
-from wfe.door import Door, enter
-from wfe.errors import ExitCode, WfeError
+from wfe.door import Door, enter, signals
+from wfe.errors import ExitCode, Problem, WfeError
 from wfe.run.project import Project
 from wfe.schedule.backend import Backend, Checker
 from wfe.schedule.invocation import Invocation, invocation, variables
@@ -39,6 +38,14 @@ def open_project(dodo: str) -> tuple[dict[str, Any], Callable[[], Iterator[Task]
         "par_type": "thread",
         "verbosity": 0,
     }
+    generates = any(word.startswith("generate") for word in called.arguments)
+    if not name and (generates or (called.command != "run" and not given)):
+        # doit's own backend and reporter: these tasks are no steps, and whether one is current is its file's own word.
+        plain = {"backend": "json", "dep_file": str(project.cache / "agent" / "doit.json"), "verbosity": 2}
+        if generates:
+            (project.cache / "agent").mkdir(parents=True, exist_ok=True)
+            config = {"par_type": "thread", **plain}
+        return config, lambda: _generations(project, called, given, generates)
     if not name:
         if given:
             _fail(
@@ -54,7 +61,10 @@ def open_project(dodo: str) -> tuple[dict[str, Any], Callable[[], Iterator[Task]
     try:
         door = enter(project, name, given, listeners=_listeners, jobs=called.jobs)
     except WfeError as error:
-        _fail(error)
+        from wfe.agent.tasks import offer
+
+        missing = offer(project, name)
+        _fail(WfeError([*error.problems, *([Problem(missing)] if missing else [])], code=error.code))
     if door.run.index.plan.max_parallel:
         config["num_process"] = min(door.run.index.plan.max_parallel, 64)
     return config, lambda: _steps(door, called)
@@ -74,6 +84,19 @@ def _listeners(project: Project) -> Any:
     from wfe.report.choose import listeners
 
     return listeners("auto", sys.stdout, os.environ, record=project.cache / "runs")
+
+
+def _generations(project: Project, called: Invocation, given: dict[str, str], generates: bool) -> Iterator[Task]:
+    """A task for each node that was or is to be generated, after those of the workflows."""
+    from wfe.agent.tasks import tasks
+
+    if not generates:
+        yield from _workflows(project, called)
+    try:
+        found = tasks(project, given)
+    except WfeError as error:
+        _fail(error)
+    yield from (dict_to_task(one) for one in found)
 
 
 def _workflows(project: Project, called: Invocation) -> Iterator[Task]:
@@ -106,8 +129,8 @@ def _steps(door: Door, called: Invocation) -> Iterator[Task]:
     run = door.run
     Backend.run = Reporter.run = run
     if called.command in ("run", ""):
-        # Before the first worker starts, so that none inherits a default; doit ends the run itself.
-        signal.signal(signal.SIGTERM, _stop)
+        # Open until the process ends: doit has no place where its run is over that comes before this one's end.
+        signals(run).__enter__()
         Reporter.done = staticmethod(lambda interrupted: _done(door, interrupted))
         run.start()
     among = {name for name in run.index.ids if name not in run.marks} if called.plain else None
@@ -117,11 +140,6 @@ def _steps(door: Door, called: Invocation) -> Iterator[Task]:
     made = list(Tasks(run, called.always, among).all())
     # doit wants a task even where nothing is to be done.
     yield from made or [Task(run.workflow, None, doc=run.plan.description, has_subtask=True)]
-
-
-def _stop(number: int, frame: object) -> None:
-    del number, frame
-    raise KeyboardInterrupt
 
 
 def _done(door: Door, interrupted: bool) -> None:

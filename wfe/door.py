@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from wfe.core.outcome import Listener
 from wfe.errors import ExitCode
@@ -23,6 +23,8 @@ from wfe.run.workspace import Workspace
 
 if TYPE_CHECKING:
     from wfe.run.executors import Executors
+
+GRACE: Final = 5.0  # seconds that running steps get after the first Ctrl-C
 
 
 @dataclass
@@ -42,6 +44,7 @@ class Door:
         if self.closed:
             return self.code
         self.closed = True
+        interrupted = interrupted or self.run.stopping.is_set()
         if interrupted:
             self.run.stop()
         self.run.close()
@@ -80,6 +83,7 @@ def enter(
     inline: bool = False,
     debug: Callable[[BaseException], object] | None = None,
     unsafe: bool = False,
+    pools: Mapping[str, float | str] | None = None,
 ) -> Door:
     """Open a run and look at every step; nothing is executed yet.
 
@@ -98,9 +102,11 @@ def enter(
             from wfe.run.executors import Executors
 
             guard = Guard(project.root, unsafe=unsafe or bool(os.environ.get("WFE_UNSAFE")), say=run.note)
-            return Executors(project, count, inline=inline, debug=debug, say=run.note, guard=guard)
+            return Executors(
+                project, count, inline=inline, debug=debug, say=run.note, guard=guard, stopping=run.stopping
+            )
 
-        run = Run(workspace, index, executors, heard, jobs=count, forced=forced)
+        run = Run(workspace, index, executors, heard, jobs=count, forced=forced, pools=pools)
         run.open()
     except BaseException:
         workspace.close()
@@ -109,17 +115,44 @@ def enter(
 
 
 @contextlib.contextmanager
-def terminable() -> Iterator[None]:
-    """While open, SIGTERM ends the run as Ctrl-C does. In the main thread only; a signal handler cannot be set elsewhere."""
+def signals(run: Run) -> Iterator[None]:
+    """While open, the first Ctrl-C or SIGTERM lets no further step begin and gives those that run GRACE seconds; the
+    second kills them at once. What is done is kept either way. In the main thread only: elsewhere no handler can be set.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    timers: list[threading.Timer] = []
 
     def stop(number: int, frame: object) -> None:
         del number, frame
-        raise KeyboardInterrupt
+        if run.stopping.is_set():
+            run.stop()
+            return
+        run.stopping.set()
+        timers.append(threading.Timer(GRACE, run.stop))
+        timers[0].daemon = True
+        timers[0].start()
+        # Not through the listeners: the interrupted thread may be inside one of them.
+        os.write(2, b"\nstopping: what runs may finish (Ctrl-C again ends it now)\n")
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for timer in timers:
+            timer.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """While open, SIGTERM raises KeyboardInterrupt as Ctrl-C does: for what goes on before a run has begun."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from wfe.core.outcome import Listener
-from wfe.door import Door, enter
+from wfe.door import Door, enter, signals
 from wfe.run.project import Project
 
 
@@ -56,9 +56,14 @@ def perform(
         if force_all or any(name not in run.marks for name in wanted):
             from wfe.schedule.runner import execute
 
-            execute(
-                run, steps, keep_going=keep_going, force=force_all, done=lambda interrupted: _ended(door, interrupted)
-            )
+            with signals(run):
+                execute(
+                    run,
+                    steps,
+                    keep_going=keep_going,
+                    force=force_all,
+                    done=lambda interrupted: _ended(door, interrupted),
+                )
         door.close()
     except KeyboardInterrupt:
         door.close(True)

@@ -39,8 +39,7 @@ class Upstream:
         """The type of the output at `trail`; ANY when not known. Raises KeyError(name) for an output that does not exist."""
         if self.fan and trail and isinstance(trail[0], int):
             trail = trail[1:]
-            inner = self._type(trail)
-            return inner
+            return self._type(trail)
         inner = self._type(trail)
         return Type("list", (inner,)) if self.fan else inner
 

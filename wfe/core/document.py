@@ -218,6 +218,10 @@ def _duplicates(text: str, file: str) -> list[Problem]:
 # --- YAML
 
 
+def _at(file: str, mark: Any) -> Place:
+    return Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
+
+
 def _read_yaml(text: str, file: str) -> Document:
     import yaml
 
@@ -229,23 +233,19 @@ def _read_yaml(text: str, file: str) -> Document:
             if isinstance(event, yaml.CollectionStartEvent):
                 depth += 1
                 if depth > MAX_DEPTH:
-                    mark = event.start_mark
                     raise _wrong(
-                        Place(file, mark.line + 1, mark.column + 1),
+                        _at(file, event.start_mark),
                         f"nested deeper than {MAX_DEPTH} levels",
                         "flatten the value",
                     )
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
             elif isinstance(event, yaml.AliasEvent):
-                mark = event.start_mark
-                raise _wrong(
-                    Place(file, mark.line + 1, mark.column + 1), "YAML aliases are not supported", "write the value out"
-                )
+                raise _wrong(_at(file, event.start_mark), "YAML aliases are not supported", "write the value out")
         root = yaml.compose(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
+        place = _at(file, mark)
         raise _wrong(place, f"not valid YAML: {error.problem or error.context}") from None
     except yaml.YAMLError as error:
         raise _wrong(Place(file, 1, 1), f"not valid YAML: {error}") from None

@@ -17,6 +17,7 @@ from wfe.core.digest import canonical, digest_of
 from wfe.core.document import Path
 from wfe.core.parse import describe
 from wfe.core.reference import substitute
+from wfe.core.result import Result, put
 from wfe.core.step import Binding, Fan, Step, binding_refs
 from wfe.core.workflow import Node
 from wfe.errors import nearest
@@ -144,19 +145,9 @@ def _bound(binding: Binding, item: Any, origin: tuple[str, Path] | None, values:
         elif origin is not None:
             refs.append((path, origin[0], (*origin[1], *trail)))
         else:
-            value = _put(value, path, _dig(item, trail))
+            value = put(value, path, _dig(item, trail))
     return binding._replace(value=value, refs=tuple(refs))
 
 
 def _dig(item: Any, trail: Path) -> Any:
-    for part in trail:
-        item = item[part] if isinstance(item, dict | list) else None
-    return item
-
-
-def _put(tree: Any, path: Path, value: Any) -> Any:
-    if not path:
-        return value
-    copy = list(tree) if isinstance(tree, list) else dict(tree)
-    copy[path[0]] = _put(copy[path[0]], path[1:], value)
-    return copy
+    return Result(item).dig(trail).value

@@ -77,9 +77,7 @@ def _bind(
                 )
             )
             continue
-        value = substitute(
-            raw, params, lambda _, missing, place=place: problems.append(Problem(f"no parameter {missing!r}", place))
-        )
+        value = _put_in(raw, params, place, problems)
         if not (isinstance(value, str) and value.startswith("$")):
             try:
                 value = convert(inner.params[name], value)
@@ -96,6 +94,14 @@ def _bind(
                 )
             )
     return values
+
+
+def _put_in(raw: Any, params: Mapping[str, Any], place: Place, problems: list[Problem]) -> Any:
+    def unknown(path: object, name: str) -> None:
+        del path
+        problems.append(Problem(f"no parameter {name!r}", place))
+
+    return substitute(raw, params, unknown)
 
 
 def _moved(one: Node, node: Node, inner: Workflow, bound: Mapping[str, Any]) -> Node:

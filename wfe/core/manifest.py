@@ -77,10 +77,9 @@ def diff(
         one, two = before.get(part), after.get(part)
         if one == two:
             continue
-        if part == "code" and parts and one in parts and two in parts:
-            found.append(
-                Reason("code", "", "") if not (named := _code(parts[one], parts[two])) else Reason(f"code of {named}")
-            )
+        if part == "code" and parts and one and two and one in parts and two in parts:
+            named = _code(parts[one], parts[two])
+            found.append(Reason(f"code of {named}" if named else "code"))
         else:
             found.append(Reason(part, _short(one), _short(two)))
     return tuple(found)

@@ -191,7 +191,7 @@ class _Planner:
                 [*(other for other in node.depends_on if other in known), *(ref[1] for ref in refs if ref[1] != "item")]
             )
         )
-        step = Step(
+        return Step(
             id=node.id,
             function=signature.function,
             inputs=inputs,
@@ -202,7 +202,6 @@ class _Planner:
             fan=fan,
             description=node.description or signature.doc.partition("\n")[0],
         )
-        return step
 
     def located(self, steps: dict[str, Step]) -> None:
         """Add what a step's function reaches and where it runs; asked only when all else is well."""

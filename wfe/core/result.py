@@ -100,3 +100,15 @@ def dig_fan(results: Sequence[Result], trail: Path) -> Result:
             raise Missing(f"the result has {len(results)} entries, there is none at {trail[0]}")
         return results[trail[0]].dig(trail[1:])
     return gather([result.dig(trail) for result in results])
+
+
+def put(tree: Any, trail: Path, value: Any) -> Any:
+    """A JSON tree with `value` at `trail`; the given tree is left alone."""
+    if not trail:
+        return value
+    head = trail[0]
+    if isinstance(tree, list) and isinstance(head, int):
+        return [put(entry, trail[1:], value) if index == head else entry for index, entry in enumerate(tree)]
+    if isinstance(tree, dict):
+        return {**tree, str(head): put(tree[str(head)], trail[1:], value)}
+    raise AssertionError(f"BUG: no place {trail} in a {type(tree).__name__}")

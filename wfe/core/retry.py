@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 
 class Retry(NamedTuple):
-    """count: attempts after the first. delay: seconds before the second attempt; each further pause is `factor` times as
+    """times: attempts after the first. delay: seconds before the second attempt; each further pause is `factor` times as
     long, at most `limit`. on: names of exception classes (bases count) or failure kinds ("died", "timeout"); empty: all."""
 
-    count: int = 0
+    times: int = 0
     delay: float = 1.0
     factor: float = 2.0
     limit: float = 60.0
@@ -27,7 +27,7 @@ class Retry(NamedTuple):
 
     def again(self, attempt: int, kind: str, bases: Sequence[str] = ()) -> bool:
         """Whether to try again after the attempt number `attempt` (from 1) failed so."""
-        if attempt > self.count or kind in ("environment", "cancelled"):
+        if attempt > self.times or kind in ("environment", "cancelled"):
             return False
         return not self.on or kind in self.on or any(base in self.on for base in bases)
 

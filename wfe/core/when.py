@@ -126,9 +126,9 @@ def _value(node: ast.expr, values: Mapping[str, Any], dry: bool = False) -> Any:
             return None if dry else -value
         case ast.Compare(left=left, ops=ops, comparators=rights):
             first = of(left)
-            for op, right in zip(ops, rights, strict=True):
+            for compare, right in zip(ops, rights, strict=True):
                 second = of(right)
-                if not dry and not _COMPARE[type(op)](first, second):
+                if not dry and not _COMPARE[type(compare)](first, second):
                     return False
                 first = second
             return True

@@ -96,7 +96,7 @@ def _chart(stays: Sequence[Stay], told: Retold, left_out: int) -> str:
     ran = [stay for stay in stays if stay.began is not None]
     if not ran:
         return ""
-    whole = max(told.seconds, max(_length(stay, told) for stay in ran), 1e-9)
+    whole = max(told.seconds, *(_length(stay, told) for stay in ran), 1e-9)
     rows: list[str] = []
     for stay in ran:
         start = min(max((stay.began or told.time) - told.time, 0.0) / whole, 1.0) * 100

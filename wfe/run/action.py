@@ -23,7 +23,8 @@ from wfe.store.stamp import holds
 from wfe.store.traces import File, Row, Trace
 
 if TYPE_CHECKING:
-    from wfe.run.run import Pending, Run
+    from wfe.run.decide import Pending
+    from wfe.run.run import Run
 
 
 @dataclass(slots=True)
@@ -47,9 +48,12 @@ class Action:
         self.pending = pending
         self.workspace = run.workspace
         self.log = self.workspace.log_file(run.workflow, step.id)
+        self.slots: dict[str, list[int]] = {}
+        self.forced = False
 
-    def do(self, verdict: Verdict) -> Done:
+    def do(self, verdict: Verdict, forced: bool = False) -> Done:
         """Bring the step to its end."""
+        self.forced = forced
         try:
             if verdict is Verdict.CURRENT:
                 return self.current()
@@ -69,7 +73,9 @@ class Action:
         pending = self.pending
         assert pending.row is not None
         made = tuple(one for one in pending.row.files if one.role != "in")
-        read = tuple(File(path, "in", tuple(taken), content) for path, (taken, content) in pending.inputs.files.items())
+        read = tuple(
+            File(path, "in", taken.plain(), content) for path, (taken, content) in pending.inputs.files.items()
+        )
         row = pending.row._replace(static=self.run.static(self.step), ups=self.run.ups(self.step), files=(*read, *made))
         self.workspace.traces.save(self.run.workflow, self.step.id, row, None)
         return Done(StepState.CURRENT, row, pending.trace)
@@ -95,6 +101,25 @@ class Action:
     # --- running
 
     def execute(self) -> Done:
+        """Make the result, unless another run is just making it: then wait for that and take it."""
+        claims = self.workspace.claims
+        if claims is None or self.step.options.cache == "never":
+            return self.attempts()
+        run = self.run
+        name = self.step.id
+        with claims.hold(
+            self.pending.key, run.stopping, lambda: run.note("another run is making this; waiting for it", name)
+        ) as waited:
+            if run.stopping.is_set():
+                return Done(StepState.CANCELLED)
+            if waited and not self.forced:
+                trace = self.workspace.traces.find(self.pending.key)
+                if trace is not None and self.workspace.traces.whole(trace):
+                    self.pending.trace = trace
+                    return self.restore()
+            return self.attempts()
+
+    def attempts(self) -> Done:
         """Call the function, again as often as `retries` allows."""
         retry = Retry.of(self.step.options.retries)
         attempt = 1
@@ -135,7 +160,7 @@ class Action:
             code=self.step.code,
             seed=options.seed,
             timeout=options.timeout,
-            slots=self.run.slots(),
+            slots=self.slots,
         )
         reply = self.run.executors.of(self.step).call(call, self.emit)
         if places or not isinstance(reply, Returned) or reply.holes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from wfe.core.step import Step
@@ -37,6 +37,7 @@ class Executors:
 
     jobs: how many steps may run at once, hence workers of each environment. inline: call in this process instead, for a
     debugger; `debug` gets the exception before it is reported. say: hears of an environment that is being made.
+    stopping: ends an installation that is going on.
     guard: says for a step that other executor which must serve it (untrusted code), None for the ordinary one.
     """
 
@@ -49,7 +50,9 @@ class Executors:
         debug: Callable[[BaseException], object] | None = None,
         say: Callable[[str], object] = lambda message: None,
         guard: Guard | None = None,
+        stopping: threading.Event | None = None,
     ) -> None:
+        self._stopping = stopping
         self._guard = guard
         self.project = project
         self.jobs = jobs
@@ -88,21 +91,19 @@ class Executors:
             return found
 
     def _make(self, step: Step) -> Executor:
-        # Compiled files go into the cache: nodes/ stays clean, and its times tell of edits alone.
-        environ = {"PYTHONPYCACHEPREFIX": str(self.project.cache / "pycache")}
         if not step.prefix:
-            return Workers(limit=self.jobs, environ=environ)
+            return Workers(limit=self.jobs)
         from wfe.env.lock import this_platform
         from wfe.run.isolated import LOCK_FILE, environments_of
 
-        environments = environments_of(self.project, lambda progress: self.say(progress.message))
+        environments = environments_of(self.project, lambda progress: self.say(progress.message), self._stopping)
         lock = next((one for one in environments.file.read().locks if one.digest == step.prefix), None)
         if lock is None or lock.platform != this_platform():
             raise EnvironmentFailure(
                 f"step {step.id!r}: {LOCK_FILE} has no lock {step.prefix[:8]} for this platform", "run `wfe env lock`"
             )
-        prefix = self._stack.enter_context(environments.using(lock))
-        return Workers(prefix.python, limit=self.jobs, environ={**prefix.environ(os.environ), **environ})
+        prefix = self._stack.enter_context(environments.using(lock, missing=_missing(lock.spec.names)))
+        return Workers(prefix.python, limit=self.jobs, environ=prefix.environ(os.environ))
 
     def cancel(self) -> None:
         """Kill what runs. Callable from any thread, and from a signal handler's."""
@@ -118,3 +119,16 @@ class Executors:
 
     def _all(self) -> list[Ends]:
         return [*self._executors.values(), *(one for one in (self._inline, self._guard) if one is not None)]
+
+
+def _missing(names: Iterable[str]) -> list[str]:
+    """Those of the distributions that the main environment does not have."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = []
+    for name in names:
+        try:
+            version(name)
+        except PackageNotFoundError:
+            found.append(name)
+    return found

@@ -19,6 +19,7 @@ from wfe.core.result import Missing
 from wfe.core.step import Step
 from wfe.errors import NodeFailure
 from wfe.run import inputs as inputs_
+from wfe.run.decide import code_parts
 from wfe.run.run import Run
 from wfe.run.workspace import result_of
 from wfe.store.stamp import Stamp
@@ -127,8 +128,7 @@ class _Foresight:
             self.waits[name] = (name,)
             return Forecast(name, "fail", note=pending.failure.message)
         if pending.skip:
-            run._results[name] = None
-            run.marks[name] = "skipped"
+            run.skip(name)
             return Forecast(name, "skip", note=pending.skip)
         verdict, reasons = pending.decision.verdict, pending.decision.reasons
         if self.force_all and verdict is not Verdict.RUN:
@@ -138,7 +138,7 @@ class _Foresight:
             return Forecast(name, "run", reasons)
         assert pending.trace is not None
         result = result_of(run.workspace, pending.trace, name)
-        run._results[name] = result
+        run.keep(name, result)
         run.marks[name] = pending.trace.mark
         if verdict is Verdict.RESTORE:
             # Its files would be put in place before anything reads them, so they count with the content to come.
@@ -153,7 +153,7 @@ class _Foresight:
     def already(self, step: Step) -> tuple[Reason, ...]:
         """What has changed for certain about a step of which not everything is known."""
         run = self.run
-        row = run._row(step.id)
+        row = run.row(step.id)
         before = run.workspace.traces.find(row.key) if row is not None else None
         if before is None:
             return ()
@@ -172,4 +172,4 @@ class _Foresight:
         parts = {part for part, _ in now}
         unknown = {f"input '{name}'" for name in step.inputs.keys() - known.keys()}
         old = tuple((part, text) for part, text in before.manifest if part in parts or part not in unknown)
-        return diff(old, now, run._code_parts(before.manifest, now))
+        return diff(old, now, code_parts(run, before.manifest, now))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from wfe.core.digest import canonical
 from wfe.core.digest import digest as hash_of
 from wfe.core.manifest import value_text
-from wfe.core.result import Artifact, Missing, Result, dig_fan, gather
+from wfe.core.result import Artifact, Missing, Result, dig_fan, gather, put
 from wfe.core.step import Binding, Step
 from wfe.errors import NodeFailure
 from wfe.run.hole import Hole
@@ -117,7 +117,7 @@ def part(step: Step, name: str, binding: Binding, upstream: Upstream) -> Any:
             return Skipped(f"step {other!r}")
         if not path:
             return one
-        tree = _put(tree, path, one.value)
+        tree = put(tree, path, one.value)
         artifacts += [artifact._replace(trail=(*path, *artifact.trail)) for artifact in one.artifacts]
     return Result(tree, tuple(artifacts))
 
@@ -167,14 +167,6 @@ def _late(step: Step, name: str, binding: Binding, upstream: Upstream) -> Any:
     )
 
 
-def _put(tree: Any, path: Path, value: Any) -> Any:
-    if not path:
-        return value
-    copy = list(tree) if isinstance(tree, list) else dict(tree)
-    copy[path[0]] = _put(copy[path[0]], path[1:], value)
-    return copy
-
-
 def _value(name: str, part: Result, upstream: Upstream, found: Inputs) -> None:
     """A plain value; arrays are mapped from their blobs, a written file is passed as its path."""
     tree = part.value
@@ -183,7 +175,7 @@ def _value(name: str, part: Result, upstream: Upstream, found: Inputs) -> None:
         if one.codec == "file":
             step, _, parameter = one.note.partition(":")
             path = upstream.target(step, parameter)
-            tree = _put(tree, one.trail, path)
+            tree = put(tree, one.trail, path)
             paths.append(path)
         else:
             found.holes.append(Hole((name, *one.trail), one.codec, upstream.blob(one.digest)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import Final
 
 from wfe.core.planner import Code, Placed
@@ -17,15 +18,25 @@ from wfe.env.environments import Environments
 from wfe.env.need import Need, isolation
 from wfe.env.place import Absent, Isolated, Placement
 from wfe.env.prefix import Say, silent
-from wfe.errors import Place
+from wfe.env.uv import Uv
+from wfe.errors import EnvironmentFailure, Place
 from wfe.run.project import Project
 
 LOCK_FILE: Final = "workflows/environments.lock.json"
 
 
-def environments_of(project: Project, say: Say = silent) -> Environments:
-    """The isolated environments of a project; `say` hears how far making one is."""
-    return Environments(project.cache / "environments", project.root / LOCK_FILE, say=say)
+def environments_of(project: Project, say: Say = silent, stopping: Event | None = None) -> Environments:
+    """The isolated environments of a project; `say` hears how far making one is, `stopping` ends it."""
+    return Environments(project.cache / "environments", project.root / LOCK_FILE, say=say, uv=_uv(stopping))
+
+
+def _uv(stopping: Event | None) -> Uv | None:
+    if stopping is None:
+        return None
+    try:
+        return Uv(stop=stopping)
+    except EnvironmentFailure:
+        return None  # told when it is first needed
 
 
 @dataclass(slots=True)

@@ -56,7 +56,7 @@ def look(
                 if taken is None:
                     break
                 fresh = fresh or list(row[4])
-                fresh[number] = (path, role, tuple(taken), content)
+                fresh[number] = (path, role, taken, content)
             else:
                 marks[name] = row[2]
                 if fresh is not None:

@@ -107,7 +107,7 @@ def _plan(
         taken = stamp(base + relative)
         if Path(base + relative).read_bytes() != content:
             taken = taken._replace(settled=False)
-        sources.append((relative, tuple(taken), digest(content)))
+        sources.append((relative, taken.plain(), digest(content)))
     folders = [(p, _folder(base + p)) for p in _folders(project.root)] if catalogue.listed else []
     made.sources = tuple(sources)
     memo = (made.sources, tuple(sorted(catalogue.absent)), tuple(folders), site_stamp(), made.pack())

@@ -57,7 +57,7 @@ class Printed:
             return
         if self._file is None:
             # Opened at the first byte, since most calls print nothing and an open costs more than a call.
-            self._file = open(self._log, "wb", buffering=0)  # noqa: SIM115, PTH123
+            self._file = open(self._log, "wb", buffering=0)  # noqa: SIM115
         self._file.write(piece)
         self._written += len(piece)
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wfe.core.result import Artifact, Missing, Result, gather
-from wfe.run.workspace import Workspace, put
+from wfe.core.result import Artifact, Missing, Result, gather, put
+from wfe.run.workspace import Workspace
 from wfe.store.traces import Row
 
 _PREVIEW = 8

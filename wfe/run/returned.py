@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from wfe.core.result import Artifact, Result
+from wfe.core.result import Artifact, Result, put
 from wfe.core.step import Step
 from wfe.core.types import Type, type_of
-from wfe.run.executor import Hole, Returned
-from wfe.run.workspace import Workspace, put
+from wfe.run.executor import Returned
+from wfe.run.hole import Hole
+from wfe.run.workspace import Workspace
 
 
 class BadReturn(Exception):

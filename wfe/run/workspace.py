@@ -12,11 +12,12 @@ import threading
 import time
 
 from wfe.core.digest import canonical, digest
-from wfe.core.result import Artifact, Result
+from wfe.core.result import Artifact, Result, put
 from wfe.errors import EnvironmentFailure
 from wfe.run.inputs import Inputs
 from wfe.run.project import Project
 from wfe.store.blobs import Blobs
+from wfe.store.claims import Claims
 from wfe.store.files import Files
 from wfe.store.hashing import file_digest
 from wfe.store.stamp import Stamp, holds, stamp
@@ -33,11 +34,19 @@ class Workspace:
         self.blobs = Blobs(project.cache / "blobs")
         self.files = Files(self.state, project.root)
         self.traces = Traces(self.state, self.blobs)
+        self._claims: Claims | None = None
         self._base = f"{project.root}{os.sep}"
         self._results = self._shown(f"{project.cache}{os.sep}steps{os.sep}").replace(os.sep, "/")
         self._staging = project.cache / "staging" / f"{os.getpid()}-{time.time_ns():x}"
         self._local = threading.local()
         self._made: set[str] = set()
+
+    @property
+    def claims(self) -> Claims | None:
+        """Who makes what; None for a cache that cannot be written to, where nothing is shared."""
+        if self._claims is None and not self.state.read_only:
+            self._claims = Claims(self.project.cache / "claims.lock")
+        return self._claims
 
     def close(self) -> None:
         shutil.rmtree(self._staging, ignore_errors=True)
@@ -98,7 +107,7 @@ class Workspace:
             taken = self.renew(one)
             if taken is None:
                 return row, False
-            files.append(one._replace(stamp=tuple(taken)))
+            files.append(one._replace(stamp=taken.plain()))
         return row._replace(files=tuple(files)), True
 
     def renew(self, one: File) -> Stamp | None:
@@ -117,8 +126,8 @@ class Workspace:
         content = file_digest(path)
         where = self.blobs.adopt(path, content)
         taken = stamp(where)
-        self.state.set("file", content, tuple(taken), "blob")
-        return Artifact(trail, codec, content, note), File(self._shown(where), "blob", tuple(taken), content)
+        self.state.set("file", content, taken.plain(), "blob")
+        return Artifact(trail, codec, content, note), File(self._shown(where), "blob", taken.plain(), content)
 
     def publish(
         self,
@@ -136,16 +145,16 @@ class Workspace:
         A kill before the commit leaves files that the old row does not vouch for, so the next run sees and mends them.
         Raises EnvironmentFailure when a file cannot be written.
         """
-        files = [File(path, "in", tuple(taken), content) for path, (taken, content) in inputs.files.items()]
+        files = [File(path, "in", taken.plain(), content) for path, (taken, content) in inputs.files.items()]
         try:
             for one in trace.artifacts:
                 blob = self.blobs.path(one.digest)
-                files.append(File(self._shown(blob), "blob", tuple(stamp(blob)), one.digest))
+                files.append(File(self._shown(blob), "blob", stamp(blob).plain(), one.digest))
                 if one.codec == "file" and one.note in inputs.outputs:
                     files.append(self._target(inputs.outputs[one.note], one.digest))
             if trace.big:
                 blob = self.blobs.path(trace.big)
-                files.append(File(self._shown(blob), "blob", tuple(stamp(blob)), trace.big))
+                files.append(File(self._shown(blob), "blob", stamp(blob).plain(), trace.big))
             files.append(self._write_result(workflow, step, trace))
         except OSError as error:
             raise EnvironmentFailure(
@@ -160,11 +169,11 @@ class Workspace:
         where = self.absolute(path)
         try:
             if file_digest(where) == content:
-                return File(path, "out", tuple(stamp(where)), content)
+                return File(path, "out", stamp(where).plain(), content)
         except OSError:
             pass  # not there, or not readable: it is put there now
         self.blobs.put(content, where)
-        return File(path, "out", tuple(stamp(where)), content)
+        return File(path, "out", stamp(where).plain(), content)
 
     def _write_result(self, workflow: str, step: str, trace: Trace) -> File:
         name = self.result_file(workflow, step)
@@ -186,7 +195,7 @@ class Workspace:
                 left = left[os.write(number, left) :]
         finally:
             os.close(number)
-        return File(name, "out", tuple(stamp(where)), digest(data))
+        return File(name, "out", stamp(where).plain(), digest(data))
 
     def forget(self, workflow: str, step: str) -> None:
         """Make the next run execute the step: neither its row nor the trace of its key stays."""
@@ -217,18 +226,6 @@ def _readable(trace: Trace) -> object:
     for one in trace.artifacts:
         tree = put(tree, one.trail, {"artifact": one.codec, "digest": one.digest, "note": one.note})
     return tree
-
-
-def put(tree: object, trail: tuple[str | int, ...], value: object) -> object:
-    """A JSON tree with `value` at `trail`; the given tree is left alone."""
-    if not trail:
-        return value
-    head = trail[0]
-    if isinstance(tree, list) and isinstance(head, int):
-        return [put(entry, trail[1:], value) if index == head else entry for index, entry in enumerate(tree)]
-    if isinstance(tree, dict):
-        return {**tree, str(head): put(tree[str(head)], trail[1:], value)}
-    raise AssertionError(f"BUG: no place {trail} in a {type(tree).__name__}")
 
 
 def result_of(workspace: Workspace, trace: Trace, step: str) -> Result:

@@ -45,7 +45,8 @@ class Reporter:
         if run is None:
             sys.stderr.write(f"{getattr(fail, 'message', '') or fail}\n")
         elif (
-            isinstance(fail, UnmetDependency)
+            not run.stopping.is_set()  # what was not begun then is told at the end
+            and isinstance(fail, UnmetDependency)
             and task.name not in run.outcomes
             and task.actions
             and not task.has_subtask

@@ -41,7 +41,7 @@ class StepAction(BaseAction):  # type: ignore[misc]
             outcome = self.run.perform(self.name, self.force())
         except WfeError as error:
             return TaskFailed(str(error))
-        except Exception:
+        except Exception:  # noqa: BLE001 - an error of wfe's own: told with its traceback, and exit code 70
             self.run.bugs.append(traceback.format_exc())
             return TaskError(f"BUG: step {self.name!r}", traceback.format_exc())
         if outcome.state in (StepState.FAILED, StepState.CANCELLED):

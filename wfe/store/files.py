@@ -48,7 +48,7 @@ class Files:
         with self._lock:
             self._known[path] = found
         if taken.settled:  # one that is not proves nothing the next time
-            self._state.set("file", path, (tuple(taken), found[1]))
+            self._state.set("file", path, (taken.plain(), found[1]))
         return found
 
     def _directory(self, path: str, where: str) -> tuple[Stamp, str]:

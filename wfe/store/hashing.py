@@ -34,7 +34,7 @@ def _directory_digest(path: Path) -> str:
 
 def files_under(path: Path) -> list[str]:
     """Every file under a directory, as /-separated paths relative to it."""
-    found = []
+    found: list[str] = []
     for folder, _, names in os.walk(path):
         relative = Path(folder).relative_to(path)
         found.extend((relative / name).as_posix() for name in names)

@@ -17,6 +17,9 @@ _TICK_NS: Final = 20_000_000
 _COARSE_NS: Final = 2_100_000_000
 
 
+Plain = tuple[int, int, int, int, bool]
+
+
 class Stamp(NamedTuple):
     """(mtime, ctime: nanoseconds; size: bytes; inode; settled)."""
 
@@ -25,6 +28,10 @@ class Stamp(NamedTuple):
     size: int
     inode: int
     settled: bool
+
+    def plain(self) -> Plain:
+        """As a tuple that marshal takes."""
+        return (self.mtime, self.ctime, self.size, self.inode, self.settled)
 
 
 def stamp(path: str) -> Stamp:
@@ -35,7 +42,7 @@ def stamp(path: str) -> Stamp:
     return Stamp(found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, time.time_ns() - latest > tick)
 
 
-def holds(old: tuple[int, int, int, int, bool], path: str) -> bool:
+def holds(old: Plain, path: str) -> bool:
     """Whether the stamp proves that the file is unchanged."""
     if not old[4]:
         return False

@@ -181,7 +181,10 @@ class State:
         return [row[0] for row in self._execute(f"SELECT DISTINCT scope FROM {table}") if isinstance(row[0], str)]
 
     def set(self, table: str, name: str, value: Any, scope: str = "") -> None:
-        self._execute(f"INSERT INTO {table}(scope, name, body) VALUES(?,?,?) ON CONFLICT(scope, name) DO UPDATE SET body=excluded.body", (scope, name, pack(scope, name, value)))
+        self._execute(
+            f"INSERT INTO {table}(scope, name, body) VALUES(?,?,?) ON CONFLICT(scope, name) DO UPDATE SET body=excluded.body",
+            (scope, name, pack(scope, name, value)),
+        )
 
     def set_many(self, table: str, rows: Iterable[tuple[str, Any]], scope: str = "") -> None:
         with self.transaction():

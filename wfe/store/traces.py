@@ -93,7 +93,7 @@ class Traces:
             return False
         if not self.blobs.intact(blob):
             return False
-        self.state.set("file", blob, tuple(taken), "blob")
+        self.state.set("file", blob, taken.plain(), "blob")
         return True
 
     def result(self, trace: Trace) -> Result:

@@ -1,0 +1,114 @@
+"""What must be done for a step whose needs are all settled: gathers the facts that `core.rebuild` decides by.
+
+Does nothing about it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from wfe.core.manifest import Manifest, diff, key_of, manifest_of, value_text
+from wfe.core.outcome import Failure
+from wfe.core.rebuild import Decision, Facts, Verdict, decide
+from wfe.core.result import Missing
+from wfe.core.step import Step
+from wfe.errors import NodeFailure
+from wfe.run import inputs as inputs_
+from wfe.run.inputs import Inputs
+from wfe.run.known import Known
+from wfe.store.traces import Row, Trace
+
+
+@dataclass(slots=True)
+class Pending:
+    """A step whose turn has come: what was decided, and all that performing it needs."""
+
+    decision: Decision
+    inputs: Inputs = field(default_factory=Inputs)
+    manifest: Manifest = ()
+    key: str = ""
+    trace: Trace | None = None
+    row: Row | None = None
+    failure: Failure | None = None
+    skip: str = ""
+
+
+def pending_of(known: Known, name: str, forced: bool = False) -> Pending:
+    """What must be done for the step `name`. forced: run it whatever is stored."""
+    step = known.step(name)
+    run = Decision(Verdict.RUN)
+    if step.absent:
+        return Pending(run, skip=step.absent)
+    try:
+        skip = _condition(known, step)
+        if skip:
+            return Pending(run, skip=skip)
+        inputs = inputs_.resolve(step, known, known.digest)
+    except (NodeFailure, Missing) as error:
+        return Pending(run, failure=Failure("input", str(error)))
+    if inputs.skip:
+        return Pending(run, skip=inputs.skip)
+    manifest = manifest_of(step, inputs.texts)
+    key = key_of(manifest)
+    row = known.row(name)
+    traces = known.workspace.traces
+    trace = traces.find(key) if step.options.cache != "never" else None
+    stored = trace is not None and traces.whole(trace)
+    intact = False
+    if row is not None and row.key == key and stored:
+        row, intact = known.workspace.intact(row)
+    before = traces.find(row.key) if row is not None and row.key != key else None
+    facts = Facts(
+        key=key,
+        manifest=manifest,
+        recorded=row.key if row else "",
+        before=before.manifest if before else None,
+        intact=intact,
+        stored=stored,
+        age=time.time() - trace.made if trace else 0.0,
+        force=forced,
+    )
+    decision = decide(facts, step.options.cache, step.options.ttl)
+    if before is not None and any(reason.part == "code" for reason in decision.reasons):
+        decision = Decision(
+            decision.verdict, diff(before.manifest, manifest, code_parts(known, before.manifest, manifest))
+        )
+    return Pending(decision, inputs, manifest, key, trace if stored else None, row)
+
+
+def code_parts(known: Known, *manifests: Manifest) -> dict[str, Mapping[str, str]]:
+    found: dict[str, Mapping[str, str]] = {}
+    for manifest in manifests:
+        code = dict(manifest)["code"]
+        parts = known.workspace.state.get("memo", code, "code")
+        if isinstance(parts, dict):
+            found[code] = parts
+    return found
+
+
+def _condition(known: Known, step: Step) -> str:
+    """Why a step's `when` keeps it from running, "" when it does not."""
+    if step.when is None:
+        return ""
+    from wfe.core.reference import unescape
+    from wfe.core.when import WhenError, evaluate
+
+    values: dict[str, Any] = {}
+    shown = []
+    for (name,), other, trail in step.when.refs:
+        part = inputs_.output(known, other, trail)
+        values[str(name)] = None if part is None else part.value
+        shown.append(
+            f"{'.'.join(['$' + other, *map(str, trail)])} is {value_text(part) if part is not None else 'skipped'}"
+        )
+    try:
+        holds = evaluate(unescape(step.when.value), values)
+    except WhenError as error:
+        raise NodeFailure(f"step {step.id!r}: 'when': {error}") from None
+    text = step.when.value
+    for (name,), other, trail in step.when.refs:
+        text = text.replace(str(name), ".".join(["$" + other, *map(str, trail)]))
+    return "" if holds else f"its condition {text!r} does not hold" + (f" ({', '.join(shown)})" if shown else "")
