@@ -102,7 +102,7 @@ def _steps(where: Project, workflow: str, given: dict[str, str], every: bool, as
         for one in found if every or as_json else _collapsed(found):
             base = one.step.partition("[")[0]
             step = run.step(one.step) if one.step in run.added else run.steps[base]
-            row = run._row(one.step)
+            row = run.row(one.step)
             took = duration(row.seconds) if row is not None else ""
             if as_json:
                 typer.echo(

@@ -87,7 +87,7 @@ def check(where: Project, name: str, given: dict[str, str]) -> tuple[tuple[Probl
         values: dict[str, Any] = {key: value for key, value in given.items() if key in workflow.params}
         workspace = Workspace(where)
         try:
-            prepare(where, workspace.state, name, {**values, **{one: _stand_in(workflow.params[one]) for one in left}})
+            prepare(where, workspace.state, name, {**values, **{one: stand_in(workflow.params[one]) for one in left}})
         finally:
             workspace.close()
     except WfeError as error:
@@ -98,7 +98,8 @@ def check(where: Project, name: str, given: dict[str, str]) -> tuple[tuple[Probl
 _STAND_INS: dict[str, Any] = {"integer": 0, "number": 0, "boolean": False, "array": [], "object": {}}
 
 
-def _stand_in(param: Param) -> Any:
+def stand_in(param: Param) -> Any:
+    """Some value of the type of a parameter that has none, so that what does not depend on it can be planned."""
     return _STAND_INS.get(param.type, "?")
 
 

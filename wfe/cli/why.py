@@ -145,7 +145,7 @@ def _facts(door: Door, name: str) -> dict[str, Any]:
         step = run.step(name)
     except KeyError:
         return {}
-    row = run._row(name)
+    row = run.row(name)
     facts: dict[str, Any] = {"function": step.function.removeprefix("nodes.")}
     if step.needs:
         facts["needs"] = list(step.needs)

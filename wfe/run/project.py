@@ -45,8 +45,9 @@ class Project:
         return self.root / "workflows"
 
     def names(self) -> list[str]:
-        """The workflows' names: the stems of the documents in workflows/."""
-        return sorted({path.stem for path in self.workflows.glob("*") if path.suffix in SUFFIXES and path.is_file()})
+        """The workflows' names: the stems of the documents in workflows/, where the lock of environments lies too."""
+        files = (path for path in self.workflows.glob("*") if path.suffix in SUFFIXES and path.is_file())
+        return sorted({path.stem for path in files if not path.name.endswith(".lock.json")})
 
     def find(self, name: str, place: Place | None = None) -> Path:
         """The document of the workflow `name`: a name in workflows/, or a path. Raises WfeError."""
