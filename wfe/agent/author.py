@@ -24,7 +24,6 @@ from wfe.agent.imports import installed
 from wfe.agent.lint import Types, polish
 from wfe.agent.model import Message, Model, read
 from wfe.agent.prompt import Prompts
-from wfe.agent.sandbox import Landlock
 from wfe.agent.spec import Draft, NodeSpec, Permissions
 from wfe.agent.tries import Bench, attempt
 from wfe.agent.verdict import Unusable, Verdict
@@ -203,7 +202,7 @@ def judge(draft: Draft, spec: NodeSpec, desk: Desk) -> tuple[str, tuple[Verdict,
 
 def _allowed(draft: Draft, spec: NodeSpec, desk: Desk) -> Permissions:
     wanted = draft.permissions
-    if wanted.network and isinstance(desk.bench.sandbox, Landlock):
+    if wanted.network and desk.bench.sandbox and not desk.bench.sandbox.holds_hosts:
         desk.tell(Said(f"{spec.name}: asks for {wanted}; without bubblewrap it is only tested without the network"))
         wanted = replace(wanted, network=())
     if not wanted:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from wfe.agent.gateway import gateway
-from wfe.agent.sandbox import Landlock, Limits, Policy, Sandbox
+from wfe.agent.sandbox import Limits, Policy, Sandbox
 from wfe.agent.spec import Permissions
 from wfe.errors import EnvironmentFailure
 from wfe.run.child import BOOT, Child
@@ -101,7 +101,7 @@ class Confined:
             staging = call.staging or stack.enter_context(tempfile.TemporaryDirectory(prefix="wfe-"))
             door = None
             if granted.network:
-                if isinstance(self.sandbox, Landlock):
+                if not self.sandbox.holds_hosts:
                     raise EnvironmentFailure(
                         f"step {call.step!r} needs {granted}, which Landlock cannot hold to its hosts",
                         hint="install bubblewrap, or read the code and `wfe approve` the node",

@@ -204,15 +204,7 @@ def _typed(subject: str, messages: Sequence[Message], schema: Mapping[str, Any],
 
 def analyze(path: Path, project: Path) -> Analysis:
     """What the document `path` lacks and what does not fit. Raises WorkflowError for one that cannot be read."""
-    shown = (
-        path.resolve().relative_to(project.resolve()).as_posix()
-        if path.resolve().is_relative_to(project)
-        else str(path)
-    )
-    try:
-        workflow = parse(path.read_bytes(), shown, path.stem)
-    except OSError as error:
-        raise WorkflowError(f"{shown} cannot be read: {error.strerror}", hint="name a file in workflows/") from error
+    workflow = read_workflow(path, project)
     catalogue = Catalogue(project)
     outline = _outline_of(project, path.stem)
     known = specs_of(outline, Catalogue(project)) if outline else []
@@ -225,6 +217,19 @@ def analyze(path: Path, project: Path) -> Analysis:
     except WfeError as error:
         problems = tuple(map(str, error.problems))
     return Analysis(workflow, tuple(missing), problems)
+
+
+def read_workflow(path: Path, project: Path) -> Workflow:
+    """The document `path`, parsed. Raises WorkflowError."""
+    shown = (
+        path.resolve().relative_to(project.resolve()).as_posix()
+        if path.resolve().is_relative_to(project)
+        else str(path)
+    )
+    try:
+        return parse(path.read_bytes(), shown, path.stem)
+    except OSError as error:
+        raise WorkflowError(f"{shown} cannot be read: {error.strerror}", hint="name a file in workflows/") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,16 +250,19 @@ class Generation:
     act: Callable[[], Written]
 
 
-def generations(path: Path, desk: Callable[[], Desk], project: Path) -> list[Generation]:
+def generations(
+    path: Path, desk: Callable[[], Desk], project: Path, catalogue: Catalogue | None = None
+) -> list[Generation]:
     """What is, or once was, to be generated for the document `path`. `desk` is called only when something must be
     known.
 
     Independent nodes are independent tasks: a specification holds all that one node must know of another.
     """
-    made: list[Generation] = []
-    for spec in [*analyze(path, project).missing, *_generated(path, project)]:
-        made.append(_generation(spec, path, desk))
-    return made
+    catalogue = catalogue or Catalogue(project)
+    outline = _outline_of(project, path.stem)
+    known = specs_of(outline, catalogue) if outline else []
+    lacking = missing_specs(read_workflow(path, project), catalogue, known)
+    return [_generation(spec, path, desk) for spec in [*_generated(outline, project), *lacking]]
 
 
 def _generation(spec: NodeSpec, path: Path, desk: Callable[[], Desk]) -> Generation:
@@ -278,9 +286,8 @@ def _generation(spec: NodeSpec, path: Path, desk: Callable[[], Desk]) -> Generat
     )
 
 
-def _generated(path: Path, project: Path) -> list[NodeSpec]:
-    """The nodes of the document's outline that are written."""
-    outline = _outline_of(project, path.stem)
+def _generated(outline: Outline | None, project: Path) -> list[NodeSpec]:
+    """The nodes of an outline that are written."""
     if outline is None:
         return []
     # Against an empty catalogue, so that what is written counts as to be written.
@@ -352,12 +359,14 @@ def _record(path: Path) -> dict[str, Any]:
 
 def _outline_of(project: Path, name: str) -> Outline | None:
     """The stored outline of a workflow. It is data from a file: what does not fit the schema is not used."""
-    import jsonschema
-
     if not re.fullmatch(r"[\w-]+", name):
         return None
     outline = _record(project / OUTLINES / f"{name}.json").get("outline")
-    if outline is None or not jsonschema.Draft202012Validator(prompt.outline_schema()).is_valid(outline):
+    if outline is None:
+        return None
+    import jsonschema  # 350 ms that a project without outlines does not pay
+
+    if not jsonschema.Draft202012Validator(prompt.outline_schema()).is_valid(outline):
         return None
     return outline if isinstance(outline, Mapping) else None
 

@@ -18,7 +18,6 @@ from wfe.agent.gate import Site
 from wfe.agent.spec import Draft, NodeSpec
 from wfe.agent.verdict import Verdict
 from wfe.core.signature import decorator_of, signature_of
-from wfe.env import variants
 
 _FROM_WFE = ("workflow_node", "Output", "Skip", "log", "progress", "device")
 
@@ -84,6 +83,8 @@ class Imports:
                 )
             ]
         known = {canonicalize_name(name) for name in offered}
+        from wfe.env import variants  # brings all of wfe.env, 200 ms
+
         known |= {canonicalize_name(other) for name in known for other in variants.replaced_by(name)}
         if met := known & declared:
             used |= met

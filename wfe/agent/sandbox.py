@@ -120,7 +120,13 @@ class Policy:
 class Sandbox(Protocol):
     """A way to hold a program."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def holds_hosts(self) -> bool:
+        """Whether it can let a program reach some hosts and no other, through a gateway."""
+        ...
 
     def missing(self) -> str:
         """Why it cannot be used here; empty when it can (found out by using it)."""
@@ -137,6 +143,7 @@ class Bubblewrap:
     """Namespaces by bubblewrap: what is not allowed is not there."""
 
     name = "bubblewrap"
+    holds_hosts = True
 
     def missing(self) -> str:
         return _bubblewrap_missing()
@@ -179,6 +186,7 @@ class Landlock:
     """Access rules on the process itself, by Landlock and seccomp: for machines without bubblewrap."""
 
     name = "landlock"
+    holds_hosts = False
 
     def missing(self) -> str:
         if not sys.platform.startswith("linux"):

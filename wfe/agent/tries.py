@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from wfe.agent.gateway import gateway
-from wfe.agent.sandbox import REFUSED, Landlock, Limits, Policy, Sandbox, granted
+from wfe.agent.sandbox import REFUSED, Limits, Policy, Sandbox, granted
 from wfe.agent.spec import Draft, NodeSpec, Permissions
 from wfe.agent.verdict import Verdict
 from wfe.errors import EnvironmentFailure
@@ -113,7 +113,7 @@ def _door(bench: Bench, staging: Path) -> Iterator[Path | None]:
     if bench.sandbox is None or not hosts:
         yield None
         return
-    if isinstance(bench.sandbox, Landlock):
+    if not bench.sandbox.holds_hosts:
         raise EnvironmentFailure(
             "a network permission needs bubblewrap to be held to its hosts", hint="install bubblewrap"
         )
