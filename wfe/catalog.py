@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from wfe.core.plan import Code
-from wfe.core.reach import Reach, reach
+from wfe.core.planner import Code
+from wfe.core.reach import Reach, Touched, reach
 from wfe.core.signature import Signature
 from wfe.core.source import Source, source_of
 from wfe.errors import Place, Problem, WorkflowError
@@ -33,6 +33,7 @@ class Catalogue:
         self.listed = False  # whether the whole of nodes/ was listed
         self._sources: dict[str, Source | None] = {}
         self._reaches: dict[str, Reach] = {}
+        self._touched: Touched = {}
 
     # --- modules
 
@@ -133,7 +134,7 @@ class Catalogue:
 
     def reach(self, signature: Signature) -> Reach:
         if signature.function not in self._reaches:
-            self._reaches[signature.function] = reach(signature.module, signature.name, self.load)
+            self._reaches[signature.function] = reach(signature.module, signature.name, self.load, self._touched)
         return self._reaches[signature.function]
 
     def place(self, signature: Signature) -> Place:
