@@ -100,7 +100,7 @@ def draw_scene(rng: np.random.Generator, width: int, height: int) -> Scene:
     for _ in range(wanted * 4):
         if len(shapes) == wanted:
             break
-        radius = unit * float(np.exp(rng.uniform(np.log(0.038), np.log(0.26))))
+        radius = unit * float(np.exp(rng.uniform(np.log(0.05), np.log(0.26))))
         shape = _draw_shape(rng, picture, radius, shapes)
         if shape is not None:
             shapes.append(shape)
@@ -211,7 +211,7 @@ def _draw_shape(rng: np.random.Generator, picture: Picture, radius: float, other
         inside = mask[top : y2 + 1, left : x2 + 1, None] > 0
         lit = np.clip(part + shade[top - y1 : top - y1 + part.shape[0]], 0, 255)
         part[...] = np.where(inside, lit, part).astype(np.uint8)
-    opacity = rng.uniform(0.75, 1.0)
+    opacity = rng.uniform(0.85, 1.0)
     cv2.addWeighted(layer, opacity, picture, 1 - opacity, 0, dst=picture)
     if thickness:
         edge(picture, points, _tuple(_colour(rng)), thickness)
@@ -236,12 +236,12 @@ def _camera(rng: np.random.Generator, picture: Picture) -> Picture:
     """What a camera adds: blur, light, noise, JPEG."""
     unit = max(picture.shape)
     if rng.random() < 0.35:
-        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.3, 1.3) * unit / 256), dtype=np.uint8)
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.3, 1.0) * unit / 256), dtype=np.uint8)
     values = picture.astype(np.float32)
     if rng.random() < 0.5:
         values = (values - 128) * rng.uniform(0.6, 1.25) + 128 + rng.uniform(-30, 30)
     if rng.random() < 0.6:
-        values += rng.standard_normal(values.shape, dtype=np.float32) * rng.uniform(1, 14)
+        values += rng.standard_normal(values.shape, dtype=np.float32) * rng.uniform(1, 10)
     picture = np.clip(values, 0, 255).astype(np.uint8)
     if rng.random() < 0.3:
         _, coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 95))])

@@ -68,7 +68,7 @@ class Detector(nn.Module):
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.early = nn.Sequential(conv(3, 24, 6, 4), conv(24, 48, 3, 2))
+        self.early = nn.Sequential(conv(3, 32, 6, 4), conv(32, 48, 3, 2))
         self.stage8 = nn.Sequential(Residual(48), Residual(48))
         self.stage16 = nn.Sequential(conv(48, 64, 3, 2), Residual(64), Residual(64))
         self.stage32 = nn.Sequential(conv(64, 64, 3, 2), Residual(64))
@@ -157,9 +157,8 @@ def loss_of(model: Detector, pictures: Tensor, truth: Tensor, labels: Tensor, th
     quality = torch.zeros_like(logits[:, 0])
     quality[taken] = overlap(found.detach(), target).clamp(min=0.1)
     wanted = F.one_hot(labels.gather(1, index), logits.shape[1]).transpose(1, 2) * quality[:, None]
-    sure = (wanted - logits.detach().sigmoid()).abs() ** 1.5
     total = quality.sum().clamp(min=1.0)
-    classify = (F.binary_cross_entropy_with_logits(logits, wanted, reduction="none") * sure).sum() / total
+    classify = F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / total
     locate = ((1 - overlap(found, target, complete=True)) * quality[taken]).sum() / total
     return classify + 2.0 * locate
 
@@ -212,7 +211,7 @@ def train(scenes: int, steps: int, size: int, seed: int, threads: int) -> Detect
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     start = time.perf_counter()
-    with ProcessPoolExecutor(threads) as pool:
+    with ProcessPoolExecutor() as pool:
         drawn = list(pool.map(draw, range(scenes), chunksize=50))
     pictures, rows = (np.stack([picture for picture, _ in drawn]), [found for _, found in drawn])
     del drawn
@@ -299,11 +298,11 @@ def export(model: Detector, path: Path, seed: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("shapes.onnx"))
-    parser.add_argument("--scenes", type=int, default=6000, help="scenes to draw (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=1400, help="optimizer steps (default: %(default)s)")
+    parser.add_argument("--scenes", type=int, default=5000, help="scenes to draw (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=1200, help="optimizer steps (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=16, help="scenes a step (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads; another number changes the last bits")
+    parser.add_argument("--threads", type=int, default=1, help="another number changes the last bits (default: 1)")
     chosen = parser.parse_args()
     export(train(chosen.scenes, chosen.steps, chosen.batch, chosen.seed, chosen.threads), chosen.output, chosen.seed)
 
