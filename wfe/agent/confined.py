@@ -18,9 +18,10 @@ from pathlib import Path
 from wfe.agent.gateway import gateway
 from wfe.agent.sandbox import Limits, Policy, Sandbox
 from wfe.agent.spec import Permissions
+from wfe.agent.wary import Wary, odd_file
 from wfe.errors import EnvironmentFailure
 from wfe.run.child import BOOT, Child
-from wfe.run.executor import Call, Died, Emit, Reply
+from wfe.run.executor import Call, Died, Emit, Raised, Reply
 from wfe.run.tree import MARK, Tree
 from wfe.run.workers import THREAD_VARIABLES, Warm, Workers
 
@@ -33,6 +34,7 @@ class ConfinedChild(Child):
     def __init__(self, wrap: Wrap, python: str, cwd: str) -> None:
         self._wrap = wrap
         super().__init__(python, cwd, {})
+        self.channel = Wary(self.channel.reader, self.channel.writer, Path(cwd))
 
     def _start(
         self, python: str, cwd: str, environ: Mapping[str, str], folders: Sequence[str], ends: list[int]
@@ -121,11 +123,14 @@ class Confined:
                     return Died("cancelled", "the run was cancelled before the call began")
                 self._running.add(once)
             try:
-                return once.call(call, emit)
+                reply = once.call(call, emit)
             finally:
                 with self._lock:
                     self._running.discard(once)
                 once.close()
+            # Only now nobody is left who could put another link in the place of a file that was looked at.
+            odd = odd_file(Path(staging))
+            return Raised("output", odd, seconds=reply.seconds) if odd else reply
 
     def policy(self, call: Call, staging: str, granted: Permissions, door: Path | None) -> Policy:
         """What this call may reach: its own inputs and staging directory, and the sources of nodes."""
