@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
+import doit.cmd_run
 from doit.task import Task, dict_to_task
 
 from wfe.door import Door, enter, signals
@@ -22,6 +23,7 @@ from wfe.run.project import Project
 from wfe.schedule.backend import Backend, Checker
 from wfe.schedule.invocation import Invocation, invocation, variables
 from wfe.schedule.reporter import Reporter
+from wfe.schedule.runner import Carriers
 from wfe.schedule.tasks import Tasks
 
 
@@ -129,6 +131,13 @@ def _steps(door: Door, called: Invocation) -> Iterator[Task]:
     run = door.run
     Backend.run = Reporter.run = run
     if called.command in ("run", ""):
+        try:
+            run.check()
+        except WfeError as error:
+            _fail(error)
+        # doit's command names the class itself; there is no setting for it.
+        Carriers.run = run
+        setattr(doit.cmd_run, "MThreadRunner", Carriers)  # noqa: B010 - a name of the module, not of ours
         # Open until the process ends: doit has no place where its run is over that comes before this one's end.
         signals(run).__enter__()
         Reporter.done = staticmethod(lambda interrupted: _done(door, interrupted))

@@ -44,6 +44,7 @@ def perform(
     try:
         wanted = run.plan.select([name.partition("[")[0] for name in steps]) if steps else set(run.index.ids)
         run.plan.select([name.partition("[")[0] for name in forced])
+        run.check()
     except BaseException:
         run.listeners.clear()  # the run did not begin, so it does not end either
         door.close()

@@ -18,11 +18,10 @@ class Retry(NamedTuple):
 
     @classmethod
     def of(cls, given: Any) -> Retry:
-        """From a document or a decorator: a number, or an object with these fields."""
+        """From a document or a decorator: a number, or an object with `count` (1 when left out) and the other fields."""
         if isinstance(given, dict):
-            known = {name: given[name] for name in cls._fields if name in given}
-            known["on"] = tuple(known.get("on", ()))
-            return cls(**known)
+            known = {name: given[name] for name in ("delay", "factor", "limit") if name in given}
+            return cls(given.get("count", 1), on=tuple(given.get("on", ())), **known)
         return cls(int(given or 0))
 
     def again(self, attempt: int, kind: str, bases: Sequence[str] = ()) -> bool:

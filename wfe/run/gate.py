@@ -5,11 +5,15 @@ Of those that wait, the one with the highest priority that fits goes first. Know
 
 from __future__ import annotations
 
+import bisect
 import contextlib
+import itertools
 import os
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 from wfe.errors import Problem, WorkflowError
 
@@ -69,7 +73,11 @@ def _memory() -> float:
 
 
 class Gate:
-    """Lets steps in, at most `jobs` at once and never more of a pool than there is."""
+    """Lets steps in, at most `jobs` at once and never more of a pool than there is.
+
+    Whoever leaves lets in those that fit now, each by an event of its own: with hundreds of steps waiting, waking all of
+    them to look for themselves cost more than the steps.
+    """
 
     def __init__(self, jobs: int, pools: Mapping[str, float]) -> None:
         self._free_jobs = jobs
@@ -78,50 +86,89 @@ class Gate:
         self._slots = {
             pool: list(range(int(size))) for pool, size in pools.items() if size == int(size) and size <= 1024
         }
-        self._waiting: list[tuple[float, int]] = []
-        self._asked: dict[tuple[float, int], Mapping[str, float]] = {}
-        self._number = 0
-        self._change = threading.Condition()
+        self._waiting: list[_Wish] = []
+        self._number = itertools.count()
+        self._lock = threading.Lock()
+        self._shut = False
 
     @contextlib.contextmanager
     def enter(
         self, priority: float, resources: Sequence[tuple[str, float | str]], stopping: threading.Event
-    ) -> Iterator[dict[str, list[int]]]:
-        """Wait for a place; yields the numbers of the slots held, pool -> indexes. Goes on at once when `stopping` is set."""
-        wanted = {pool: amount(given) for pool, given in resources}
-        held: dict[str, list[int]] = {}
-        with self._change:
-            self._number += 1
-            mine = (-priority, self._number)
-            self._waiting.append(mine)
-            self._asked[mine] = wanted
-            self._waiting.sort()
-            while not stopping.is_set() and not self._turn(mine):
-                self._change.wait(0.5)
-            self._waiting.remove(mine)
-            del self._asked[mine]
+    ) -> Iterator[dict[str, list[int]] | None]:
+        """Wait for a place; yields the numbers of the slots held, pool -> indexes.
+
+        Yields None, soon, when `stopping` is set or the gate was shut before there was a place.
+        """
+        wish = _Wish(-priority, next(self._number), {pool: amount(given) for pool, given in resources})
+        try:
+            with self._lock:
+                bisect.insort(self._waiting, wish)
+                self._admit()
+            while not wish.called.wait(_POLL) and not stopping.is_set():
+                pass
+            with self._lock:
+                if not wish.inside:
+                    self._waiting.remove(wish)
+            yield wish.held if wish.inside else None
+        finally:
+            with self._lock:
+                if wish.inside:
+                    self._leave(wish)
+                    self._admit()
+                elif wish in self._waiting:
+                    self._waiting.remove(wish)
+
+    def shut(self) -> None:
+        """Let nobody in any more; those inside are left alone. Callable from any thread."""
+        with self._lock:
+            self._shut = True
+            for wish in self._waiting:
+                wish.called.set()
+
+    def _admit(self) -> None:
+        """Let in, by priority, whoever fits. A step that must wait for a pool keeps those behind it from taking of that
+        pool, or small steps would pass a large one for ever; it does not keep back those that take of others."""
+        if self._shut:
+            for wish in self._waiting:
+                wish.called.set()
+            return
+        short: set[str] = set()
+        for wish in list(self._waiting):
+            if self._free_jobs < 1:
+                return
+            lacking = [pool for pool, size in wish.wanted.items() if pool in short or self._free[pool] < size]
+            if lacking:
+                short.update(lacking)
+                continue
+            self._waiting.remove(wish)
             self._free_jobs -= 1
-            for pool, size in wanted.items():
+            for pool, size in wish.wanted.items():
                 self._free[pool] -= size
                 if pool in self._slots and size == int(size):
-                    held[pool] = [self._slots[pool].pop(0) for _ in range(min(int(size), len(self._slots[pool])))]
-            self._change.notify_all()
-        try:
-            yield held
-        finally:
-            with self._change:
-                self._free_jobs += 1
-                for pool, size in wanted.items():
-                    self._free[pool] += size
-                for pool, numbers in held.items():
-                    self._slots[pool] = sorted([*self._slots[pool], *numbers])
-                self._change.notify_all()
+                    wish.held[pool] = [self._slots[pool].pop(0) for _ in range(int(size))]
+            wish.inside = True
+            wish.called.set()
 
-    def _turn(self, mine: tuple[float, int]) -> bool:
-        """Whether the first that fits is this one."""
-        if self._free_jobs < 1:
-            return False
-        for one in self._waiting:
-            if all(self._free[pool] >= size for pool, size in self._asked[one].items()):
-                return one == mine
-        return False
+    def _leave(self, wish: _Wish) -> None:
+        self._free_jobs += 1
+        for pool, size in wish.wanted.items():
+            self._free[pool] += size
+        for pool, numbers in wish.held.items():
+            self._slots[pool] = sorted([*self._slots[pool], *numbers])
+
+
+_POLL: Final = 0.5  # seconds until a waiting step sees that the run was asked to end
+
+
+@dataclass(order=True)
+class _Wish:
+    """A step that waits, or is in. Ordered by priority, highest first, then by age."""
+
+    rank: float
+    number: int
+    wanted: Mapping[str, float] = field(compare=False)
+    held: dict[str, list[int]] = field(default_factory=dict, compare=False)
+    inside: bool = field(default=False, compare=False)
+    called: threading.Event = field(
+        default_factory=threading.Event, compare=False
+    )  # inside, or it need not wait longer

@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from wfe.core.graph import closure, reverse
 from wfe.core.outcome import (
@@ -39,6 +39,9 @@ from wfe.store.traces import File
 
 if TYPE_CHECKING:
     from wfe.run.executors import Executors
+
+
+_UNKNOWN: Final = 0.1  # seconds that a step counts which never ran
 
 
 class Run(Known):
@@ -125,6 +128,11 @@ class Run(Known):
         for name in self.marks:
             self.outcomes[name] = Outcome(name, StepState.CURRENT)
 
+    def check(self) -> None:
+        """Raises WorkflowError when a step that may run asks for more than a pool has."""
+        if any(name not in self.marks for name in self.index.ids):
+            _ = self.gate
+
     def start(self) -> None:
         """Tell that the run begins."""
         estimates = (
@@ -180,10 +188,11 @@ class Run(Known):
         action = Action(self, self.step(name), pending)
         if verdict is Verdict.RUN:
             step = self.step(name)
-            with self.gate.enter(self.priority(step), step.options.resources, self.stopping) as action.slots:
+            with self.gate.enter(self.priority(step), step.options.resources, self.stopping) as slots:
                 begin = time.perf_counter()
-                if self.stopping.is_set():
+                if slots is None or self.stopping.is_set():
                     return Outcome(name, StepState.CANCELLED)
+                action.slots = slots
                 self.tell(StepStarted(name, time.time()))
                 done = action.do(verdict, force or self.is_forced(step))
         else:
@@ -208,15 +217,34 @@ class Run(Known):
 
     def priority(self, step: Step) -> float:
         """The seconds that the longest way from the step to an end took when its steps last ran: the longest way goes
-        first. A step that never ran counts a tenth of a second."""
+        first. A step that never ran counts a tenth of a second; a fan counts as the longest of its steps."""
         with self._telling:
             if not self._priorities:
-                after = reverse({name: self.steps[name].needs for name in self.index.ids if name not in self.marks})
-                for name in reversed(self.index.ids):
-                    if name not in self.marks:
-                        rest = max((self._priorities.get(other, 0.0) for other in after[name]), default=0.0)
-                        self._priorities[name] = rest + (self.rows[name][5] if name in self.rows else 0.1)
-        return self._priorities.get(step.parent or step.id, 0.0)
+                self._prioritize()
+        if step.parent:
+            return self._priorities.get(f"{step.parent}[]", 0.0) + self._lasted(step.id)
+        return self._priorities.get(step.id, 0.0)
+
+    def _prioritize(self) -> None:
+        """Fill `_priorities`: of each step, and under "fan[]" what comes after the steps of a fan."""
+        open_ = [name for name in self.index.ids if name not in self.marks]
+        after = reverse({name: self.steps[name].needs for name in open_})
+        longest: dict[str, float] = {}
+        for name, row in self.rows.items():
+            if name.endswith("]"):
+                fan = name.partition("[")[0]
+                longest[fan] = max(longest.get(fan, 0.0), row[5])
+        for name in reversed(open_):
+            rest = max((self._priorities.get(other, 0.0) for other in after[name]), default=0.0)
+            self._priorities[f"{name}[]"] = rest
+            self._priorities[name] = rest + longest.get(name, self._lasted(name))
+
+    def _lasted(self, name: str) -> float:
+        return float(self.rows[name][5]) if name in self.rows else _UNKNOWN
+
+    def halt(self) -> None:
+        """Begin no further step; what runs goes on. Callable from any thread."""
+        self.gate.shut()
 
     def end(self, outcome: Outcome) -> None:
         """Record what became of a step and tell it."""

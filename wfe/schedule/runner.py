@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar, Final
 
 from doit.control import TaskControl
 from doit.dependency import Dependency, JSONCodec
@@ -13,6 +13,37 @@ from wfe.run.run import Run
 from wfe.schedule.backend import Backend, Checker
 from wfe.schedule.reporter import Reporter
 from wfe.schedule.tasks import Tasks
+
+
+_SPARE: Final = 16
+_MOST: Final = 512
+
+
+class Carriers(MThreadRunner):  # type: ignore[misc]
+    """doit's runner with more threads than steps may run at once. Set `Carriers.run` first.
+
+    doit hands out a step when a thread is free, in the order of the tasks. Which of those handed out runs is the gate's
+    choice, by priority and by what is free in the pools; so there must be some to choose from, and a step that waits for
+    a pool must not take the thread of one that could run. Hence a thread for each step that takes from a pool (up to
+    512) and 16 more.
+    """
+
+    run: ClassVar[Run]
+    num_process: int
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        run = self.run
+        open_ = [name for name in run.index.ids if name not in run.marks]
+        taking = sum(1 for name in open_ if run.steps[name].options.resources)
+        if any(run.steps[name].fan is not None and run.steps[name].options.resources for name in open_):
+            taking = _MOST
+        self.num_process += min(taking + _SPARE, _MOST)
+
+    def _handle_task_error(self, node: Any, base_fail: Any) -> None:
+        super()._handle_task_error(node, base_fail)
+        if self._stop_running:
+            self.run.halt()  # those that were handed out and wait for a place
 
 
 def execute(run: Run, chosen: Sequence[str], *, keep_going: bool, force: bool, done: Callable[[bool], None]) -> None:
@@ -32,5 +63,6 @@ def execute(run: Run, chosen: Sequence[str], *, keep_going: bool, force: bool, d
     control.process(None)
     dependency = Dependency(backend, "", checker_cls=Checker, codec_cls=JSONCodec)
     arguments: list[Any] = [dependency, reporter(None, {}), keep_going, force]
-    runner = MThreadRunner(*arguments, num_process=run.jobs) if run.jobs > 1 else Runner(*arguments)
+    carriers = type("Carriers", (Carriers,), {"run": run})
+    runner = carriers(*arguments, num_process=run.jobs) if run.jobs > 1 else Runner(*arguments)
     runner.run_all(control.task_dispatcher())

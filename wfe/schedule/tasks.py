@@ -88,14 +88,16 @@ class Tasks:
         self.among = among
 
     def all(self) -> Iterator[Task]:
-        """The tasks, in the order of the plan."""
-        for name in self.run.index.ids:
-            if self.among is None or name in self.among:
-                step = self.run.steps[name]
-                if step.fan is None:
-                    yield self.task(step)
-                else:
-                    yield from self.fan(step)
+        """The tasks, in the order of the plan; where several steps may run at once, those first whose way is longest."""
+        names = [name for name in self.run.index.ids if self.among is None or name in self.among]
+        for step in self.ordered([self.run.steps[name] for name in names]):
+            if step.fan is None:
+                yield self.task(step)
+            else:
+                yield from self.fan(step)
+
+    def ordered(self, steps: list[Step]) -> list[Step]:
+        return sorted(steps, key=lambda step: -self.run.priority(step)) if self.run.jobs > 1 else steps
 
     def needs(self, step: Step) -> list[str]:
         return [other for other in step.needs if self.among is None or other in self.among]
@@ -136,7 +138,7 @@ class Tasks:
 
     def members(self, step: Step) -> list[Task]:
         steps = self.run.expand(step.id)
-        tasks = [self.task(one, step.id) for one in steps]
+        tasks = [self.task(one, step.id) for one in self.ordered(steps)]
         gather = Task(
             step.id,
             [Gather(self.run, step.id)],
