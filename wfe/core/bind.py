@@ -72,6 +72,8 @@ class Binder:
 
         `item` is the name under which a `foreach` node refers to its item.
         """
+        if not isinstance(value, list | dict) and not (isinstance(value, str) and "$" in value):
+            return value, []
 
         def unknown(inner: Path, name: str) -> None:
             if item and name.partition(".")[0] in (item, "key", "index"):

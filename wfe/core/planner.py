@@ -79,6 +79,20 @@ def plan(
     return _Planner(workflow, params, catalogue, environments, problems).plan()
 
 
+_NO_OPTIONS = Options()
+_NODE_OPTIONS = (
+    "cache",
+    "seed",
+    "ttl",
+    "device",
+    "retries",
+    "timeout",
+    "resources",
+    "environment",
+    "isolation_mode",
+)
+
+
 class _Planner:
     def __init__(
         self,
@@ -230,6 +244,8 @@ class _Planner:
 
     def options(self, node: Node, signature: Signature) -> Options:
         told = signature.options
+        if not any(name in told or getattr(node, name) is not None for name in _NODE_OPTIONS):
+            return _NO_OPTIONS
 
         def choose(name: str, default: Any) -> Any:
             said = getattr(node, name)

@@ -128,12 +128,22 @@ class Step:
 
     def pack(self) -> tuple[Any, ...]:
         """As nested tuples, lists and dicts that marshal takes."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
-        values["inputs"] = {name: tuple(binding) for name, binding in self.inputs.items()}
-        values["options"] = tuple(self.options)
-        for name in ("fan", "when"):
-            values[name] = None if values[name] is None else tuple(values[name])
-        return tuple(values[name] for name in _FIELDS)
+        return (
+            self.id,
+            self.function,
+            self.code,
+            {name: tuple(binding) for name, binding in self.inputs.items()},
+            self.needs,
+            None if self.outputs is None else dict(self.outputs),
+            tuple(self.options),
+            self.environment,
+            self.prefix,
+            None if self.when is None else tuple(self.when),
+            None if self.fan is None else tuple(self.fan),
+            self.parent,
+            self.description,
+            self.module_files,
+        )
 
     @classmethod
     def unpack(cls, packed: tuple[Any, ...]) -> Step:
