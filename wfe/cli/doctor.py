@@ -75,6 +75,18 @@ def _machine() -> Iterator[Finding]:
         yield Finding("uv", "not found", "note", "only nodes with an environment of their own need it: pip install uv")
     else:
         yield Finding("uv", _said([uv, "--version"]) or uv)
+    yield _sandbox()
+
+
+def _sandbox() -> Finding:
+    from wfe.agent.sandbox import choose
+
+    try:
+        found = choose()
+    except WfeError as error:
+        return Finding("sandbox", error.problems[0].message, "note", error.problems[0].hint)
+    hint = "" if found.holds_hosts else "with bubblewrap a generated node can be granted single hosts of the network"
+    return Finding("sandbox", found.name, "note" if hint else "ok", hint)
 
 
 def _packages() -> Iterator[Finding]:

@@ -50,11 +50,11 @@ SECTIONS: Final[dict[str, dict[str, tuple[str, str]]]] = {
     },
 }
 _AGENT: Final = {
-    "create": "Write a node, or a workflow, with a language model.",
-    "analyze": "Say what a workflow lacks.",
-    "generate": "Write the nodes that a workflow lacks.",
-    "interactive": "Create in a conversation.",
-    "approve": "Approve a generated node.",
+    "create": "Write a workflow from plain language; with --agentic its nodes too.",
+    "analyze": "Say what a workflow lacks, and write it.",
+    "generate": "Write one node from plain language.",
+    "interactive": "Write a workflow in a conversation.",
+    "approve": "Trust a generated node: it runs without a sandbox then.",
 }
 if (Path(wfe.__file__).parent / "agent" / "verbs.py").is_file():
     SECTIONS["Create"] = {verb: (f"wfe.agent.verbs:{verb}", text) for verb, text in _AGENT.items()}
