@@ -243,3 +243,30 @@ def test_a_grant_is_no_more_than_what_was_asked_for(desk: MakeDesk, served: Serv
     found = header.read(written.path.read_text())
     assert found is not None and not any(gate.startswith("runs") for gate in found.origin.gates)
     assert not approval.permitted(at.project, written.path)
+
+
+def test_existing_nodes_are_told_to_the_model_and_used(desk: MakeDesk, served: Served) -> None:
+    def entry(name: str, function: str, value: str, outputs: list[str]) -> dict[str, Any]:
+        return {
+            "id": name,
+            "function": function,
+            "purpose": "Count.",
+            "inputs": [{"name": "text", "type": "str", "value": value}],
+            "outputs": [{"name": key, "type": "int"} for key in outputs],
+        }
+
+    nodes = [entry("count", "text.count.count", "a b", ["words"])]
+    outline = {"name": "counting", "description": "Count.", "nodes": nodes}
+    server = served(lambda body: outline)
+    at = desk(server)
+    (at.project / "nodes" / "text").mkdir(parents=True)
+    (at.project / "nodes" / "text" / "count.py").write_text(
+        "from wfe import workflow_node\n\n\n@workflow_node(outputs={'words': int})\n"
+        'def count(text: str) -> dict:\n    """How many words a text has."""\n    return {"words": len(text.split())}\n'
+    )
+    made = create("Count the words", at, agentic=True, try_run=run_it(at.project))
+    assert made.good and made.nodes == () and made.ran is ExitCode.OK
+    assert made.document["nodes"][0]["function"] == "text.count.count"
+    told = server.chats[0]["messages"][1]["content"]
+    assert "- text.count.count(text: str) -> {words: int}  # How many words a text has." in told
+    assert len(server.chats) == 1

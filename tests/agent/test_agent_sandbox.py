@@ -33,13 +33,6 @@ def attempt(call):
 """
 
 
-@pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
-def box(request: pytest.FixtureRequest) -> Sandbox:
-    if why := request.param.missing():
-        pytest.skip(why)
-    return request.param
-
-
 @pytest.fixture
 def inside(box: Sandbox, tmp_path: Path) -> Run:
     """Run Python code in the sandbox; its staging directory is `tmp_path / "staging"`."""

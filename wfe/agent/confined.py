@@ -15,7 +15,6 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from wfe.agent.gateway import gateway
 from wfe.agent.sandbox import Limits, Policy, Sandbox
 from wfe.agent.spec import Permissions
 from wfe.agent.wary import Wary, odd_file
@@ -108,6 +107,8 @@ class Confined:
                         f"step {call.step!r} needs {granted}, which Landlock cannot hold to its hosts",
                         hint="install bubblewrap, or read the code and `wfe approve` the node",
                     )
+                from wfe.agent.gateway import gateway
+
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wfe-door-")))
                 door = stack.enter_context(gateway(granted.network, folder))
             policy = self.policy(call, staging, granted, door)

@@ -34,7 +34,7 @@ from wfe.catalog import Catalogue
 from wfe.core.parse import parse
 from wfe.core.signature import Signature
 from wfe.core.workflow import Workflow
-from wfe.errors import ExitCode, WfeError, WorkflowError
+from wfe.errors import ExitCode, Problem, WfeError, WorkflowError
 
 OUTLINES = Path(".wfe") / "outlines"
 SIGNATURES = Path(".wfe") / "signatures"
@@ -108,6 +108,8 @@ def create(
 def complete(path: Path, desk: Desk, try_run: TryRun | None = None) -> Created:
     """Write every node that the document `path` lacks, then try it. Raises WorkflowError for what is wrong besides."""
     found = analyze(path, desk.project)
+    if found.problems:
+        raise WorkflowError([Problem(text) for text in found.problems])
     name = found.workflow.name
     written = []
     for spec in found.missing:
@@ -116,7 +118,9 @@ def complete(path: Path, desk: Desk, try_run: TryRun | None = None) -> Created:
     if all(one.state is not WrittenState.REJECTED for one in written):
         left = analyze(path, desk.project)
         if left.problems or left.missing:
-            raise WorkflowError(left.problems[0] if left.problems else f"{left.missing[0].name} is missing still")
+            raise WorkflowError(
+                [Problem(text) for text in (*left.problems, *(f"{one.name} is missing still" for one in left.missing))]
+            )
         if try_run is not None:
             desk.tell(Said(f"trying {name} end to end"))
             ran = try_run(name)

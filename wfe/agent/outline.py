@@ -7,7 +7,7 @@ missing nodes in the catalogue as if they were written. Does not know models.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -232,12 +232,19 @@ def neighbours(
     return told
 
 
-def compiler(project: Path, document: Mapping[str, Any] | None, specs: Sequence[NodeSpec]) -> Any:
-    """For `Site.compiles`: does the workflow still make a plan with this draft in the node's place?"""
+def compiler(
+    project: Path, document: Mapping[str, Any] | None, specs: Sequence[NodeSpec]
+) -> Callable[[NodeSpec, Draft], Sequence[Verdict]]:
+    """For `Site.compiles`: does the workflow still make a plan with this draft in the node's place?
+
+    What is wrong with the document whatever the draft is no fault of the draft.
+    """
+    before = compile_problems(document, Overlay(project, specs)) if document is not None else []
 
     def compiles(spec: NodeSpec, draft: Draft) -> Sequence[Verdict]:
         if document is None:
             return ()
-        return compile_problems(document, Overlay(project, specs, {spec.module: draft.code}))
+        found = compile_problems(document, Overlay(project, specs, {spec.module: draft.code}))
+        return [one for one in found if one not in before]
 
     return compiles

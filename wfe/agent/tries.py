@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wfe.agent.gateway import gateway
 from wfe.agent.sandbox import REFUSED, Limits, Policy, Sandbox, granted
 from wfe.agent.spec import Draft, NodeSpec, Permissions
 from wfe.agent.verdict import Verdict
@@ -117,6 +116,8 @@ def _door(bench: Bench, staging: Path) -> Iterator[Path | None]:
         raise EnvironmentFailure(
             "a network permission needs bubblewrap to be held to its hosts", hint="install bubblewrap"
         )
+    from wfe.agent.gateway import gateway  # Unix sockets: not there on Windows, where there is no sandbox either
+
     # Beside the staging directory, which the node could write to.
     with (
         tempfile.TemporaryDirectory(prefix="door-", dir=staging.parent) as folder,
