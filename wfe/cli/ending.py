@@ -31,7 +31,7 @@ def ended(command: Callable[[], int | None]) -> int:
 
 
 def guarded(command: Callable[[], int | None]) -> int:
-    """As `ended`, for a command that is not the last of the process: a broken pipe goes up."""
+    """As `ended`, for a command after which the process goes on."""
     try:
         return command() or ExitCode.OK
     except SystemExit as ending:
@@ -42,7 +42,8 @@ def guarded(command: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        raise
+        _silence()  # told here: the command-line library would exit with 1
+        return ExitCode.OK
     except MemoryError:
         tell([Problem("out of memory", hint="fewer jobs at once need less: -n 1")])
         return ExitCode.ENVIRONMENT

@@ -106,18 +106,29 @@ def _parsed(workflow: str) -> Any:
     return parse(path.read_bytes(), where.shown(path), workflow)
 
 
+def _typed(ctx: typer.Context) -> str:
+    """The workflow that was typed before the word that is being completed."""
+    found = ctx.params.get("workflow")
+    if found:
+        return str(found)
+    # Behind an option that still lacks its value nothing was parsed; the shells hand over the words themselves.
+    words = (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or "").split()
+    known = project().names()
+    return next((word for word in words[1:] if word in known), "")
+
+
 def _steps(workflow: str) -> list[str]:
     return [node.id for node in _parsed(workflow).nodes]
 
 
 def step_names(ctx: typer.Context, incomplete: str) -> list[str]:
     """The steps of the workflow that was typed before."""
-    return _offered(lambda: _steps(ctx.params.get("workflow") or ""), incomplete)
+    return _offered(lambda: _steps(_typed(ctx)), incomplete)
 
 
 def param_settings(ctx: typer.Context, incomplete: str) -> list[str]:
     """`name=` for each parameter of the workflow that was typed before."""
-    return _offered(lambda: [f"{name}=" for name in _parsed(ctx.params.get("workflow") or "").params], incomplete)
+    return _offered(lambda: [f"{name}=" for name in _parsed(_typed(ctx)).params], incomplete)
 
 
 def addresses(incomplete: str) -> list[str]:

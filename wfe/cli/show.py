@@ -60,7 +60,7 @@ def show(
             _steps(results, workflow, compact)
             return
         try:
-            result = results.find(step, _members(where, workflow, step, results)).dig(trail)
+            result = results.part(step, trail, _members(where, workflow, step, results))
         except Missing as missing:
             raise _lacking(where, workflow, step, str(missing), results) from None
         if save is not None:

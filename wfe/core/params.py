@@ -52,6 +52,7 @@ def settle(workflow: Workflow, overrides: Mapping[str, Any]) -> tuple[dict[str, 
                 values[name] = convert(param, overrides[name])
             except ValueError as error:
                 problems.append(Problem(f"parameter {name!r}: {error}", Place("command line")))
+                values[name] = param.default  # what goes by the name is not unknown
         elif param.required:
             place = workflow.place(("workflow", "params", name))
             problems.append(Problem(f"parameter {name!r} has no value", place, f"give one: {name}=..."))

@@ -75,6 +75,8 @@ def plan(
     Raises WorkflowError with all problems, in the order of their places.
     """
     params, problems = settle(workflow, overrides)
+    if workflow.params.keys() - params.keys():
+        raise WorkflowError(problems)  # without a value, all that goes by it would be told as wrong
     workflow = inline(workflow, params, load, problems)
     return _Planner(workflow, params, catalogue, environments, problems).plan()
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wfe.core.result import Artifact, Missing, Result, gather, put
+from wfe.core.document import Path as Trail
+from wfe.core.result import Artifact, Missing, Result, dig_fan, gather, put
 from wfe.run.workspace import Workspace
 from wfe.store.traces import Row
 
@@ -38,6 +39,13 @@ class Results:
         """What the workspace knows of a step, None for nothing."""
         found = self._rows.get(step)
         return None if found is None else self.workspace.traces.row(found)
+
+    def part(self, step: str, trail: Trail, members: Sequence[str] | None = None) -> Result:
+        """What `$step.trail` refers to; of a fan, that output of each of its steps. Raises Missing."""
+        found = self.find(step, members)
+        if self.row(step) is not None:
+            return found.dig(trail)
+        return dig_fan([found.dig((index,)) for index in range(len(found.value))], trail)
 
     def find(self, step: str, members: Sequence[str] | None = None) -> Result:
         """The result of a step; of a fan, those of its steps (`members`, else all that are there) as a list.

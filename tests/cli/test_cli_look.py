@@ -1,0 +1,230 @@
+"""The verbs that look, write and keep: list, graph, show, log, validate, init, clean, collect, verify, check, doctor."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy
+import pytest
+
+from wfe.cli import amount, draw
+from wfe.cli.here import address
+from wfe.core.step import Step
+from wfe.errors import WfeError
+from wfe.testing import ProjectUnderTest
+
+
+def test_list_of_workflows_steps_and_nodes(project: ProjectUnderTest, wfe) -> None:
+    project.write("workflows/broken.json", "{")
+    project.write("workflows/environments.lock.json", "{}")
+    lines = wfe("list").out.splitlines()
+    assert [line.split()[0] for line in lines] == ["WORKFLOW", "broken", "sum"]
+    assert "(not valid: workflows/broken.json:1:2: not valid JSON" in lines[1] and lines[2].endswith("Add numbers")
+    wfe("run", "sum", "read")
+    rows = {one["step"]: one for one in wfe("list", "sum", "--json").lines()}
+    assert (rows["read"]["state"], rows["add"]["state"], rows["half"]["until"]) == ("current", "run", ["add"])
+    assert rows["add"]["function"] == "some.total" and rows["read"]["seconds"] >= 0
+    found = wfe("list", "--nodes").out.splitlines()
+    assert "some.total(numbers: list, plus: int = ...) -> {total: int}" in found and "    Their sum." in found
+    project.write("nodes/bad.py", "def (")
+    done = wfe("list", "--nodes")
+    assert done.code == 3 and "nodes/bad.py:1:" in done.err and "some.total" in done.out
+
+
+def test_show_an_object_an_array_and_a_file(project: ProjectUnderTest, wfe) -> None:
+    project.workflow(
+        "things",
+        nodes=[
+            {"id": "array", "function": "some.array", "inputs": {"size": 3}},
+            {"id": "write", "function": "some.write", "inputs": {"total": 9, "path": "out/nine.txt"}},
+        ],
+    )
+    wfe("run", "things")
+    assert json.loads(wfe("show", "things:array").out) == {
+        "array": {"dtype": "float32", "shape": [3, 2], "preview": [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]}
+    }
+    assert json.loads(wfe("show", "things:write.path").out) == str(project.root / "out" / "nine.txt")
+    assert wfe("show", "things").out.splitlines() == ["array", "  .array  float32[3x2]", "write", "  .path  file"]
+    assert wfe("show", "things:array.array", "--save", "a.npy").code == 0
+    assert numpy.load(project.root / "a.npy").tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert wfe("show", "things:array", "--save", "a.json").code == 0
+    assert json.loads((project.root / "a.json").read_text()) == {"array": [[0, 1], [2, 3], [4, 5]]}
+    assert wfe("show", "things:write.path", "--save", "copy.txt").code == 0
+    assert (project.root / "copy.txt").read_text() == "9\n"
+    done = wfe("show", "things:array.array", "--save", "a.png")
+    assert (done.code, done.err) == (2, "a.png: an array is saved as .npy or .json\n")
+    done = wfe("show", "things:array.arary")
+    assert done.code == 2 and done.err == "things:array: the result has no 'arary', it has 'array'\n"
+
+
+def test_log_and_its_tail(project: ProjectUnderTest, wfe) -> None:
+    wfe("run", "sum")
+    assert wfe("log", "sum:read").out == "reading in.txt\n"
+    assert wfe("log", "sum:read", "--tail", "1").out == "reading in.txt\n"
+    assert wfe("log", "sum:add").err == "step 'add' printed nothing when it last ran\n"
+
+
+def test_validate_tells_the_problems_of_all_workflows(project: ProjectUnderTest, wfe) -> None:
+    assert wfe("validate").out == "1 of 1 workflows valid\n"
+    project.workflow("one", nodes=[{"id": "a", "function": "some.totl", "inputs": {"numbers": []}}])
+    project.workflow("two", nodes=[{"id": "a", "function": "some.total", "inputs": {"numbers": 3}}, {"id": "a"}])
+    done = wfe("validate")
+    assert done.code == 3
+    assert done.out.splitlines() == [
+        "workflows/one.json:8:19: step 'a': unknown function 'some.totl'; did you mean 'some.total'?",
+        "workflows/two.json:13:5: node 'a' has no 'function'; name one of nodes/, like 'vision.detect.detect'",
+        "workflows/two.json:14:13: node id 'a' is used twice; first at workflows/two.json:7:13",
+        "1 of 3 workflows valid, 3 problems",
+    ]
+    rows = {one["workflow"]: one for one in wfe("validate", "--json").lines()}
+    assert rows["sum"]["valid"] and not rows["one"]["valid"] and rows["one"]["problems"][0]["line"] == 8
+
+
+def test_validate_without_the_value_of_a_required_parameter(project: ProjectUnderTest, wfe) -> None:
+    nodes = [
+        {"id": "read", "function": "some.numbers", "inputs": {"source": "${path}"}},
+        {"id": "add", "function": "some.total", "inputs": {"numbers": "$read.numbers", "puls": 1}},
+    ]
+    project.workflow("asks", params={"path": {"type": "string", "required": True}}, nodes=nodes)
+    done = wfe("validate", "asks")
+    assert done.code == 3 and "no file" not in done.out and "has no input 'puls'" in done.out
+    assert "give --set path=..." in done.out
+    nodes[1]["inputs"] = {"numbers": "$read.numbers"}
+    project.workflow("asks", params={"path": {"type": "string", "required": True}}, nodes=nodes)
+    assert wfe("validate", "asks").code == 0
+    done = wfe("validate", "asks", "--set", "path=gone.txt")
+    assert "there is no file 'gone.txt'" in done.out
+    done = wfe("run", "asks")
+    assert done.code == 3 and done.err.count("\n") == 1 and "parameter 'path' has no value" in done.err
+
+
+def test_init_makes_a_project_that_runs_through_both_doors(tmp_path: Path, wfe) -> None:
+    assert wfe("init", "fresh", cwd=tmp_path).code == 0
+    fresh = tmp_path / "fresh"
+    assert wfe("run", "hello", "--json", cwd=fresh).lines()[-1]["ran"] == 3
+    assert (fresh / "out" / "greeting.txt").read_text().startswith("Hello world!")
+    assert wfe("validate", cwd=fresh).code == 0
+    done = subprocess.run(
+        [sys.executable, "-m", "doit", "run", "workflow=hello"], cwd=fresh, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "3 current" in done.stdout, done.stderr
+    again = wfe("init", "fresh", cwd=tmp_path)
+    assert again.code == 2 and "exists already; nothing was written" in again.err
+    schema = json.loads((fresh / "workflow.schema.json").read_text())
+    assert schema["title"] == "wfe workflow"
+
+
+def test_clean_deletes_files_that_the_next_run_restores(project: ProjectUnderTest, wfe) -> None:
+    wfe("run", "sum")
+    out = project.root / "out" / "sum.txt"
+    assert "out/sum.txt" in wfe("clean", "sum", "write", "--dry-run").out and out.exists()
+    assert "out/sum.txt" in wfe("clean", "sum", "write").out and not out.exists()
+    assert wfe("run", "sum", "--json").lines()[-1]["restored"] == 1 and out.exists()
+    wfe("clean", "sum", "write", "--forget")
+    assert wfe("run", "sum", "--json").lines()[-1]["ran"] == 1
+
+
+def test_check_names_the_outputs_that_differ(project: ProjectUnderTest, wfe) -> None:
+    project.workflow("dice", nodes=[{"id": "roll", "function": "some.chance"}])
+    done = wfe("check", "--twice", "dice:roll")
+    assert done.code == 1
+    assert done.out.splitlines()[0].startswith("roll.number differs: ") and "roll.fixed" not in done.out
+    done = wfe("check", "sum:add")
+    assert (done.code, done.out) == (0, "add: the same twice\n")
+
+
+def test_verify_drops_a_damaged_blob_and_the_next_run_makes_it_again(project: ProjectUnderTest, wfe) -> None:
+    project.workflow("big", nodes=[{"id": "array", "function": "some.array", "inputs": {"size": 100}}])
+    wfe("run", "big")
+    assert wfe("verify").out.endswith("all sound\n")
+    [blob] = [path for path in (project.root / "cache" / "blobs").rglob("*") if path.is_file()]
+    before = blob.stat()
+    blob.chmod(0o644)
+    blob.write_bytes(blob.read_bytes()[:-1] + b"\xff")
+    os.utime(blob, ns=(before.st_atime_ns, before.st_mtime_ns))
+    done = wfe("verify")
+    assert done.code == 4 and "big:array" in done.out and "1 damaged (deleted)" in done.out and not blob.exists()
+    assert wfe("run", "big", "--json").lines()[-1]["ran"] == 1
+    assert wfe("verify", "--json").lines()[-1]["damaged"] == 0
+
+
+def test_doctor_looks_over_machine_and_project(wfe) -> None:
+    rows = {one["what"]: one for one in wfe("doctor", "--json").lines()}
+    assert rows["project"]["found"].endswith("1 workflows") and rows["store"]["level"] == "ok"
+    assert {"Python", "platform", "doit", "cache", "free space"} <= set(rows)
+
+
+def test_completion_offers_workflows_parameters_and_steps(wfe) -> None:
+    def offered(line: str) -> list[str]:
+        done = wfe(_WFE_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(len(line.split(" ")) - 1))
+        assert done.err == ""
+        return done.out.split()
+
+    assert offered("wfe ru") == ["run", "runs"]
+    assert offered("wfe run s") == ["sum"]
+    assert offered("wfe run sum a") == ["add"]
+    assert offered("wfe run sum --set p") == ["plus="]
+    assert offered("wfe show sum:w") == ["sum:write"]
+    assert offered("wfe run nothing x") == []
+
+
+def test_graph_forms(wfe) -> None:
+    assert wfe("graph", "sum", PYTHONIOENCODING="utf-8").out.splitlines() == [
+        "sum",
+        "read  some.numbers",
+        "\u2514\u2500 add  some.total",
+        "   \u2514\u2500 half  some.half",
+        "      \u2514\u2500 write  some.write",
+    ]
+    assert "|" not in wfe("graph", "sum", PYTHONIOENCODING="ascii").out
+    assert '  s0["read<br/><small>some.numbers</small>"]' in wfe("graph", "sum", "-f", "mermaid").out
+    assert '  "read" -> "add";' in wfe("graph", "sum", "--format", "dot").out
+
+
+def _steps(needs: dict[str, tuple[str, ...]]) -> dict[str, Step]:
+    return {name: Step(name, "nodes.f", needs=others) for name, others in needs.items()}
+
+
+def test_a_diamond_is_drawn_once_and_says_what_else_it_needs() -> None:
+    drawn = draw.tree(_steps({"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")}), ascii_only=True)
+    assert drawn == "a  f\n|- b  f\n`- c  f\n   `- d  f  (also needs b)\n"
+
+
+def test_a_lattice_is_drawn_in_lines_of_its_size_and_many_alike_in_one() -> None:
+    needs: dict[str, tuple[str, ...]] = {f"0_{i}": () for i in range(20)}
+    for layer in range(1, 30):
+        needs.update({f"{layer}_{i}": (f"{layer - 1}_{i}", f"{layer - 1}_{(i + 1) % 20}") for i in range(20)})
+    assert len(draw.tree(_steps(needs)).splitlines()) <= len(needs)
+    fan = {"a": (), **{f"x{i}": ("a",) for i in range(1000)}}
+    assert draw.tree(_steps(fan), ascii_only=True) == "a  f\n`- x0 and 999 like it  f\n"
+    chain = {f"s{i}": (f"s{i - 1}",) if i else () for i in range(5000)}
+    lines = draw.tree(_steps(chain)).splitlines()
+    assert len(lines) == 5000 and max(map(len, lines)) < 120
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("a", ("a", "", ())),
+        ("a:b", ("a", "b", ())),
+        ("a:b.c.0.d", ("a", "b", ("c", 0, "d"))),
+        ("a:b[x.png].image", ("a", "b[x.png]", ("image",))),
+        ("a:b[x.png]", ("a", "b[x.png]", ())),
+        ("dir/a.json:b", ("dir/a.json", "b", ())),
+    ],
+)
+def test_addresses(text: str, found: tuple[object, ...]) -> None:
+    assert address(text) == found
+
+
+def test_amounts() -> None:
+    assert [amount.size(text) for text in ("2GB", "500 MB", "1KiB", "7")] == [2 * 10**9, 5 * 10**8, 1024, 7]
+    assert [amount.age(text) for text in ("30d", "12h", "90 min", "1w")] == [2592000, 43200, 5400, 604800]
+    assert [amount.shown(number) for number in (0, 999, 1500, 1.5e9)] == ["0 B", "999 B", "1.5 KB", "1.5 GB"]
+    for wrong in ("", "d", "-1d", "1 year"):
+        with pytest.raises(WfeError):
+            amount.age(wrong)

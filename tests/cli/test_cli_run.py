@@ -1,0 +1,227 @@
+"""`wfe run`, `why`, `--dry-run`: counts, exit codes, what is told."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from wfe.testing import ProjectUnderTest
+
+
+def test_a_run_its_repetition_and_what_an_edit_reaches(project: ProjectUnderTest, wfe) -> None:
+    first = wfe("run", "sum", "--json")
+    assert first.code == 0 and first.err == ""
+    last = first.lines()[-1]
+    assert (last["event"], last["ran"], last["failed"]) == ("run-finished", 4, 0)
+    assert set(last) >= {"ran", "restored", "current", "skipped", "failed", "blocked", "seconds"}
+    assert wfe("run", "sum", "--json").lines()[-1]["current"] == 4
+    # 3 numbers still add up to the same thousandth: early cutoff before `write`.
+    project.write("in.txt", "1 2 4\n")
+    last = wfe("run", "sum", "--json").lines()[-1]
+    assert (last["ran"], last["current"]) == (3, 1)
+    project.write("in.txt", "1 2 3\n")
+    last = wfe("run", "sum", "--json").lines()[-1]
+    assert (last["ran"], last["restored"] + last["current"]) == (0, 4)
+
+
+def test_plain_lines_end_with_a_summary(wfe) -> None:
+    done = wfe("run", "sum")
+    assert [line.split()[:2] for line in done.out.splitlines()[:-1]] == [
+        ["ran", "read"],
+        ["ran", "add"],
+        ["ran", "half"],
+        ["ran", "write"],
+    ]
+    assert done.out.splitlines()[-1].startswith("sum: 4 ran in ")
+    assert wfe("run", "sum", "--quiet").out == ""
+
+
+def test_only_a_step_and_what_it_needs(wfe) -> None:
+    last = wfe("run", "sum", "add", "--json").lines()[-1]
+    assert last["ran"] == 2 and sum(last[state] for state in ("ran", "current", "blocked", "cancelled")) == 2
+
+
+def test_forced_steps_run_although_they_are_current(wfe) -> None:
+    wfe("run", "sum")
+    last = wfe("run", "sum", "--force", "read", "--json").lines()[-1]
+    assert last["ran"] == 1 and last["current"] == 3
+    assert wfe("run", "sum", "--force-all", "--json").lines()[-1]["ran"] == 4
+
+
+def test_a_failure_blocks_what_depends_on_it_and_exits_with_1(project: ProjectUnderTest, wfe) -> None:
+    project.workflow(
+        "bad",
+        nodes=[
+            {"id": "a", "function": "some.fails", "inputs": {"total": 7}},
+            {"id": "b", "function": "some.half", "depends_on": ["a"], "inputs": {"total": 1}},
+            {"id": "c", "function": "some.array"},
+        ],
+    )
+    done = wfe("run", "bad", "--continue", "--junit", "j.xml", "--summary", "s.md", "--page", "p.html")
+    assert done.code == 1
+    assert "ValueError: the total is 7" in done.out and "again, alone: wfe run bad a --inline --pdb" in done.out
+    assert "1 ran" in done.out and "1 failed (a)" in done.out and "1 blocked" in done.out
+    assert 'failures="1"' in (project.root / "j.xml").read_text()
+    assert "bad" in (project.root / "s.md").read_text() and "<html" in (project.root / "p.html").read_text()
+    assert wfe("log", "bad:a").out == "about to fail\n"
+    assert wfe("runs", "bad").out.splitlines()[1].split()[1] == "bad"
+    assert json.loads(wfe("timeline").out)["traceEvents"]
+    assert "<html" in wfe("report").out
+
+
+def test_inline_runs_in_this_process_and_pdb_stops_where_it_fails(project: ProjectUnderTest, wfe) -> None:
+    project.workflow("bad", nodes=[{"id": "a", "function": "some.fails"}])
+    done = wfe("run", "bad", "a", "--inline", "--pdb", stdin="p 'here', total\nq\n")
+    assert done.code == 1
+    assert "('here', 0)" in done.out and "(Pdb)" in done.out
+
+
+def test_a_dry_run_says_what_a_run_then_does(project: ProjectUnderTest, wfe) -> None:
+    assert wfe("run", "sum", "--dry-run").out.splitlines()[:2] == [
+        "run       read  it was never run before",
+        "unknown   add  until read",
+    ]
+    wfe("run", "sum")
+    wfe("run", "sum", "--set", "plus=1")
+    words = {one["step"]: one["state"] for one in wfe("run", "sum", "--dry-run", "--json").lines()[:-1]}
+    assert words == {"read": "current", "add": "restore", "half": "restore", "write": "current"}
+    done = wfe("why", "sum:add", "--set", "plus=5")
+    assert done.out.splitlines()[:2] == ["add: run", "  input 'plus': 1 -> 5"]
+    last = wfe("run", "sum", "--json").lines()[-1]
+    assert (last["restored"], last["current"]) == (2, 2)
+
+
+def test_an_unknown_step_tells_what_has_changed_of_it_already(project: ProjectUnderTest, wfe) -> None:
+    wfe("run", "sum")
+    project.write("in.txt", "5\n")
+    done = wfe("why", "sum:add", "--set", "plus=2", "--json")
+    [one] = done.lines()
+    assert one["state"] == "unknown" and one["until"] == ["read"]
+    assert one["reasons"] == [{"part": "input 'plus'", "old": "0", "new": "2"}]
+
+
+def test_a_restored_file_counts_with_the_content_to_come(project: ProjectUnderTest, wfe) -> None:
+    """`count` reads the file that `write` publishes: a forecast must not look at the old file that still stands there."""
+    project.node("more", "from pathlib import Path\nfrom wfe import workflow_node\n\n\n@workflow_node()\n"
+                 "def count(path: Path) -> dict:\n    return {'bytes': len(path.read_bytes())}\n")  # fmt: skip
+    project.workflow(
+        "file",
+        params={"n": 1},
+        nodes=[
+            {"id": "write", "function": "some.write", "inputs": {"total": "${n}", "path": "out/f.txt"}},
+            {"id": "count", "function": "more.count", "inputs": {"path": "$write.path"}},
+        ],
+    )
+    wfe("run", "file")
+    wfe("run", "file", "--set", "n=1000")
+    words = {one["step"]: one["state"] for one in wfe("run", "file", "--dry-run", "--json").lines()[:-1]}
+    assert words == {"write": "restore", "count": "restore"}
+    last = wfe("run", "file", "--json").lines()[-1]
+    assert (last["ran"], last["restored"]) == (0, 2)
+
+
+def test_fans_and_conditions_are_foretold(project: ProjectUnderTest, wfe) -> None:
+    project.workflow(
+        "fan",
+        params={"items": [1, 2], "deep": False},
+        nodes=[
+            {"id": "two", "function": "some.double", "foreach": "${items}", "inputs": {"item": "$item"}},
+            {"id": "all", "function": "some.total", "inputs": {"numbers": "$two.doubled"}},
+            {"id": "maybe", "function": "some.array", "when": "${deep}"},
+        ],
+    )
+    first = {one["step"]: one["state"] for one in wfe("why", "fan", "--json").lines()[:-1]}
+    assert first == {"two[1]": "run", "two[2]": "run", "all": "unknown", "maybe": "skip"}
+    assert wfe("run", "fan", "--json").lines()[-1]["ran"] == 3
+    assert json.loads(wfe("show", "fan:two.doubled").out) == [2, 4]
+    more = {one["step"]: one["state"] for one in wfe("why", "fan", "--set", "items=[2, 3]", "--json").lines()[:-1]}
+    assert more == {"two[2]": "current", "two[3]": "run", "all": "unknown", "maybe": "skip"}
+    assert wfe("run", "fan", "two", "--set", "items=[1, 2, 3]", "--json").lines()[-1]["ran"] == 1
+    assert "two[1]" in wfe("list", "fan").out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["run", "smu"], 3, "there is no workflow 'smu'; did you mean 'sum'?\n"),
+        (["run", "sum", "wirte"], 3, "workflow 'sum' has no step 'wirte'; did you mean 'write'?\n"),
+        (["run", "sum", "--force", "ad"], 3, "workflow 'sum' has no step 'ad'; did you mean 'add'?\n"),
+        (["run", "sum", "--set", "plus"], 2, "--set takes name=value, found 'plus'\n"),
+        (["run", "sum", "--set", "p=1"], 3, "workflows/sum.json: workflow 'sum' has no parameter 'p'; known: plus, source\n"),
+        (["run", "sum", "--set", "plus=x"], 3, "command line: parameter 'plus': expected number, found 'x'\n"),
+        (["run", "sum", "--json", "--quiet"], 2, "--json and --quiet exclude each other\n"),
+        (["run", "sum", "--live"], 2, "the live display is not possible here: the output is no terminal; use --plain\n"),
+        (["run", "sum", "--junit", "no/j.xml"], 2, "no/j.xml: there is no directory 'no'\n"),
+        (["why", "sum:ad"], 3, "workflow 'sum' has no step 'ad'; did you mean 'add'?\n"),
+        (["log", "sum"], 2, "'sum' names no step; say sum:STEP; `wfe list sum` lists them\n"),
+        (["show", "sum:add"], 2, "step 'add' has no result yet; run it: wfe run sum add\n"),
+        (["show", "sum:ad"], 2, "workflow 'sum' has no step 'ad'; did you mean 'add'?\n"),
+        (["show", "sum:1+"], 2, "'sum:1+' is not of the form WORKFLOW:STEP.key\n"),
+        (["collect", "--older-than", "3"], 2, "'3' is no age; write it like 30d, 12h or 90min\n"),
+        (["collect", "--to-size", "big"], 2, "'big' is no size; write it like 500MB or 2GB\n"),
+        (["-C", "nowhere", "list"], 2, "--project: there is no directory 'nowhere'\n"),
+        (["timeline", "2020"], 3, None),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_in_a_line(wfe, words: list[str], code: int, said: str | None) -> None:
+    done = wfe(*words)
+    assert done.code == code
+    assert "Traceback" not in done.err and "BUG" not in done.err and done.err
+    if said is not None:
+        assert done.err == said and done.out == ""
+
+
+def test_a_wrong_command_line_exits_with_2(wfe) -> None:
+    done = wfe("rnu", "sum")
+    assert done.code == 2 and "there is no verb 'rnu'; did you mean 'run'?" in done.err
+    assert wfe("run", "sum", "--jobz", "2").code == 2
+    assert wfe("run").code == 2
+
+
+def test_outside_a_project(wfe, tmp_path) -> None:
+    lonely = tmp_path / "lonely"
+    lonely.mkdir()
+    done = wfe("list", cwd=lonely)
+    assert done.code == 3 and "`wfe init` begins one" in done.err
+
+
+def test_an_error_in_wfe_itself_shows_a_traceback_and_exits_with_70(capsys: pytest.CaptureFixture[str]) -> None:
+    from wfe.cli.ending import ended
+
+    def breaks() -> int:
+        raise RuntimeError("impossible")
+
+    assert ended(breaks) == 70
+    said = capsys.readouterr().err
+    assert "RuntimeError: impossible" in said and "BUG: this is an error in wfe itself" in said
+
+
+def test_a_reader_that_goes_away_is_no_failure(project: ProjectUnderTest, wfe) -> None:
+    import subprocess
+    import sys
+
+    wfe("run", "sum")
+    reader, writer = __import__("os").pipe()
+    __import__("os").close(reader)
+    with open(writer, "wb") as out:
+        done = subprocess.run(
+            [sys.executable, "-m", "wfe", "show", "sum"], cwd=project.root, stdout=out, stderr=subprocess.PIPE
+        )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_run_with_nothing_to_do_imports_nothing_heavy(project: ProjectUnderTest, wfe) -> None:
+    import subprocess
+    import sys
+
+    wfe("run", "sum")
+    wfe("run", "sum")
+    text = (
+        "import sys\nfrom wfe.cli import main\ntry:\n    main(['run', 'sum'])\nexcept SystemExit as end:\n"
+        "    print(end.code, sorted({'doit', 'numpy', 'jsonschema', 'rich', 'pydantic', 'yaml', 'psutil', 'filelock',"
+        " 'packaging', 'watchfiles', 'wfe.core.parse', 'wfe.env', 'wfe.agent'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", text], cwd=project.root, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [done.stdout.splitlines()[0], "0 []"], done.stderr
+    assert done.stdout.startswith("sum: 4 current")
