@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from wfe.agent.confined import Confined
@@ -132,3 +133,30 @@ def test_only_plain_files_are_left(attempt: Try, body: str) -> None:
     reply = attempt(body)
     assert isinstance(reply, Raised) and reply.kind == "output"
     assert "no plain file" in reply.message or "output" in reply.message
+
+
+def test_arrays_go_in_and_come_out_of_memory(box: Sandbox, tmp_path: Path) -> None:
+    module = tmp_path / "nodes" / "twice.py"
+    module.parent.mkdir()
+    module.write_text(
+        "from wfe import workflow_node\n\n\n@workflow_node()\ndef twice(x):\n    return {'y': x * 2, 'n': 1}\n"
+    )
+    confined = Confined(tmp_path, box, lambda call: Permissions())
+    call = Call("s", "nodes.twice", "twice", str(tmp_path), {"x": None}, arrays={("x",): np.arange(3)})
+    reply = confined.call(call, lambda kind, what: None)
+    assert isinstance(reply, Returned), reply
+    assert reply.whole()["y"].tolist() == [0, 2, 4] and not reply.whole()["y"].flags.writeable
+    confined.cancel()
+    assert confined.call(call, lambda kind, what: None) == Died(
+        "cancelled", "the run was cancelled before the call began"
+    )
+
+
+def test_a_cancel_ends_a_call_that_runs(box: Sandbox, tmp_path: Path) -> None:
+    module = tmp_path / "nodes" / "wait.py"
+    module.parent.mkdir()
+    module.write_text("import wfe\n\n\n@wfe.workflow_node()\ndef wait():\n    wfe.log('here')\n    while True: pass\n")
+    confined = Confined(tmp_path, box, lambda call: Permissions())
+    call = Call("s", "nodes.wait", "wait", str(tmp_path), {})
+    reply = confined.call(call, lambda kind, what: confined.cancel())
+    assert isinstance(reply, Died) and reply.kind == "cancelled"

@@ -13,6 +13,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from wfe.agent.sandbox import Limits, Policy, Sandbox
@@ -20,7 +21,8 @@ from wfe.agent.spec import Permissions
 from wfe.agent.wary import Wary, odd_file
 from wfe.errors import EnvironmentFailure
 from wfe.run.child import BOOT, Child
-from wfe.run.executor import Call, Died, Emit, Raised, Reply
+from wfe.run.executor import Call, Died, Emit, Raised, Reply, Returned
+from wfe.run.hole import Hole
 from wfe.run.tree import MARK, Tree
 from wfe.run.workers import THREAD_VARIABLES, Warm, Workers
 
@@ -111,11 +113,13 @@ class Confined:
 
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wfe-door-")))
                 door = stack.enter_context(gateway(granted.network, folder))
+            if call.arrays:
+                call = _on_disk(call, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wfe-arrays-"))))
+            in_memory = not call.staging
+            call = replace(call, staging=staging)
             policy = self.policy(call, staging, granted, door)
 
             def wrap(argv: Sequence[str], descriptors: Sequence[int]) -> list[str]:
-                from dataclasses import replace
-
                 return self.sandbox.command(argv, replace(policy, descriptors=tuple(descriptors)))
 
             once = _Once(wrap, staging)
@@ -131,7 +135,9 @@ class Confined:
                 once.close()
             # Only now nobody is left who could put another link in the place of a file that was looked at.
             odd = odd_file(Path(staging))
-            return Raised("output", odd, seconds=reply.seconds) if odd else reply
+            if odd:
+                return Raised("output", odd, seconds=reply.seconds)
+            return _in_memory(reply) if in_memory and isinstance(reply, Returned) else reply
 
     def policy(self, call: Call, staging: str, granted: Permissions, door: Path | None) -> Policy:
         """What this call may reach: its own inputs and staging directory, and the sources of nodes."""
@@ -160,3 +166,25 @@ class Confined:
     def close(self) -> None:
         """As in Executor: there is nothing warm to end."""
         self.cancel()
+
+
+def _on_disk(call: Call, folder: Path) -> Call:
+    """The call with its arrays as files: shared memory would be a door between the engine and untrusted code."""
+    import numpy
+
+    holes = list(call.holes)
+    for number, (trail, array) in enumerate(call.arrays.items()):
+        path = folder / f"{number}.npy"
+        numpy.save(path, array, allow_pickle=False)
+        holes.append(Hole(tuple(trail), "npy", str(path)))
+    return replace(call, holes=tuple(holes), arrays={})
+
+
+def _in_memory(reply: Returned) -> Returned:
+    """The reply with its arrays read, for a caller that named no staging directory."""
+    import numpy
+
+    arrays = {hole.trail: numpy.load(hole.path, allow_pickle=False) for hole in reply.holes if hole.codec == "npy"}
+    for array in arrays.values():
+        array.flags.writeable = False
+    return replace(reply, holes=tuple(hole for hole in reply.holes if hole.codec != "npy"), arrays=arrays)
