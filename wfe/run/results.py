@@ -13,6 +13,7 @@ from typing import Any
 from wfe.core.document import Path as Trail
 from wfe.core.result import Artifact, Missing, Result, dig_fan, gather, put
 from wfe.run.workspace import Workspace
+from wfe.store.stamp import holds
 from wfe.store.traces import Row
 
 _PREVIEW = 8
@@ -66,15 +67,15 @@ class Results:
         return result_of(self.workspace, trace, step)
 
     def path(self, one: Artifact) -> Path:
-        """Where an artifact can be read: a written file where the step published it, while it is the one meant there;
-        else the blob."""
+        """Where an artifact can be read: a written file where the step published it, as long as that is still the content
+        meant; else the blob, whose name has no suffix."""
         if one.codec == "file":
             row = self.row(one.note.partition(":")[0])
             for file in row.files if row is not None else ():
                 if file.role == "out" and file.digest == one.digest:
-                    path = Path(self.workspace.absolute(file.path))
-                    if path.exists():
-                        return path
+                    where = self.workspace.absolute(file.path)
+                    if holds(file.stamp, where) or self.workspace.renew(file) is not None:
+                        return Path(where)
         return Path(self.workspace.blobs.path(one.digest))
 
 
