@@ -143,7 +143,8 @@ class Space:
 
             def done(interrupted: bool) -> None:
                 nonlocal code
-                for step in [*door.run.index.ids, *door.run.added]:
+                known = [one for name in door.run.index.ids for one in door.run.members.get(name, [name])]
+                for step in known:
                     if step in door.run.marks and door.run.step(step).fan is None:
                         result = door.run.result(step)
                         values[step] = None if result is None else whole(door.run, result)
