@@ -21,7 +21,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-NODES = '''
+NODES = """
+import hashlib
 from pathlib import Path
 from wfe import workflow_node
 
@@ -32,7 +33,7 @@ def first(source: Path):
 
 @workflow_node(outputs={"text": str})
 def join(left: str, right: str, number: int):
-    return {"text": (str(number) + left[:495] + right[:500])[::-1]}
+    return {"text": hashlib.sha256(f"{number} {left} {right}".encode()).hexdigest() * 16}
 
 @workflow_node(outputs={"total": int})
 def burn(number: int, milliseconds: int):
@@ -55,9 +56,10 @@ def touch(array):
     begin = time.perf_counter()
     value = float(array[0] + array[-1])
     return {"seconds": time.perf_counter() - begin, "value": value}
-'''
+"""
 
-PLAIN = '''
+PLAIN = """
+import hashlib
 from pathlib import Path
 
 DOIT_CONFIG = {{"verbosity": 0, "backend": "dbm"}}
@@ -70,7 +72,8 @@ def first(i):
 def join(layer, i):
     left = Path(f"out/{{layer - 1}}-{{i}}.txt").read_text()
     right = Path(f"out/{{layer - 1}}-{{(i + 1) % WIDTH}}.txt").read_text()
-    Path(f"out/{{layer}}-{{i}}.txt").write_text((str(layer * WIDTH + i) + left[:495] + right[:500])[::-1])
+    text = hashlib.sha256(f"{{layer * WIDTH + i}} {{left}} {{right}}".encode()).hexdigest() * 16
+    Path(f"out/{{layer}}-{{i}}.txt").write_text(text)
 
 def task_step():
     for i in range(WIDTH):
@@ -83,7 +86,7 @@ def task_step():
                 "file_dep": [f"out/{{layer - 1}}-{{i}}.txt", f"out/{{layer - 1}}-{{(i + 1) % WIDTH}}.txt"],
                 "targets": [f"out/{{layer}}-{{i}}.txt"],
             }}
-'''
+"""
 
 DODO = "from wfe.dodo import open_project\n\nDOIT_CONFIG, task_workflow = open_project(__file__)\n"
 DOIT = [str(Path(sys.executable).with_name("doit"))]
@@ -97,7 +100,13 @@ def wfe_project(root: Path, steps: int) -> Path:
     for layer in range(1, 10):
         for i in range(width):
             left, right = f"$s{layer - 1}_{i}.text", f"$s{layer - 1}_{(i + 1) % width}.text"
-            nodes.append({"id": f"s{layer}_{i}", "function": "bench.join", "inputs": {"left": left, "right": right, "number": layer * width + i}})
+            nodes.append(
+                {
+                    "id": f"s{layer}_{i}",
+                    "function": "bench.join",
+                    "inputs": {"left": left, "right": right, "number": layer * width + i},
+                }
+            )
     _project(root, {"dag": nodes})
     _sources(root, width)
     return root
@@ -109,7 +118,9 @@ def _project(root: Path, workflows: dict[str, list[dict[str, object]]]) -> None:
     (root / "dodo.py").write_text(DODO)
     (root / "nodes" / "bench.py").write_text(NODES)
     for name, nodes in workflows.items():
-        (root / "workflows" / f"{name}.json").write_text(json.dumps({"workflow": {"name": name}, "nodes": nodes}, indent=1))
+        (root / "workflows" / f"{name}.json").write_text(
+            json.dumps({"workflow": {"name": name}, "nodes": nodes}, indent=1)
+        )
 
 
 def _sources(root: Path, width: int) -> None:
@@ -131,7 +142,9 @@ def run(command: Sequence[str], where: Path) -> float:
     done = subprocess.run(command, cwd=where, capture_output=True, text=True, env={**os.environ, "CI": "1"})
     seconds = time.perf_counter() - begin
     if done.returncode:
-        sys.exit(f"{' '.join(command)} in {where}: exit code {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        sys.exit(
+            f"{' '.join(command)} in {where}: exit code {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+        )
     return seconds
 
 
@@ -216,12 +229,17 @@ class Bench:
 
         def side(jobs: int) -> float:
             shutil.rmtree(root, ignore_errors=True)
-            nodes = [{"id": f"b{i}", "function": "bench.burn", "inputs": {"number": i, "milliseconds": 50}} for i in range(count)]
+            nodes = [
+                {"id": f"b{i}", "function": "bench.burn", "inputs": {"number": i, "milliseconds": 50}}
+                for i in range(count)
+            ]
             _project(root, {"burn": nodes})  # type: ignore[dict-item]
             return run([*DOIT, "run", "workflow=burn", "-n", str(jobs)], root)
 
         two, one = side_by_side(self.times, lambda: side(2), lambda: side(1))
-        print(f"| -n 2, {count} CPU-bound steps of 50 ms | {shown(two)} | {shown(one)} (-n 1) | {one / two:.2f} times | >= 1.8 times |")
+        print(
+            f"| -n 2, {count} CPU-bound steps of 50 ms | {shown(two)} | {shown(one)} (-n 1) | {one / two:.2f} times | >= 1.8 times |"
+        )
 
     def array(self) -> None:
         megabytes = 256 if self.quick else 1024
@@ -236,7 +254,13 @@ class Bench:
         blob = max((root / "cache" / "blobs").rglob("*"), key=lambda path: path.stat().st_size)
         begin = time.perf_counter()
         blob.read_bytes()
-        row(f"reading a {megabytes:,} MB array of an earlier step", mapped, time.perf_counter() - begin, "reading the file", "<= 0.01")
+        row(
+            f"reading a {megabytes:,} MB array of an earlier step",
+            mapped,
+            time.perf_counter() - begin,
+            "reading the file",
+            "<= 0.01",
+        )
 
     def memory(self) -> None:
         root = self.project("wfe", 10_000)
@@ -244,8 +268,12 @@ class Bench:
             if name == "cold":
                 shutil.rmtree(root / "cache")
             code = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], stdout=-3, check=True); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-            done = subprocess.run([sys.executable, "-c", code, *command], cwd=root, capture_output=True, text=True, check=True)
-            print(f"| peak memory, 10,000 steps, {name} | {int(done.stdout) / 1024:.0f} MB | | | < 150 MB |", flush=True)
+            done = subprocess.run(
+                [sys.executable, "-c", code, *command], cwd=root, capture_output=True, text=True, check=True
+            )
+            print(
+                f"| peak memory, 10,000 steps, {name} | {int(done.stdout) / 1024:.0f} MB | | | < 150 MB |", flush=True
+            )
 
 
 def main() -> None:
