@@ -106,7 +106,11 @@ def realtime_detection(
                 if key == "q":
                     ended = "Q was pressed"
                 else:
-                    log("recording to " + recorder.toggle() if not recorder.recording else "recorded " + recorder.toggle())
+                    log(
+                        "recording to " + recorder.toggle()
+                        if not recorder.recording
+                        else "recorded " + recorder.toggle()
+                    )
             if max_duration and time.monotonic() - began >= max_duration:
                 ended = f"max_duration of {max_duration:g} s"
             if frames % 10 == 0:

@@ -50,7 +50,9 @@ class Window:
 
     def __init__(self, title: str) -> None:
         """Raises NoDisplay when there is no display, or pygame is not installed."""
-        if sys.platform not in ("win32", "darwin") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        if sys.platform not in ("win32", "darwin") and not (
+            os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+        ):
             raise NoDisplay("neither DISPLAY nor WAYLAND_DISPLAY is set, so there is no screen to open a window on")
         os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
         try:
@@ -88,7 +90,9 @@ class Window:
         pygame = self._pygame
         pressed = []
         for event in pygame.event.get():
-            if event.type == pygame.QUIT or (event.type == pygame.KEYDOWN and event.key in (pygame.K_q, pygame.K_ESCAPE)):
+            if event.type == pygame.QUIT or (
+                event.type == pygame.KEYDOWN and event.key in (pygame.K_q, pygame.K_ESCAPE)
+            ):
                 pressed.append("q")
             elif event.type == pygame.KEYDOWN and event.key == pygame.K_s:
                 pressed.append("s")

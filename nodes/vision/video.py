@@ -89,7 +89,13 @@ def postprocess_video(
 
 
 @workflow_node(
-    outputs={"output_path": Output, "frames_written": int, "codec": str, "plays_in_browser": bool, "render_seconds": float}
+    outputs={
+        "output_path": Output,
+        "frames_written": int,
+        "codec": str,
+        "plays_in_browser": bool,
+        "render_seconds": float,
+    }
 )
 def render_video(
     source: Path,
@@ -126,7 +132,9 @@ def render_video(
         if times[place] <= moment + NEAR:
             matched.append(place)
             begin, end = int(ends[place] - counts[place]), int(ends[place])
-            found = [detection(box, score, kind, names) for box, score, kind in _rows(boxes, scores, classes, begin, end)]
+            found = [
+                detection(box, score, kind, names) for box, score, kind in _rows(boxes, scores, classes, begin, end)
+            ]
         text = f"{moment:.2f} s  {float(info.rate):.3g} fps" if display_fps else ""
         return moment, overlay(annotate(frame.picture, found), text)
 
@@ -138,7 +146,9 @@ def render_video(
             if writer.frames % 50 == 0:
                 progress(writer.frames, len(ends), "draw and encode")
     if len(matched) != len(ends):
-        raise VideoError(f"{source}: only {len(matched)} of the {len(ends)} frames that were searched are in it; run again")
+        raise VideoError(
+            f"{source}: only {len(matched)} of the {len(ends)} frames that were searched are in it; run again"
+        )
     if not writer.plays_in_browser:
         log(f"{output_path.name}: written with {writer.codec}, which browsers do not play; no H.264 encoder is here")
     return {
@@ -185,9 +195,13 @@ def realtime_detection(
     split = next((segment["split"] for segment in segments if segment["split"]["tried"]), segments[0]["split"])
     average = frames_processed / duration if duration else 0.0
     log(f"Frames processed: {frames_processed}")
-    log(f"Total detections: {total_detections:,} ({', '.join(f'{n} {name}' for name, n in by_class.items()) or 'none'})")
+    log(
+        f"Total detections: {total_detections:,} ({', '.join(f'{n} {name}' for name, n in by_class.items()) or 'none'})"
+    )
     log(f"Duration: {duration:.2f}s")
-    log(f"Average FPS: {average:.1f} on {segments[0]['where']}, {split['sessions']} at once x {split['threads']} threads")
+    log(
+        f"Average FPS: {average:.1f} on {segments[0]['where']}, {split['sessions']} at once x {split['threads']} threads"
+    )
     for problem in problems:
         log(f"Damaged: {problem}")
     return {
@@ -215,7 +229,9 @@ def detected(
         boxes, scores, classes = segment["boxes"], segment["scores"], segment["classes"]
         for frame_time, count, end in zip(segment["times"], segment["counts"], ends, strict=True):
             part = slice(int(end) - int(count), int(end))
-            mine = Candidates(np.asarray(boxes[part]), np.asarray(scores[part]), np.asarray(classes[part], dtype=np.int64))
+            mine = Candidates(
+                np.asarray(boxes[part]), np.asarray(scores[part]), np.asarray(classes[part], dtype=np.int64)
+            )
             mine = mine.take(mine.scores > conf_threshold)
             if detector.layout == "end2end":
                 mine = mine.take(np.argsort(-mine.scores, kind="stable")[:most])

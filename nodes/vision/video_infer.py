@@ -150,7 +150,10 @@ class Detection:
             yield frame.time, opened.letterbox(frame.picture), opened.candidates(outputs, self.floor)
         rest = chain(head[len(choice.outputs) :], decoded)
         stages = [
-            Stage("preprocess", lambda frame, _: (frame.time, opened.letterbox(frame.picture), opened.prepare(frame.picture))),
+            Stage(
+                "preprocess",
+                lambda frame, _: (frame.time, opened.letterbox(frame.picture), opened.prepare(frame.picture)),
+            ),
             Stage("infer", lambda item, _: (*item[:2], self._detect(opened, item[2])), workers=choice.split.sessions),
         ]
         yield from Stream(rest, stages, depth=2)

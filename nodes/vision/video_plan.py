@@ -96,7 +96,11 @@ class Packets:
     @property
     def origin(self) -> int:
         """Timestamp of the first frame that is shown."""
-        return min((pts for pts, out in zip(self.pts, self.hidden, strict=True) if not out), default=0) if self.ordered else 0
+        return (
+            min((pts for pts, out in zip(self.pts, self.hidden, strict=True) if not out), default=0)
+            if self.ordered
+            else 0
+        )
 
     def add(self, packet: Any) -> None:
         """Take note of one packet."""
@@ -167,7 +171,9 @@ def cut(packets: Packets, seed: bytes, length: int, end: int | None = None) -> l
                 break
             stop = end if stop is None or stop > end else stop
         digest, frames = content(packets, seed, seek, stop, start)
-        segments.append(Segment(index=index, seek=seek, start=start, stop=stop, origin=origin, frames=frames, digest=digest))
+        segments.append(
+            Segment(index=index, seek=seek, start=start, stop=stop, origin=origin, frames=frames, digest=digest)
+        )
     return segments
 
 
@@ -189,7 +195,9 @@ def content(
     for packet in [*inside, *after]:
         digest.update(packets.pts[packet].to_bytes(8, "little", signed=True))
         digest.update(packets.digests[packet].to_bytes(8, "little"))
-    frames = sum(1 for packet in inside if not packets.hidden[packet] and (start is None or packets.pts[packet] >= start))
+    frames = sum(
+        1 for packet in inside if not packets.hidden[packet] and (start is None or packets.pts[packet] >= start)
+    )
     return digest.hexdigest(), frames
 
 
@@ -201,7 +209,9 @@ def check(path: Path, segment: Segment) -> None:
     except ValueError:
         digest = ""
     if digest != segment["digest"]:
-        raise VideoError(f"{path}: segment {segment['index']} is not as planned; the file was changed meanwhile, run again")
+        raise VideoError(
+            f"{path}: segment {segment['index']} is not as planned; the file was changed meanwhile, run again"
+        )
 
 
 def seed_of(info: VideoInfo) -> bytes:

@@ -153,7 +153,9 @@ def frames(
         whole = seek is None and start is None and stop is None
         problem = missing(stream, index, float(((last or 0) - origin) * base)) if whole else ""
         if lost:
-            problem = f"{len(lost)} packets cannot be decoded, the first: {lost[0]}" + (f"; {problem}" if problem else "")
+            problem = f"{len(lost)} packets cannot be decoded, the first: {lost[0]}" + (
+                f"; {problem}" if problem else ""
+            )
         if whole and index == 0:
             raise VideoError(f"{path}: not one frame of its video stream can be decoded; copy or record it again")
         if problem:

@@ -34,7 +34,6 @@ TICK = Fraction(1, 60_000)
 MPEG-4 takes no unit finer than 1/65535 s."""
 
 
-
 def encoder(wanted: str = "") -> str:
     """The encoder to use: the one asked for, or the first of `ENCODERS` that this build of FFmpeg has."""
     if wanted:

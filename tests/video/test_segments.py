@@ -42,9 +42,7 @@ def test_segments_together_are_the_video(make_video: Make, name: str, gop: int, 
 
 def test_open_groups_of_pictures(make_video: Make) -> None:
     """Frames that are shown before a key frame but coded after it belong to the segment before, and are decoded there."""
-    path = make_video(
-        "open.mp4", count=60, codec="mpeg4", gop=6, bframes=2
-    )
+    path = make_video("open.mp4", count=60, codec="mpeg4", gop=6, bframes=2)
     segments = plan_segments(path, 10)["segments"]
     whole = [(round(frame.time, 4), frame.picture.tobytes()) for frame in frames(path)]
     assert [frame for part in parts(path, segments) for frame in part] == whole

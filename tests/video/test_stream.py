@@ -18,7 +18,9 @@ def started() -> list[str]:
 @pytest.mark.parametrize("workers", [1, 2, 5])
 @pytest.mark.parametrize("depth", [1, 4])
 def test_all_items_leave_in_order(workers: int, depth: int) -> None:
-    stream = Stream(range(300), [Stage("a", lambda item, _: item + 1, workers), Stage("b", lambda item, _: item * 2)], depth)
+    stream = Stream(
+        range(300), [Stage("a", lambda item, _: item + 1, workers), Stage("b", lambda item, _: item * 2)], depth
+    )
     assert list(stream) == [(item + 1) * 2 for item in range(300)]
     assert stream.read == 300 and stream.dropped == 0
     assert started() == []

@@ -83,7 +83,9 @@ def why(name: str, devices: list[dict[str, Any]]) -> str:
     """Why a backend is not here, as `detect_devices` says."""
     for one in devices:
         if f"{one['backend']}:{one['device']}" == name:
-            return one["reason"] or "it was there when devices were listed, but its step was skipped; see the step's log"
+            return (
+                one["reason"] or "it was there when devices were listed, but its step was skipped; see the step's log"
+            )
     return "not listed among the devices"
 
 

@@ -49,9 +49,7 @@ def measure_backend(
     environment="directml-env",
     dependencies=["numpy", "onnxruntime-directml; sys_platform == 'win32'", "onnxruntime; sys_platform != 'win32'"],
 )
-def measure_directml(
-    model_path: Path, tensor: np.ndarray, iterations: int = 50, warmup: int = 3
-) -> dict[str, Any]:
+def measure_directml(model_path: Path, tensor: np.ndarray, iterations: int = 50, warmup: int = 3) -> dict[str, Any]:
     """`measure_backend` for DirectML, whose package shares its folder with onnxruntime and so needs its own environment."""
     began = time.perf_counter()
     runner = onnxrt.open_model(model_path, "directml")

@@ -35,7 +35,9 @@ def open_runner(
     """
     check(backend, device)
     if not model_path.is_file():
-        raise FileNotFoundError(f"{model_path}: no such model file; give model_path=FILE or let download_model fetch it")
+        raise FileNotFoundError(
+            f"{model_path}: no such model file; give model_path=FILE or let download_model fetch it"
+        )
     if backend == "windowsml":
         raise Skip(WINDOWS_ML)
     if backend == "openvino":

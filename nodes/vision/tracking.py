@@ -1,0 +1,245 @@
+"""Nodes: follow objects through a video, count who crosses a line or stands in a zone, and draw it.
+
+Knows the trackers and supervision libraries, which do the work. Takes the flat arrays of `postprocess_video` and runs no
+model. The tracker sees the frames in order, so this is one step for the whole video; it takes under a millisecond a frame.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import supervision as sv
+
+from nodes.vision.stream import Stage, Stream
+from nodes.vision.video_read import Damage, frames, probe
+from nodes.vision.video_write import VideoWriter
+from wfe import Output, progress, workflow_node
+
+TRACKERS = {"bytetrack": "ByteTrackTracker", "sort": "SORTTracker", "ocsort": "OCSORTTracker"}
+ANCHORS = {"centre": sv.Position.CENTER, "bottom": sv.Position.BOTTOM_CENTER}
+
+
+@workflow_node(outputs={"track_ids": np.ndarray, "tracks": int, "tracks_by_class": dict})
+def track_objects(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    classes: np.ndarray,
+    counts: np.ndarray,
+    class_names: list,
+    fps: float = 25.0,
+    tracker: Literal["bytetrack", "sort", "ocsort"] = "bytetrack",
+    lost_seconds: float = 1.0,
+) -> dict[str, Any]:
+    """Give each detection the number of the object that it shows: `track_ids`, n int64, -1 where none is sure.
+
+    boxes, scores, classes, counts: as `postprocess_video` returns them. lost_seconds: how long an object may be hidden
+    and still be the same. tracks: how many objects there were.
+    """
+    import trackers
+
+    if tracker not in TRACKERS:
+        raise ValueError(f"'tracker' is {tracker!r}; known: {', '.join(TRACKERS)}")
+    # The library counts its buffer at 30 frames a second and scales it by the rate it is told.
+    follow = getattr(trackers, TRACKERS[tracker])(lost_track_buffer=max(1, round(30 * lost_seconds)), frame_rate=fps)
+    ids = np.full(len(scores), -1, dtype=np.int64)
+    for begin, end in spans(counts):
+        found = detections(boxes, scores, classes, begin, end)
+        # The library may reorder or leave out detections: each carries its place.
+        found.data["place"] = np.arange(begin, end)
+        followed = follow.update(found)
+        if len(followed) and followed.tracker_id is not None:
+            ids[np.asarray(followed.data["place"], dtype=np.int64)] = followed.tracker_id
+    kinds: dict[int, int] = {}
+    for number, kind in zip(ids.tolist(), np.asarray(classes).tolist(), strict=True):
+        if number >= 0:
+            kinds.setdefault(number, kind)
+    by_class = Counter(name_of(class_names, kind) for kind in kinds.values())
+    return {"track_ids": ids, "tracks": len(kinds), "tracks_by_class": dict(by_class.most_common())}
+
+
+@workflow_node(outputs={"crossed_in": int, "crossed_out": int, "crossings": list})
+def count_line_crossings(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    classes: np.ndarray,
+    counts: np.ndarray,
+    times: np.ndarray,
+    track_ids: np.ndarray,
+    class_names: list,
+    line: list,
+    anchor: Literal["centre", "bottom"] = "bottom",
+) -> dict[str, Any]:
+    """Count tracked objects whose anchor crosses a line [[x1, y1], [x2, y2]] in pixels.
+
+    "in" is from the right to the left of someone who walks from the first point to the second, as supervision counts.
+    crossings: [{time, track, class, direction}].
+    """
+    (x1, y1), (x2, y2) = points(line, 2, "line", exactly=True)
+    zone = sv.LineZone(sv.Point(x1, y1), sv.Point(x2, y2), triggering_anchors=[anchor_of(anchor)])
+    crossings: list[dict[str, Any]] = []
+    for frame, (begin, end) in enumerate(spans(counts)):
+        found = tracked(boxes, scores, classes, track_ids, begin, end)
+        inward, outward = zone.trigger(found)
+        for place in np.flatnonzero(inward | outward):
+            crossings.append(
+                {
+                    "time": round(float(times[frame]), 4),
+                    "track": int(found.tracker_id[place]),  # type: ignore[index]
+                    "class": name_of(class_names, int(found.class_id[place])),  # type: ignore[index]
+                    "direction": "in" if inward[place] else "out",
+                }
+            )
+    return {"crossed_in": int(zone.in_count), "crossed_out": int(zone.out_count), "crossings": crossings}
+
+
+@workflow_node(outputs={"zone_counts": np.ndarray, "most": int, "mean": float, "objects": int, "dwell": dict})
+def count_in_zone(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    classes: np.ndarray,
+    counts: np.ndarray,
+    times: np.ndarray,
+    polygon: list,
+    track_ids: np.ndarray | None = None,
+    anchor: Literal["centre", "bottom"] = "bottom",
+) -> dict[str, Any]:
+    """Count detections whose anchor lies in a polygon [[x, y], ...] in pixels, frame by frame: `zone_counts`, int32.
+
+    With track_ids, objects: how many different ones were inside; dwell: seconds inside of each, by its number.
+    """
+    corners = np.array(points(polygon, 3, "polygon"), dtype=np.int64)
+    zone = sv.PolygonZone(polygon=corners, triggering_anchors=[anchor_of(anchor)])
+    inside: list[int] = []
+    dwell: Counter[int] = Counter()
+    steps = (
+        np.diff(times, append=times[-1] + (np.median(np.diff(times)) if len(times) > 1 else 0.0))
+        if len(times)
+        else times
+    )
+    for frame, (begin, end) in enumerate(spans(counts)):
+        hit = zone.trigger(detections(boxes, scores, classes, begin, end)) if end > begin else np.zeros(0, bool)
+        inside.append(int(hit.sum()))
+        if track_ids is not None:
+            for number in np.asarray(track_ids[begin:end])[hit].tolist():
+                if number >= 0:
+                    dwell[number] += float(steps[frame])  # type: ignore[assignment]
+    return {
+        "zone_counts": np.array(inside, dtype=np.int32),
+        "most": max(inside, default=0),
+        "mean": round(float(np.mean(inside)), 4) if inside else 0.0,
+        "objects": len(dwell),
+        "dwell": {str(number): round(seconds, 3) for number, seconds in sorted(dwell.items())},
+    }
+
+
+@workflow_node(outputs={"output_path": Output, "frames_written": int, "render_seconds": float})
+def render_tracks(
+    source: Path,
+    output_path: Output,
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    classes: np.ndarray,
+    counts: np.ndarray,
+    track_ids: np.ndarray,
+    class_names: list,
+    line: list | None = None,
+    polygon: list | None = None,
+    trace_frames: int = 30,
+    published_name: str = "",
+) -> dict[str, Any]:
+    """Write the video with boxes, labels "#track class score", the objects' traces, and the line and zone when given."""
+    began = time.perf_counter()
+    info = probe(source)
+    bounds = list(spans(counts))
+    box, label = (
+        sv.BoxAnnotator(color_lookup=sv.ColorLookup.TRACK),
+        sv.LabelAnnotator(color_lookup=sv.ColorLookup.TRACK),
+    )
+    trace = sv.TraceAnnotator(color_lookup=sv.ColorLookup.TRACK, trace_length=max(1, trace_frames))
+    ends = points(line, 2, "line", exactly=True) if line else []
+    corners = np.array(points(polygon, 3, "polygon"), dtype=np.int32) if polygon else None
+
+    def draw(frame: Any, worker: int) -> Any:
+        import cv2
+
+        if frame.index >= len(bounds):
+            return None
+        found = tracked(boxes, scores, classes, track_ids, *bounds[frame.index])
+        picture = trace.annotate(frame.picture, found)
+        picture = box.annotate(picture, found)
+        rows = zip(found.tracker_id, found.class_id, found.confidence, strict=True)  # type: ignore[arg-type]
+        texts = [f"#{number} {name_of(class_names, int(kind))} {score:.2f}" for number, kind, score in rows]
+        picture = label.annotate(picture, found, labels=texts)
+        if ends:
+            (x1, y1), (x2, y2) = ends
+            cv2.line(picture, (round(x1), round(y1)), (round(x2), round(y2)), (0, 255, 255), 2, cv2.LINE_AA)
+        if corners is not None:
+            cv2.polylines(picture, [corners], True, (0, 255, 255), 2, cv2.LINE_AA)
+        return frame.time, picture
+
+    with VideoWriter(output_path, info.width, info.height, info.rate, "", published_name) as writer:
+        for item in Stream(frames(source, damage=Damage()), [Stage("draw", draw)], depth=4):
+            if item is None:
+                break
+            writer.write(item[1], item[0])
+            if writer.frames % 50 == 0:
+                progress(writer.frames, len(bounds), "draw tracks")
+    return {
+        "output_path": output_path,
+        "frames_written": writer.frames,
+        "render_seconds": round(time.perf_counter() - began, 4),
+    }
+
+
+def spans(counts: Any) -> Iterator[tuple[int, int]]:
+    """Begin and end of each frame's detections in the flat arrays."""
+    begin = 0
+    for count in np.asarray(counts).tolist():
+        yield begin, begin + count
+        begin += count
+
+
+def detections(boxes: Any, scores: Any, classes: Any, begin: int, end: int) -> sv.Detections:
+    """One frame's detections as supervision has them; an empty one keeps its arrays."""
+    return sv.Detections(
+        xyxy=np.asarray(boxes[begin:end], dtype=np.float32).reshape(-1, 4),
+        confidence=np.asarray(scores[begin:end], dtype=np.float32),
+        class_id=np.asarray(classes[begin:end], dtype=np.int64),
+    )
+
+
+def tracked(boxes: Any, scores: Any, classes: Any, track_ids: Any, begin: int, end: int) -> sv.Detections:
+    """One frame's detections that belong to a track, with its number."""
+    found = detections(boxes, scores, classes, begin, end)
+    found.tracker_id = np.asarray(track_ids[begin:end], dtype=np.int64)
+    return found[found.tracker_id >= 0]  # type: ignore[return-value]
+
+
+def points(value: Any, least: int, name: str, exactly: bool = False) -> list[tuple[float, float]]:
+    """`value` as points. Raises ValueError that names the parameter."""
+    try:
+        found = [(float(x), float(y)) for x, y in value]
+    except (TypeError, ValueError):
+        found = []
+    if len(found) < least or (exactly and len(found) != least):
+        raise ValueError(
+            f"{name!r} is {value!r}; it must be {'' if exactly else 'at least '}{least} points [[x, y], ...]"
+        )
+    return found
+
+
+def anchor_of(name: str) -> sv.Position:
+    """The point of a box that counts. Raises ValueError."""
+    if name not in ANCHORS:
+        raise ValueError(f"'anchor' is {name!r}; known: {', '.join(ANCHORS)}")
+    return ANCHORS[name]
+
+
+def name_of(names: list[str], kind: int) -> str:
+    """The name of a class."""
+    return str(names[kind]) if 0 <= kind < len(names) else f"class {kind}"
