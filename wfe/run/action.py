@@ -108,7 +108,7 @@ class Action:
         run = self.run
         name = self.step.id
         with claims.hold(
-            self.pending.key, run.stopping, lambda: run.note("another run is making this; waiting for it", name)
+            self.pending.key, run.stopping, lambda: run.note("it is being made already; waiting for that", name)
         ) as waited:
             if run.stopping.is_set():
                 return Done(StepState.CANCELLED)

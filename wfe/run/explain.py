@@ -87,7 +87,7 @@ class _Foresight:
             if wanted is not None and name not in wanted:
                 continue
             if name in self.run.marks and not self.force_all:
-                found.append(Forecast(name, "current"))
+                found.extend(Forecast(one, "current") for one in self.run.members.get(name, [name]))
                 continue
             step = self.run.steps[name]
             if step.fan is None:
@@ -109,6 +109,8 @@ class _Foresight:
         except NodeFailure as error:
             self.waits[step.id] = (step.id,)
             return [Forecast(step.id, "fail", note=str(error))]
+        if step.id in self.run.skipped:
+            return [Forecast(step.id, "skip", note="what it goes through was skipped")]
         found = [self.one(member) for member in members]
         waits = tuple(dict.fromkeys(other for member in members for other in self.waits.get(member.id, ())))
         if waits:

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import marshal
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from wfe.core.plan import Plan
 from wfe.core.step import Step
+
+LONG: Final = 0  # looked at one by one: a condition, `cache: never`, `ttl`
+PLAIN: Final = 1  # the look at every step may find it current
+FAN: Final = 2  # so for its steps
 
 
 class Steps(Mapping[str, Step]):
@@ -38,8 +42,8 @@ class Steps(Mapping[str, Step]):
 
 
 class Index:
-    """The columns: ids (each after all it needs), static digests, positions of what each needs, input files, and whether
-    a step may be current at all (a fan, a condition, `cache: never` and `ttl` are looked at one by one)."""
+    """The columns: ids (each after all it needs), static digests, positions of what each needs, input files, and how a
+    step is looked at (LONG, PLAIN or FAN)."""
 
     def __init__(self, plan: Plan, columns: tuple[Any, ...]) -> None:
         self.plan = plan
@@ -58,10 +62,7 @@ class Index:
                 tuple(step.static for step in steps),
                 tuple(tuple(position[other] for other in step.needs) for step in steps),
                 tuple(tuple(step.files()) for step in steps),
-                tuple(
-                    step.options.cache == "auto" and step.options.ttl is None and step.when is None and step.fan is None
-                    for step in steps
-                ),
+                tuple(map(_way, steps)),
             ),
         )
 
@@ -84,3 +85,9 @@ class Index:
         (workflow, title, description, params, max_parallel, pools, functions), columns, packed = value
         plan = Plan(workflow, title, description, Steps(columns[0], packed), params, max_parallel, pools, functions)
         return cls(plan, columns)
+
+
+def _way(step: Step) -> int:
+    if step.options.cache != "auto" or step.options.ttl is not None or step.when is not None:
+        return LONG
+    return PLAIN if step.fan is None else FAN

@@ -8,27 +8,53 @@ but not a wrong answer. This is the whole of a no-op run, hence the flat loop: 1
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from wfe.run.index import Index
+from wfe.run.index import FAN, Index
+from wfe.run.known import mark_of_fan
 from wfe.store.traces import File
+
+Renew = Callable[[File], "tuple[int, int, int, int, bool] | None"]
+"""Hashes a file whose stamp proves nothing: its new stamp, or None when its content changed."""
 
 
 def look(
-    index: Index, rows: Mapping[str, Any], base: str, renew: Callable[[File], tuple[int, int, int, int, bool] | None]
-) -> tuple[dict[str, str], dict[str, Any]]:
-    """(step -> mark of its result, for every step that is current; rows whose stamps were renewed).
+    index: Index,
+    rows: Mapping[str, Any],
+    base: str,
+    renew: Renew,
+    members: Callable[[str, Mapping[str, str]], tuple[Sequence[str], Sequence[str]] | None],
+) -> tuple[dict[str, str], dict[str, Any], dict[str, Sequence[str]]]:
+    """(step -> mark of its result, for every step that is current; rows whose stamps were renewed; the steps of each fan
+    that is current as a whole).
 
-    rows: step -> row as a plain tuple (see `Row`). base: the project's root with a separator. renew: hashes a file whose
-    stamp proves nothing; the new stamp, or None when its content changed.
+    rows: step -> row as a plain tuple (see `Row`). base: the project's root with a separator. members: the ids and the
+    static digests of a fan's steps, from the marks so far; None when not all that it needs is current.
     """
     marks: dict[str, str] = {}
     renewed: dict[str, Any] = {}
-    stat = os.stat
+    fans: dict[str, Sequence[str]] = {}
     ids = index.ids
     for name, static, needs, plain in zip(ids, index.statics, index.needs, index.plain, strict=True):
         if not plain:
+            continue
+        if plain == FAN:
+            found = members(name, marks)
+            if found is None:
+                continue
+            ups = tuple(marks[ids[other]] for other in needs)
+            for one, its in zip(*found, strict=True):
+                row = rows.get(one)
+                if row is not None and row[0] == its and row[3] == ups:
+                    kept = _unharmed(row, base, renew)
+                    if kept is not None:
+                        marks[one] = row[2]
+                        if kept is not row:
+                            renewed[one] = kept
+            if all(one in marks for one in found[0]):
+                marks[name] = mark_of_fan([marks[one] for one in found[0]])
+                fans[name] = found[0]
             continue
         row = rows.get(name)
         if row is None or row[0] != static or len(row[3]) != len(needs):
@@ -38,27 +64,33 @@ def look(
             if marks.get(ids[other]) != ups[position]:
                 break
         else:
-            fresh = None
-            for number, (path, role, known, content) in enumerate(row[4]):
-                try:
-                    found = stat(path if os.path.isabs(path) else base + path)
-                except OSError:
-                    break
-                if (
-                    known[4]
-                    and found.st_mtime_ns == known[0]
-                    and found.st_size == known[2]
-                    and found.st_ino == known[3]
-                    and found.st_ctime_ns == known[1]
-                ):
-                    continue
-                taken = renew(File(path, role, known, content))
-                if taken is None:
-                    break
-                fresh = fresh or list(row[4])
-                fresh[number] = (path, role, taken, content)
-            else:
+            kept = _unharmed(row, base, renew)
+            if kept is not None:
                 marks[name] = row[2]
-                if fresh is not None:
-                    renewed[name] = (*row[:4], tuple(fresh), *row[5:])
-    return marks, renewed
+                if kept is not row:
+                    renewed[name] = kept
+    return marks, renewed, fans
+
+
+def _unharmed(row: Any, base: str, renew: Renew) -> Any:
+    """The row when every file that it vouches for is as it was, with new stamps where needed; else None."""
+    fresh = None
+    for number, (path, role, known, content) in enumerate(row[4]):
+        try:
+            found = os.stat(path if os.path.isabs(path) else base + path)
+        except OSError:
+            return None
+        if (
+            known[4]
+            and found.st_mtime_ns == known[0]
+            and found.st_size == known[2]
+            and found.st_ino == known[3]
+            and found.st_ctime_ns == known[1]
+        ):
+            continue
+        taken = renew(File(path, role, known, content))
+        if taken is None:
+            return None
+        fresh = fresh or list(row[4])
+        fresh[number] = (path, role, taken, content)
+    return row if fresh is None else (*row[:4], tuple(fresh), *row[5:])

@@ -116,17 +116,29 @@ class Run(Known):
     def open(self) -> None:
         """Look at every step, and begin."""
         self.rows = self.workspace.traces.rows(self.workflow)
-        marks, renewed = look(self.index, self.rows, f"{self.workspace.project.root}{os.sep}", self._renew)
+        base = f"{self.workspace.project.root}{os.sep}"
+        marks, renewed, fans = look(self.index, self.rows, base, self._renew, self.names_of)
         if self.forced:
-            after = reverse({name: self.steps[name].needs for name in self.index.ids})
-            for name in closure([one for one in self.forced if one in marks], after):
-                marks.pop(name, None)
+            self._unmark(marks)
         self.marks.update(marks)
+        self.members = {name: list(names) for name, names in fans.items() if name in marks}
         if renewed:
             self.rows.update(renewed)
             self.workspace.state.set_many("step", renewed.items(), self.workflow)
         for name in self.marks:
-            self.outcomes[name] = Outcome(name, StepState.CURRENT)
+            if name not in fans:
+                self.outcomes[name] = Outcome(name, StepState.CURRENT)
+
+    def _unmark(self, marks: dict[str, str]) -> None:
+        """Take the marks of forced steps and of all that comes after them."""
+        after = reverse({name: self.steps[name].needs for name in self.index.ids})
+        bases = {one.partition("[")[0] for one in self.forced}
+        again = closure(bases & after.keys(), after)
+        for name in list(marks):
+            base = name.partition("[")[0]
+            # Of a fan with one forced step the others stay as they are.
+            if name in self.forced or (base in again and (base == name or base in self.forced or base not in bases)):
+                del marks[name]
 
     def check(self) -> None:
         """Raises WorkflowError when a step that may run asks for more than a pool has."""
@@ -140,7 +152,8 @@ class Run(Known):
             if any(one not in self.marks for one in self.index.ids)
             else {}
         )
-        self.tell(RunStarted(self.id, self.workflow, len(self.index.ids), self.jobs, self.began, estimates))
+        steps = len(self.index.ids) + sum(len(names) - 1 for names in self.members.values())
+        self.tell(RunStarted(self.id, self.workflow, steps, self.jobs, self.began, estimates))
         if self.workspace.state.note:
             self.note(self.workspace.state.note)
 
@@ -261,11 +274,11 @@ class Run(Known):
         self._finished = True
         wanted = set(chosen) or {*self.index.ids, *self.added}
         wanted.update(one for name in list(wanted) for one in self.members.get(name, ()))
-        wanted = {name for name in wanted if self.step(name).fan is None}
+        wanted -= self.members.keys()  # a fan whose items never became known counts as one
         bad = {
             name for name, outcome in self.outcomes.items() if outcome.state in (StepState.FAILED, StepState.BLOCKED)
         }
-        for name in self.index.ids if not self.added else [*self.index.ids, *self.added]:
+        for name in [*self.index.ids, *self.added]:
             if name not in wanted or name in self.outcomes:
                 continue
             blocked = not interrupted and self._blocked(name, bad)

@@ -14,7 +14,6 @@ from wfe.schedule.backend import Backend, Checker
 from wfe.schedule.reporter import Reporter
 from wfe.schedule.tasks import Tasks
 
-
 _SPARE: Final = 16
 _MOST: Final = 512
 

@@ -14,7 +14,7 @@ from doit.action import BaseAction
 from doit.exceptions import BaseFail, TaskError, TaskFailed
 from doit.task import DelayedLoader, Task
 
-from wfe.core.outcome import StepState
+from wfe.core.outcome import Failure, Outcome, StepState
 from wfe.core.rebuild import Verdict
 from wfe.core.step import Step
 from wfe.errors import NodeFailure, WfeError
@@ -125,7 +125,7 @@ class Tasks:
                 return self.members(step)
             except NodeFailure:
                 pass  # told when its turn comes
-        loader = DelayedLoader(lambda: (task for task in self.members(step)))  # doit takes a generator alone
+        loader = DelayedLoader(lambda: self.late(step))
         return [
             Task(
                 step.id,
@@ -136,8 +136,21 @@ class Tasks:
             )
         ]
 
+    def late(self, step: Step) -> Iterator[Task]:
+        """The tasks of a fan whose turn has come; doit takes a generator alone, and asks even when a need has failed."""
+        if not self.run.ready(step.id):
+            yield Task(step.id, [Gather(self.run, step.id)], task_dep=self.needs(step))  # doit finds it blocked
+            return
+        try:
+            yield from self.members(step)
+        except NodeFailure as error:
+            yield Task(step.id, [Gather(self.run, step.id, str(error))], task_dep=self.needs(step))
+
     def members(self, step: Step) -> list[Task]:
+        """Raises NodeFailure when what the fan goes through is no list."""
         steps = self.run.expand(step.id)
+        if self.among is not None and not self.force:
+            steps = [one for one in steps if one.id not in self.run.marks]
         tasks = [self.task(one, step.id) for one in self.ordered(steps)]
         gather = Task(
             step.id,
@@ -150,12 +163,19 @@ class Tasks:
 
 
 class Gather(StepAction):
-    """The end of a fan: its steps are all done."""
+    """The end of a fan: its steps are all done. wrong: why there are none, which fails it."""
 
-    def __init__(self, run: Run, name: str) -> None:
+    def __init__(self, run: Run, name: str, wrong: str = "") -> None:
         super().__init__(run, name, lambda: False)
+        self.wrong = wrong
 
     def execute(self, out: Any = None, err: Any = None) -> BaseFail | None:
         del out, err
-        self.run.gathered(self.name)
+        if self.wrong:
+            self.run.end(Outcome(self.name, StepState.FAILED, failure=Failure("input", self.wrong)))
+            return TaskFailed(self.wrong)
+        if self.name in self.run.skipped:
+            self.run.end(Outcome(self.name, StepState.SKIPPED, skip="what it goes through was skipped"))
+        else:
+            self.run.gathered(self.name)
         return None
