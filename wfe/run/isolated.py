@@ -58,8 +58,8 @@ def isolate(
     """Place the nodes, and lock the environments that they need. Raises EnvironmentFailure with every problem."""
     environments = environments or environments_of(project)
     read: dict[str, bytes] = {}
-    needs = [_need(project, *one) for one in asked]
-    found = Isolation(environments.place(needs, _declared(project, workflow, read)), read=read)
+    needs = [need_of(project, *one) for one in asked]
+    found = Isolation(environments.place(needs, declared_by(project, workflow, read)), read=read)
     for name, one in found.placements.items():
         if isinstance(one, Isolated):
             digest = environments.lock(one.spec).digest
@@ -72,7 +72,8 @@ def isolate(
     return found
 
 
-def _need(project: Project, node: Node, signature: Signature, code: Code) -> Need:
+def need_of(project: Project, node: Node, signature: Signature, code: Code) -> Need:
+    """What a node asks of its environment."""
     del code
     told = signature.options
     module = project.root.joinpath(*signature.module.split(".")).with_suffix(".py")
@@ -87,7 +88,8 @@ def _need(project: Project, node: Node, signature: Signature, code: Code) -> Nee
     )
 
 
-def _declared(project: Project, workflow: Workflow, read: dict[str, bytes]) -> Mapping[str, Declared] | None:
+def declared_by(project: Project, workflow: Workflow, read: dict[str, bytes]) -> Mapping[str, Declared] | None:
+    """The environments that the workflow's own file declares; the file's content goes into `read`. Raises WfeError."""
     name = workflow.environments
     if name is None:
         return None

@@ -35,7 +35,7 @@ class Places:
 
     def __call__(self, asked: Asked) -> dict[str, Placed]:
         found: dict[str, Placed] = {}
-        if any(_declares(node, signature) for node, signature, _ in asked):
+        if any(declares(node, signature) for node, signature, _ in asked):
             from wfe.run.isolated import isolate
 
             isolated = isolate(self.project, self.workflow, asked, self.environments)
@@ -48,7 +48,8 @@ class Places:
         return found
 
 
-def _declares(node: Node, signature: Signature) -> bool:
+def declares(node: Node, signature: Signature) -> bool:
+    """Whether a node asks anything of its environment."""
     told = signature.options
     mode = node.isolation_mode or told.get("isolation_mode", "auto")
     return (
