@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PosixPath, WindowsPath
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 __version__ = "0.1.0"
 __all__ = ["Output", "Skip", "__version__", "device", "log", "progress", "workflow_node"]
@@ -39,12 +39,17 @@ class Output(_Base):
 class Skip(Exception):
     """Raised by a node that cannot run here for a good reason (its device is missing): `raise Skip("no CUDA device")`.
 
-    The step counts as skipped, not failed; a dependant's parameter that has a default or allows None gets None.
+    The step counts as skipped, not failed. Of a dependant, a parameter that allows None gets None, and one with a default
+    keeps it; a dependant that can do neither is skipped too.
     """
 
 
-def workflow_node(
-    name: str | None = None,
+@overload
+def workflow_node(name: Function) -> Function: ...
+@overload
+def workflow_node(name: str | None = None, **options: Any) -> Callable[[Function], Function]: ...
+def workflow_node(  # type: ignore[misc] - the second overload leaves the names to the signature below
+    name: Any = None,
     *,
     outputs: Mapping[str, Any] | Sequence[str] | None = None,
     cache: str = "auto",
@@ -60,8 +65,8 @@ def workflow_node(
     timeout: float | None = None,
     description: str | None = None,
     permissions: Mapping[str, Any] | None = None,
-) -> Callable[[Function], Function]:
-    """Mark a function as a node.
+) -> Any:
+    """Mark a function as a node: `@workflow_node`, `@workflow_node("shown name")` or `@workflow_node(seed=1, ...)`.
 
     The engine reads these arguments from the source text, so each must be a literal. At run time the decorator returns
     the function unchanged: a node can be called and tested like any function.
@@ -78,14 +83,14 @@ def workflow_node(
     retries, timeout: attempts after a failure, and seconds after which the process tree is killed.
     permissions: what a generated node may reach, `{"network": ["host"], "read": ["path"]}`.
     """
-    del name, outputs, cache, seed, ttl, dependencies, environment, isolation_mode, python, device
+    del outputs, cache, seed, ttl, dependencies, environment, isolation_mode, python, device
     del resources, retries, timeout, description, permissions
 
     def mark(function: Function) -> Function:
         function.__wfe_node__ = True  # type: ignore[attr-defined]
         return function
 
-    return mark
+    return mark(name) if callable(name) else mark
 
 
 # The worker replaces this by a function that sends the event to the engine. Outside a worker (a unit test, a notebook)
