@@ -48,7 +48,7 @@ class Skip(Exception):
 def workflow_node(name: Function) -> Function: ...
 @overload
 def workflow_node(name: str | None = None, **options: Any) -> Callable[[Function], Function]: ...
-def workflow_node(  # type: ignore[misc] - the second overload leaves the names to the signature below
+def workflow_node(  # type: ignore[misc]  # the second overload leaves the names to the signature below
     name: Any = None,
     *,
     outputs: Mapping[str, Any] | Sequence[str] | None = None,
