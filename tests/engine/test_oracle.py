@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import textwrap
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,14 @@ def chooser(data: st.DataObject) -> Choose:
 @pytest.fixture
 def folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("ORACLE_LOG", "")
+    # What is installed does not change here, and reading it anew was two thirds of the time of a run.
+    known = metadata.packages_distributions()
+    monkeypatch.setattr(metadata, "packages_distributions", lambda: known)
     return lambda: tmp_path_factory.mktemp("world")
 
 
 @given(data=st.data())
-@settings(max_examples=settings().max_examples if settings().max_examples > 100 else 25)
+@settings(max_examples=settings().max_examples if settings().max_examples > 100 else 5)
 def test_an_incremental_run_is_what_a_clean_run_is(data: st.DataObject, folders: Any) -> None:
     live(folders(), chooser(data), 6)
 
@@ -64,15 +68,10 @@ BROKEN = {
     "a trace is not kept": ("wfe.store.traces", "Traces.save", "if trace is not None:", "if trace is not None and False:"),
     "a fan's items are taken by place": ("wfe.core.fan", "_bound", "(path, origin[0], (*origin[1], *trail))", "(path, origin[0], (*origin[1][:-1], 0, *trail))"),
 }  # fmt: skip
-QUICK = (
-    "the code is not in the key",
-    "upstream marks are not compared",
-    "a stamp always holds",
-    "a step's name is in the key",
-)
+QUICK = "the code is not in the key"  # one in every run shows that the oracle sees; all of them with the slow ones
 
 
-@pytest.mark.parametrize("fault", [pytest.param(one, marks=() if one in QUICK else pytest.mark.slow) for one in BROKEN])
+@pytest.mark.parametrize("fault", [pytest.param(one, marks=() if one == QUICK else pytest.mark.slow) for one in BROKEN])
 def test_a_broken_rebuilder_is_caught(fault: str, folders: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     module_name, path, old, new = BROKEN[fault]
     break_(monkeypatch, module_name, path, old, new)

@@ -88,6 +88,8 @@ def _read_json(text: str, file: str) -> Document:
         raise _wrong(
             Place(file, error.lineno, error.colno), f"not valid JSON: {error.msg}", _json_hint(text, error.pos)
         ) from None
+    except ValueError as error:  # a number of more than 4,300 digits, which Python refuses to read
+        raise _wrong(Place(file, 1, 1), f"not valid JSON: {error}") from None
     except _Duplicate:
         raise WorkflowError(_duplicates(text, file)) from None
     except RecursionError:
@@ -281,7 +283,8 @@ def _read_yaml(text: str, file: str) -> Document:
             return [build(child, (*path, index)) for index, child in enumerate(node.value)]
         try:
             value = constructor.construct_object(node)
-        except (yaml.YAMLError, ValueError) as error:
+        except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:
+            # PyYAML does not expect `!!int ''`, `!!bool x` or `!!timestamp x`.
             line, column = places[path]
             problems.append(Problem(f"not a JSON value: {error}", Place(file, line, column)))
             return None

@@ -193,7 +193,7 @@ class _Parser:
             self.wrong((*at, "id"), f"{good['id']!r} is no node id", "letters, digits, _ and -, no digit first")
         elif good.get("id") in RESERVED:
             self.wrong((*at, "id"), f"{good['id']!r} cannot be a node id: it has a meaning of its own in references")
-        if "function" not in entry and "include" not in entry:
+        if not entry.get("function") and not entry.get("include"):
             self.wrong(at, f"{what} has no 'function'", "name one of nodes/, like 'vision.detect.detect'")
         if "function" in good and "include" in good:
             self.wrong((*at, "include"), f"{what} has both 'function' and 'include'", "keep one")

@@ -78,6 +78,8 @@ def evaluate(expression: str, values: Mapping[str, Any]) -> bool:
         return bool(_value(_parse(expression), values))
     except WhenError:
         raise
+    except RecursionError:
+        raise WhenError("the expression is nested too deeply") from None
     except (TypeError, ValueError, ZeroDivisionError, LookupError) as error:
         raise WhenError(f"{type(error).__name__}: {error}") from error
 
@@ -92,7 +94,10 @@ def _parse(expression: str) -> ast.expr:
 
 
 def _check(node: ast.expr, refs: int) -> None:
-    _value(node, {f"_r{index}": None for index in range(refs)}, dry=True)
+    try:
+        _value(node, {f"_r{index}": None for index in range(refs)}, dry=True)
+    except RecursionError:
+        raise WhenError("the expression is nested too deeply") from None
 
 
 def _value(node: ast.expr, values: Mapping[str, Any], dry: bool = False) -> Any:
@@ -134,6 +139,8 @@ def _value(node: ast.expr, values: Mapping[str, Any], dry: bool = False) -> Any:
             return True
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
             one, two = of(left), of(right)
+            if not dry and isinstance(op, ast.Mod) and not all(isinstance(side, int | float) for side in (one, two)):
+                raise WhenError("% takes numbers")  # '%999999999d' % 1 is a gigabyte
             return None if dry else _BINARY[type(op)](one, two)
         case ast.BinOp(left=left, op=ast.Mult(), right=right):
             one, two = of(left), of(right)
