@@ -101,6 +101,7 @@ def enter(
             from wfe.agent.guard import Guard
             from wfe.run.executors import Executors
 
+            workspace.reap()
             guard = Guard(project.root, unsafe=unsafe or bool(os.environ.get("WFE_UNSAFE")), say=run.note)
             return Executors(
                 project, count, inline=inline, debug=debug, say=run.note, guard=guard, stopping=run.stopping

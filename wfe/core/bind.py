@@ -13,7 +13,7 @@ from wfe.core.document import Path
 from wfe.core.parse import describe
 from wfe.core.reference import NotAReference, refs_in, substitute, unescape
 from wfe.core.signature import Parameter, Signature
-from wfe.core.step import Binding, binding_refs
+from wfe.core.step import ITEM, ITEMS, OUTER, Binding, binding_refs
 from wfe.core.types import ANY, OUTPUT, PATH, Type
 from wfe.core.workflow import Node, Ref, Workflow
 from wfe.errors import Problem, nearest
@@ -67,16 +67,18 @@ class Binder:
     def wrong(self, path: Path, message: str, hint: str = "") -> None:
         self.problems.append(Problem(message, self.workflow.place(path), hint))
 
-    def tree(self, node: Node, value: Any, path: Path, item: str = "") -> tuple[Any, list[tuple[Path, Ref]]]:
+    def tree(
+        self, node: Node, value: Any, path: Path, items: tuple[str, ...] = ()
+    ) -> tuple[Any, list[tuple[Path, Ref]]]:
         """A value of the document with parameters put in, and the references inside it, each checked to exist.
 
-        `item` is the name under which a `foreach` node refers to its item.
+        `items`: the names under which a `foreach` node refers to its item, of a nested one the outer's first.
         """
         if not isinstance(value, list | dict) and not (isinstance(value, str) and "$" in value):
             return value, []
 
         def unknown(inner: Path, name: str) -> None:
-            if item and name.partition(".")[0] in (item, "key", "index"):
+            if items and name.partition(".")[0] in (*items, "key", "index"):
                 return  # put in when the items are known
             hint = nearest(name, list(self.params)) or "declare it under workflow.params"
             self.wrong((*path, *inner), f"step {node.id!r}: no parameter {name!r}", hint)
@@ -94,8 +96,8 @@ class Binder:
             return None, []
         good = []
         for inner, ref in refs:
-            if item and ref.step == item:
-                good.append((inner, Ref("item", ref.trail)))
+            if ref.step in items:
+                good.append((inner, Ref(ITEM if ref.step == items[-1] else OUTER, ref.trail)))
             elif self.exists(node, ref, (*path, *inner)):
                 good.append((inner, ref))
         return value, good
@@ -122,7 +124,7 @@ class Binder:
             return False
         return True
 
-    def bind(self, node: Node, signature: Signature, item: str = "") -> dict[str, Binding]:
+    def bind(self, node: Node, signature: Signature, items: tuple[str, ...] = ()) -> dict[str, Binding]:
         """Every parameter of the function -> its binding."""
         bindings: dict[str, Binding] = {}
         names = [parameter.name for parameter in signature.parameters]
@@ -139,7 +141,7 @@ class Binder:
                     )
                     continue
                 parameter = Parameter(name, ANY, True)
-            binding = self.explicit(node, parameter, raw, at, item)
+            binding = self.explicit(node, parameter, raw, at, items)
             if binding is not None:
                 bindings[name] = binding
         for parameter in signature.parameters:
@@ -149,12 +151,12 @@ class Binder:
                     bindings[parameter.name] = found
         return bindings
 
-    def explicit(self, node: Node, parameter: Parameter, raw: Any, at: Path, item: str) -> Binding | None:
+    def explicit(self, node: Node, parameter: Parameter, raw: Any, at: Path, items: tuple[str, ...]) -> Binding | None:
         before = len(self.problems)
-        value, refs = self.tree(node, raw, at, item)
+        value, refs = self.tree(node, raw, at, items)
         if len(self.problems) > before:
             return None
-        if refs and refs[0][0] == () and refs[0][1].step != "item":
+        if refs and refs[0][0] == () and refs[0][1].step not in ITEMS:
             offered = self.upstreams[refs[0][1].step].type_of(refs[0][1].trail)
             if not parameter.type.may_be(offered):
                 self.wrong(

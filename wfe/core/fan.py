@@ -1,5 +1,14 @@
 """`foreach` and `matrix`: one node, a step for each item.
 
+    "foreach": ["a.png", "b.png"]                           $item
+    "foreach": "$scan.files"                                $item, known when `scan` is done
+    "foreach": {"in": "$scan.files", "as": "file", "key": "name"}
+    "foreach": [{"in": "$scan.videos", "as": "video"}, {"in": "$video.frames", "as": "frame"}]
+
+The last is nested: a list of exactly two objects with `in`. The inner list is a constant or a part of the outer item; the
+steps are named by both keys, `id[a,b]`. (A list of two items that look like that is given by {"in": [...]}.) `when` is
+asked for each item and may refer to it.
+
 Knows how items get their keys and how an item is put into the bindings of its step. What the items are may only be known
 in the run; then `expand` is called there.
 """
@@ -11,14 +20,14 @@ import os.path
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wfe.core.digest import canonical, digest_of
 from wfe.core.document import Path
 from wfe.core.parse import describe
 from wfe.core.reference import substitute
 from wfe.core.result import Result, put
-from wfe.core.step import Binding, Fan, Step, binding_refs
+from wfe.core.step import ITEM, OUTER, Binding, Fan, Step, binding_refs
 from wfe.core.workflow import Node
 from wfe.errors import nearest
 
@@ -29,24 +38,58 @@ _KEYS = ("in", "as", "key")
 
 
 def fan_of(node: Node, binder: Binder) -> Fan:
-    """The fan of a node's `foreach`: a list, a reference, or {"in": either, "as": name, "key": field}."""
+    """The fan of a node's `foreach`: a list, a reference, {"in": either, "as": name, "key": field}, or two of these."""
     at: Path = (*node.at, "foreach")
-    given, name, key = node.foreach, "item", ""
+    given = node.foreach
+    if not _nested(given):
+        return Fan(*_level(node, binder, given, at, ()))
+    value, refs, name, key = _level(node, binder, given[0], (*at, 0), ())
+    inner = _level(node, binder, given[1], (*at, 1), (name,))
+    if inner[2] == name:
+        hint = 'call them differently with "as"'
+        binder.wrong((*at, 1), f"step {node.id!r}: both items of its nested 'foreach' are called {name!r}", hint)
+    for _, other, _ in inner[1]:
+        if other != ITEM:
+            text = (
+                f"step {node.id!r}: the inner list of a nested 'foreach' must be a constant or a part of the outer item"
+            )
+            binder.wrong((*at, 1), text, f"go through ${other} outside, or through ${name}... inside")
+    return Fan(value, refs, name, key, inner)
+
+
+def _nested(given: Any) -> bool:
+    return (
+        isinstance(given, list)
+        and len(given) == 2
+        and all(isinstance(one, dict) and "in" in one and one.keys() <= set(_KEYS) for one in given)
+    )
+
+
+def _level(
+    node: Node, binder: Binder, given: Any, at: Path, outer: tuple[str, ...]
+) -> tuple[Any, tuple[tuple[Path, str, Path], ...], str, str]:
+    """(list, its references, what an item is called, the field that names it) of one level."""
+    name, key = ITEM, ""
     if isinstance(given, dict):
         for unknown in given.keys() - set(_KEYS):
             binder.wrong((*at, unknown), f"step {node.id!r}: 'foreach' has no key {unknown!r}", nearest(unknown, _KEYS))
-        name, key = given.get("as", "item"), given.get("key", "")
+        name, key = given.get("as", ITEM), given.get("key", "")
         if not isinstance(name, str) or not name.isidentifier():
             binder.wrong((*at, "as"), f"step {node.id!r}: 'as' must be a name, found {describe(name)}")
-            name = "item"
+            name = ITEM
+        if name in binder.upstreams:
+            binder.wrong((*at, "as"), f"step {node.id!r}: 'as' cannot be {name!r}, which is a step's id")
+        if not isinstance(key, str):
+            binder.wrong((*at, "key"), f"step {node.id!r}: 'key' must be a text, found {describe(key)}")
+            key = ""
         if "in" not in given:
             binder.wrong(at, f"step {node.id!r}: 'foreach' has no 'in'", "name the list to go through")
         given, at = given.get("in", []), (*at, "in")
-    tree, refs = binder.tree(node, given, at)
+    tree, refs = binder.tree(node, given, at, outer)
     value, holes = binding_refs(tree, refs)
     if not (isinstance(tree, list) or (holes and holes[0][0] == ())) and not binder.problems:
         binder.wrong(at, f"step {node.id!r}: 'foreach' goes through a list, found {describe(tree)}")
-    return Fan(value, holes, name, key)
+    return value, holes, name, key
 
 
 def matrix_of(node: Node, binder: Binder) -> Fan:
@@ -94,10 +137,13 @@ def key_of(item: Any, field: str = "") -> str:
 
 def keys_of(items: Sequence[Any], field: str = "") -> list[str]:
     """The key of each item; where several have the same, those after the first tell their content too, or count."""
+    return _distinct([key_of(item, field) for item in items], items)
+
+
+def _distinct(keys: Sequence[str], items: Sequence[Any]) -> list[str]:
     found: list[str] = []
     taken: set[str] = set()
-    for item in items:
-        key = key_of(item, field)
+    for key, item in zip(keys, items, strict=True):
         if key in taken:
             key = f"{key}-{digest_of(item)[:8]}"
         base, number = key, 2
@@ -108,20 +154,71 @@ def keys_of(items: Sequence[Any], field: str = "") -> list[str]:
     return found
 
 
+class _Item(NamedTuple):
+    """An item and where it came from: (step, trail), None for a constant."""
+
+    value: Any
+    origin: tuple[str, Path] | None
+
+
 def expand(step: Step, items: Sequence[Any]) -> list[Step]:
-    """The steps of a fan, one an item, in the order of the items. `items` are JSON values (null for an array)."""
+    """The steps of a fan, one an item, in the order of the items. `items` are JSON values (null for an array).
+
+    Raises ValueError when the inner list of a nested fan is none, or two steps would write the same file.
+    """
     fan = step.fan
     assert fan is not None
-    source = next(((ref[1], ref[2]) for ref in fan.refs if ref[0] == ()), None)
-    inner = {ref[0][0]: (ref[1], ref[2]) for ref in fan.refs if len(ref[0]) == 1 and isinstance(ref[0][0], int)}
+    outer = _level_items(items, fan.refs)
+    if fan.inner is None:
+        keys = keys_of(items, fan.key)
+        rows: list[tuple[tuple[_Item, ...], dict[str, Any]]] = [((one,), {fan.name: one.value}) for one in outer]
+    else:
+        inner_list, inner_refs, inner_name, inner_key = fan.inner
+        texts: list[str] = []
+        rows = []
+        for one, key in zip(outer, keys_of(items, fan.key), strict=True):
+            inside = _inside(step.id, one, inner_list, inner_refs)
+            for other, its in zip(inside, keys_of([two.value for two in inside], inner_key), strict=True):
+                rows.append(((one, other), {fan.name: one.value, inner_name: other.value}))
+                texts.append(f"{key},{its}")
+        keys = _distinct(texts, [list(named.values()) for _, named in rows])
     steps = []
-    for index, (item, key) in enumerate(zip(items, keys_of(items, fan.key), strict=True)):
-        origin = (source[0], (*source[1], index)) if source else inner.get(index)
-        values = {"key": key, "index": index, **_names(fan.name, item)}
-        inputs = {name: _bound(binding, item, origin, values) for name, binding in step.inputs.items()}
-        needs = tuple(other for other in step.needs)
-        steps.append(replace(step, id=f"{step.id}[{key}]", inputs=inputs, needs=needs, fan=None, parent=step.id))
+    written: dict[str, str] = {}
+    for index, ((found, named), key) in enumerate(zip(rows, keys, strict=True)):
+        values: dict[str, Any] = {"key": key, "index": index}
+        for name, value in named.items():
+            values.update(_names(name, value))
+        where = {ITEM: found[-1], OUTER: found[0]}
+        inputs = {name: _bound(binding, where, values) for name, binding in step.inputs.items()}
+        when = step.when if step.when is None else _asked(step.when, where)
+        made = replace(step, id=f"{step.id}[{key}]", inputs=inputs, when=when, fan=None, parent=step.id)
+        for path in made.targets().values():
+            other_step = written.setdefault(os.path.normpath(path), made.id)
+            if other_step != made.id:
+                raise ValueError(f"{other_step!r} and {made.id!r} both write {path!r}; put ${{key}} into the path")
+        steps.append(made)
     return steps
+
+
+def _level_items(items: Sequence[Any], refs: Sequence[tuple[Path, str, Path]]) -> list[_Item]:
+    source = next(((step, trail) for path, step, trail in refs if path == ()), None)
+    if source is not None:
+        return [_Item(item, (source[0], (*source[1], index))) for index, item in enumerate(items)]
+    single = {path[0]: (step, trail) for path, step, trail in refs if len(path) == 1}
+    return [_Item(item, single.get(index)) for index, item in enumerate(items)]
+
+
+def _inside(step: str, outer: _Item, given: Any, refs: Sequence[tuple[Path, str, Path]]) -> list[_Item]:
+    """The items of the inner list, for one outer item."""
+    tree = given
+    origins: list[tuple[Path, str, Path]] = []
+    for path, _, trail in refs:
+        tree = put(tree, path, _dig(outer.value, trail))
+        if outer.origin is not None:
+            origins.append((path, outer.origin[0], (*outer.origin[1], *trail)))
+    if not isinstance(tree, list):
+        raise ValueError(f"step {step!r}: the inner 'foreach' goes through a list, found {describe(tree)}")
+    return _level_items(tree, origins)
 
 
 def _names(name: str, item: Any) -> dict[str, Any]:
@@ -134,19 +231,35 @@ def _names(name: str, item: Any) -> dict[str, Any]:
     return found
 
 
-def _bound(binding: Binding, item: Any, origin: tuple[str, Path] | None, values: Mapping[str, Any]) -> Binding:
-    """A binding with the item put in: by reference where the item came from a step (its content then counts, arrays
+def _bound(binding: Binding, where: Mapping[str, _Item], values: Mapping[str, Any]) -> Binding:
+    """A binding with the items put in: by reference where the item came from a step (its content then counts, arrays
     included), by value otherwise."""
     value = substitute(binding.value, values, lambda _path, _name: None)
     refs = []
     for path, step, trail in binding.refs:
-        if step != "item":
+        found = where.get(step)
+        if found is None:
             refs.append((path, step, trail))
-        elif origin is not None:
-            refs.append((path, origin[0], (*origin[1], *trail)))
+        elif found.origin is not None:
+            refs.append((path, found.origin[0], (*found.origin[1], *trail)))
         else:
-            value = put(value, path, _dig(item, trail))
+            value = put(value, path, _dig(found.value, trail))
     return binding._replace(value=value, refs=tuple(refs))
+
+
+def _asked(when: Binding, where: Mapping[str, _Item]) -> Binding:
+    """A condition for one item: what it says of a constant item stands beside the expression."""
+    known: dict[str, Any] = {}
+    refs = []
+    for path, step, trail in when.refs:
+        found = where.get(step)
+        if found is None:
+            refs.append((path, step, trail))
+        elif found.origin is not None:
+            refs.append((path, found.origin[0], (*found.origin[1], *trail)))
+        else:
+            known[str(path[0])] = _dig(found.value, trail)
+    return when._replace(value=[when.value, known] if known else when.value, refs=tuple(refs))
 
 
 def _dig(item: Any, trail: Path) -> Any:

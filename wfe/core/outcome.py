@@ -37,12 +37,16 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a step failed. `kind` is the exception's type name, or "died", "timeout", "output"; texts are for people."""
+    """Why a step failed. `kind` is the exception's type name, or "died", "timeout", "output"; texts are for people.
+
+    inputs: (parameter, short text) of what the step was called with.
+    """
 
     kind: str
     message: str
     traceback: str = ""
     log: str = ""
+    inputs: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

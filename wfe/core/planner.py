@@ -20,7 +20,7 @@ from wfe.core.params import settle
 from wfe.core.plan import Plan
 from wfe.core.reference import substitute
 from wfe.core.signature import Signature
-from wfe.core.step import Binding, Options, Step, binding_refs, texts_in
+from wfe.core.step import ITEMS, Binding, Options, Step, binding_refs, texts_in
 from wfe.core.when import WhenError, split
 from wfe.core.workflow import Node, Ref, Workflow
 from wfe.errors import Place, Problem, WorkflowError, nearest
@@ -186,14 +186,14 @@ class _Planner:
             if node.matrix is not None
             else None
         )
-        when = self.when(node, binder)
+        when = self.when(node, binder, fan.names if fan else ())
         if signature is None:
             for name, raw in node.inputs.items():  # its references can be checked all the same
-                binder.tree(node, raw, (*node.at, "inputs", name), fan.name if fan else "")
+                binder.tree(node, raw, (*node.at, "inputs", name), fan.names if fan else ())
             return Step(
                 node.id, node.function, needs=tuple(dict.fromkeys(other for other in node.depends_on if other in known))
             )
-        inputs = binder.bind(node, signature, fan.name if fan else "")
+        inputs = binder.bind(node, signature, fan.names if fan else ())
         outputs = (
             {name: str(kind) for name, kind in signature.outputs.items()}
             if signature.declared and signature.outputs is not None
@@ -204,7 +204,10 @@ class _Planner:
         refs += list(when.refs) if when else []
         needs = tuple(
             dict.fromkeys(
-                [*(other for other in node.depends_on if other in known), *(ref[1] for ref in refs if ref[1] != "item")]
+                [
+                    *(other for other in node.depends_on if other in known),
+                    *(ref[1] for ref in refs if ref[1] not in ITEMS),
+                ]
             )
         )
         return Step(
@@ -266,7 +269,7 @@ class _Planner:
             isolation_mode=choose("isolation_mode", "auto"),
         )
 
-    def when(self, node: Node, binder: Binder) -> Binding | None:
+    def when(self, node: Node, binder: Binder, items: tuple[str, ...]) -> Binding | None:
         if node.when is None:
             return None
         at: Path = (*node.at, "when")
@@ -283,7 +286,7 @@ class _Planner:
             return None
         holes = []
         for index, ref in enumerate(refs):
-            _, found = binder.tree(node, ref, at)
+            _, found = binder.tree(node, ref, at, items)
             holes += [((f"_r{index}",), one.step, one.trail) for _, one in found]
         return Binding("when", expression.strip(), tuple(holes))
 

@@ -51,14 +51,26 @@ class Options(NamedTuple):
     isolation_mode: str = "auto"
 
 
+ITEM: Final = "item"  # in a ref, the item of a fan (of a nested one the inner) in place of a step
+OUTER: Final = "item:outer"  # the outer item of a nested fan
+ITEMS: Final = frozenset((ITEM, OUTER))
+
+
 class Fan(NamedTuple):
     """`foreach`: one step an item. items: a list (each item as refs see it) or the Ref of one. name: what items are called
-    in inputs. key: the item's field that names its step, "" to choose by the item itself."""
+    in inputs. key: the item's field that names its step, "" to choose by the item itself. inner: of a nested fan the four
+    of the inner list, whose refs are to the outer item ("item") alone."""
 
     items: Any
     refs: tuple[tuple[Path, str, Path], ...]
     name: str = "item"
     key: str = ""
+    inner: tuple[Any, tuple[tuple[Path, str, Path], ...], str, str] | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the items are called: of a nested fan the outer first."""
+        return (self.name,) if self.inner is None else (self.name, self.inner[2])
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ that it does not know):
     {"event": "step-progress", "step", "done", "total", "note"}       total 0: unknown; a number that JSON lacks: null
     {"event": "step-line", "step", "stream", "line"}
     {"event": "step-finished", "step", "state", "seconds", "time"
-        optional: "reasons": [{"part", "old", "new"}], "failure": {"kind", "message", "traceback", "log"}, "skip",
+        optional: "reasons": [{"part", "old", "new"}], "failure": {"kind", "message", "traceback", "log", "inputs"?}, "skip",
         "attempts" (absent: 1)}
     {"event": "note", "message", "step"}                              step "": of the run
     {"event": "run-finished", "run", "ran", "restored", "current", "skipped", "failed", "blocked", "cancelled",
@@ -87,6 +87,7 @@ def record(event: Event) -> dict[str, Any]:
                     "message": failure.message,
                     "traceback": failure.traceback,
                     "log": failure.log,
+                    **({"inputs": [list(one) for one in failure.inputs]} if failure.inputs else {}),
                 }
             if outcome.skip:
                 found["skip"] = outcome.skip
@@ -144,6 +145,11 @@ def event_of(found: Any) -> Event | None:
         return None
 
 
+def _failure(found: dict[str, Any]) -> Failure:
+    kind, message, traceback, log = (str(found[key]) for key in ("kind", "message", "traceback", "log"))
+    return Failure(kind, message, traceback, log, tuple((str(a), str(b)) for a, b in found.get("inputs", ())))
+
+
 def _event(found: dict[str, Any]) -> Event | None:
     match found.get("event"):
         case "step-finished":
@@ -153,9 +159,7 @@ def _event(found: dict[str, Any]) -> Event | None:
                 StepState(found["state"]),
                 float(found["seconds"] or 0),
                 tuple(Reason(str(why["part"]), str(why["old"]), str(why["new"])) for why in found.get("reasons", ())),
-                None
-                if failure is None
-                else Failure(*(str(failure[key]) for key in ("kind", "message", "traceback", "log"))),
+                None if failure is None else _failure(failure),
                 str(found.get("skip", "")),
                 int(found.get("attempts", 1)),
             )

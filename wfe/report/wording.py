@@ -115,8 +115,11 @@ def shortened(lines: Sequence[str], head: int = _HEAD, tail: int = _TAIL) -> lis
     ]
 
 
+_INPUTS = 12  # of a failed step that are shown
+
+
 def particulars(outcome: Outcome, again: str = "") -> list[str]:
-    """What stands under a failed step: the node's own traceback, the log's path and the command that runs it alone.
+    """What stands under a failed step: the node's own traceback, its inputs, the log's path and the command that runs it alone.
 
     again: a complete command line, or "" to leave it out.
     """
@@ -130,6 +133,9 @@ def particulars(outcome: Outcome, again: str = "") -> list[str]:
     if len(text) > 400_000:
         text = text[:200_000] + "\n" + text[-200_000:]
     lines = shortened([line[:2000] for line in clean(text).split("\n")]) if text else []
+    lines += [f"with {clean(name)} = {clean(text)}" for name, text in failure.inputs[:_INPUTS]]
+    if len(failure.inputs) > _INPUTS:
+        lines.append(f"and {len(failure.inputs) - _INPUTS} inputs more")
     if failure.log:
         lines.append(f"log: {clean(failure.log)}")
     if again:

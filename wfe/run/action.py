@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
+from wfe.core.digest import canonical
 from wfe.core.outcome import Failure, Note, StepLine, StepProgress, StepState
 from wfe.core.rebuild import Verdict
 from wfe.core.retry import Retry
@@ -25,6 +26,9 @@ from wfe.store.traces import File, Row, Trace
 if TYPE_CHECKING:
     from wfe.run.decide import Pending
     from wfe.run.run import Run
+
+
+_LONG: Final = 100  # characters of an input in the words about a failure
 
 
 @dataclass(slots=True)
@@ -54,6 +58,12 @@ class Action:
     def do(self, verdict: Verdict, forced: bool = False) -> Done:
         """Bring the step to its end."""
         self.forced = forced
+        done = self._do(verdict)
+        if done.failure is not None:
+            done.failure = replace(done.failure, inputs=self.shown())
+        return done
+
+    def _do(self, verdict: Verdict) -> Done:
         try:
             if verdict is Verdict.CURRENT:
                 return self.current()
@@ -109,14 +119,19 @@ class Action:
         name = self.step.id
         with claims.hold(
             self.pending.key, run.stopping, lambda: run.note("it is being made already; waiting for that", name)
-        ) as waited:
+        ):
             if run.stopping.is_set():
                 return Done(StepState.CANCELLED)
-            if waited and not self.forced:
-                trace = self.workspace.traces.find(self.pending.key)
-                if trace is not None and self.workspace.traces.whole(trace):
-                    self.pending.trace = trace
-                    return self.restore()
+            # Also without having waited: between the decision and the claim another may have made it and gone.
+            before = self.pending.trace
+            trace = None if self.forced else self.workspace.traces.find(self.pending.key)
+            if (
+                trace is not None
+                and (before is None or trace.made > before.made)
+                and self.workspace.traces.whole(trace)
+            ):
+                self.pending.trace = trace
+                return self.restore()
             return self.attempts()
 
     def attempts(self) -> Done:
@@ -206,6 +221,21 @@ class Action:
             ):
                 return f"its source {path} changed while it ran; its result was not kept: run again"
         return ""
+
+    def shown(self) -> tuple[tuple[str, str], ...]:
+        """The step's inputs as a person would name them: paths for files, the start of long values."""
+        inputs = self.pending.inputs
+        found = []
+        for name, text in inputs.texts:
+            paths = [hole.path for hole in inputs.holes if hole.trail[0] == name and hole.codec == "path"]
+            if name in inputs.outputs:
+                text = f"to be written: {inputs.outputs[name]}"
+            elif paths:
+                text = ", ".join(paths[:3]) + (f" and {len(paths) - 3:,} more" if len(paths) > 3 else "")
+            elif text.startswith("#") and inputs.tree.get(name) is not None:
+                text = canonical(inputs.tree.get(name))
+            found.append((name, text if len(text) <= _LONG else f"{text[:_LONG]}..."))
+        return tuple(found)
 
     def emit(self, kind: str, what: dict[str, Any]) -> None:
         """What a running call says, as events."""

@@ -5,11 +5,12 @@ Does nothing about it.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+from wfe.core.digest import canonical
 from wfe.core.manifest import Manifest, diff, key_of, manifest_of, value_text
 from wfe.core.outcome import Failure
 from wfe.core.rebuild import Decision, Facts, Verdict, decide
@@ -96,8 +97,11 @@ def _condition(known: Known, step: Step) -> str:
     from wfe.core.reference import unescape
     from wfe.core.when import WhenError, evaluate
 
-    values: dict[str, Any] = {}
-    shown = []
+    expression, values = (
+        (step.when.value, {}) if isinstance(step.when.value, str) else (step.when.value[0], dict(step.when.value[1]))
+    )
+    shown = [f"the item's is {canonical(value)}" for value in values.values()]
+    told = dict.fromkeys(values, "$item")
     for (name,), other, trail in step.when.refs:
         part = inputs_.output(known, other, trail)
         values[str(name)] = None if part is None else part.value
@@ -105,10 +109,9 @@ def _condition(known: Known, step: Step) -> str:
             f"{'.'.join(['$' + other, *map(str, trail)])} is {value_text(part) if part is not None else 'skipped'}"
         )
     try:
-        holds = evaluate(unescape(step.when.value), values)
+        holds = evaluate(unescape(expression), values)
     except WhenError as error:
         raise NodeFailure(f"step {step.id!r}: 'when': {error}") from None
-    text = step.when.value
-    for (name,), other, trail in step.when.refs:
-        text = text.replace(str(name), ".".join(["$" + other, *map(str, trail)]))
+    told.update({str(name): ".".join(["$" + other, *map(str, trail)]) for (name,), other, trail in step.when.refs})
+    text = re.sub(r"\b_r\d+\b", lambda match: told.get(match[0], match[0]), expression)
     return "" if holds else f"its condition {text!r} does not hold" + (f" ({', '.join(shown)})" if shown else "")

@@ -153,7 +153,10 @@ class Known:
             found = part.artifacts[0].note or part.artifacts[0].codec if part.artifacts else describe(part.value)
             raise NodeFailure(f"step {name!r}: 'foreach' goes through a list, found {found}")
 
-        steps = expand(step, part.value)
+        try:
+            steps = expand(step, part.value)
+        except (ValueError, Missing) as error:
+            raise NodeFailure(f"step {name!r}: 'foreach': {error}") from None
         self.members[name] = [one.id for one in steps]
         self.added.update({one.id: one for one in steps})
         return steps

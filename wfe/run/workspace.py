@@ -6,7 +6,9 @@ Knows where results, targets, logs and staging directories lie, and writes rows.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import platform
 import shutil
 import threading
 import time
@@ -37,7 +39,7 @@ class Workspace:
         self._claims: Claims | None = None
         self._base = f"{project.root}{os.sep}"
         self._results = self._shown(f"{project.cache}{os.sep}steps{os.sep}").replace(os.sep, "/")
-        self._staging = project.cache / "staging" / f"{os.getpid()}-{time.time_ns():x}"
+        self._staging = project.cache / "staging" / f"{os.getpid()}-{_here()}-{time.time_ns():x}"
         self._local = threading.local()
         self._made: set[str] = set()
 
@@ -47,6 +49,22 @@ class Workspace:
         if self._claims is None and not self.state.read_only:
             self._claims = Claims(self.project.cache / "claims.lock")
         return self._claims
+
+    def reap(self) -> None:
+        """Remove what runs left in staging that were killed: their process is gone. Safe beside running ones."""
+        try:
+            left = list(os.scandir(self._staging.parent))
+        except OSError:
+            return
+        for entry in left:
+            number, _, rest = entry.name.partition("-")
+            if (
+                number.isdigit()
+                and rest.startswith(f"{_here()}-")
+                and int(number) != os.getpid()
+                and not _alive(int(number))
+            ):
+                shutil.rmtree(entry.path, ignore_errors=True)
 
     def close(self) -> None:
         shutil.rmtree(self._staging, ignore_errors=True)
@@ -216,6 +234,30 @@ class Workspace:
                         os.unlink(self.absolute(one.path))
                         gone.append(one.path)
         return gone
+
+
+@functools.cache
+def _here() -> str:
+    """Where a process number means something: this host, and in it this container."""
+    try:
+        space = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        space = 0
+    return digest(f"{platform.node()} {space}".encode())[:8]
+
+
+def _alive(number: int) -> bool:
+    if os.name == "nt":
+        import psutil
+
+        return bool(psutil.pid_exists(number))
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # of another user
+    return True
 
 
 def _readable(trace: Trace) -> object:

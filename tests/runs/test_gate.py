@@ -1,0 +1,239 @@
+"""Who may run: amounts, priorities, slots; never a deadlock and nobody left waiting."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wfe.errors import WorkflowError
+from wfe.run.gate import Gate, amount, sizes
+
+POOLS = {"gpu": 2.0, "memory": 10.0}
+LONG = 20.0  # seconds after which a test calls it a deadlock
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [(2, 2.0), (0.5, 0.5), ("3", 3.0), ("4GB", 4e9), ("4GiB", 4 * 2**30), ("1.5 kb", 1500.0), ("2M", 2e6)],
+)
+def test_amounts(given: float | str, wanted: float) -> None:
+    assert amount(given) == wanted
+
+
+@pytest.mark.parametrize("given", ["", "many", "-1", -1, "4 apples", "1e3"])
+def test_what_is_no_amount(given: float | str) -> None:
+    with pytest.raises(ValueError, match="amount"):
+        amount(given)
+
+
+def test_a_step_that_asks_for_more_than_there_is_is_told_with_the_pool() -> None:
+    with pytest.raises(WorkflowError) as caught:
+        sizes({"gpu": 1}, {"a": [("gpu", 2)], "b": [("npu", 2)], "c": [("gpu", "x")]})
+    text = str(caught.value)
+    assert "step 'a' asks for 2 of pool 'gpu', which has 1" in text
+    assert "step 'b' asks for 2 of pool 'npu', which has 1" in text
+    assert "step 'c': resource 'gpu'" in text
+
+
+def test_memory_has_the_size_of_the_machine() -> None:
+    assert sizes({}, {"a": [("memory", "1MB")]})["memory"] > 1e6
+
+
+class Crowd:
+    """Threads that go through a gate and stay inside until they are told to leave."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+        self.stopping = threading.Event()
+        self.entered: list[str] = []
+        self.slots: dict[str, dict[str, list[int]] | None] = {}
+        self.change = threading.Condition()
+        self.leave: dict[str, threading.Event] = {}
+        self.threads: list[threading.Thread] = []
+
+    def come(self, name: str, priority: float = 0.0, wanted: Sequence[tuple[str, float | str]] = ()) -> None:
+        """Send a thread; returns when it is inside or waits."""
+        self.leave[name] = threading.Event()
+
+        def go() -> None:
+            with self.gate.enter(priority, wanted, self.stopping) as slots:
+                with self.change:
+                    self.slots[name] = slots
+                    self.entered.append(name)
+                    self.change.notify_all()
+                assert self.leave[name].wait(LONG)
+
+        before = len(self.entered)
+        waiting = len(self.gate._waiting)
+        thread = threading.Thread(target=go, daemon=True)
+        self.threads.append(thread)
+        thread.start()
+        with self.change:
+            assert self.change.wait_for(
+                lambda: len(self.entered) > before or len(self.gate._waiting) > waiting, LONG
+            ) or self._settled(before, waiting)
+
+    def _settled(self, before: int, waiting: int) -> bool:
+        return len(self.entered) > before or len(self.gate._waiting) > waiting
+
+    def go(self, name: str, then: int) -> None:
+        """Let one leave; returns when `then` in all have entered."""
+        self.leave[name].set()
+        self.inside(then)
+
+    def inside(self, count: int) -> None:
+        with self.change:
+            assert self.change.wait_for(lambda: len(self.entered) >= count, LONG), self.entered
+
+    def end(self) -> None:
+        for one in self.leave.values():
+            one.set()
+        for thread in self.threads:
+            thread.join(LONG)
+            assert not thread.is_alive(), "a thread waits for ever"
+
+
+def fill(crowd: Crowd, name: str, **more: object) -> None:
+    """Send one that will have to wait, and see that it waits."""
+    waiting = len(crowd.gate._waiting)
+    thread_count = len(crowd.threads)
+    crowd.leave[name] = threading.Event()
+
+    def go() -> None:
+        with crowd.gate.enter(more.get("priority", 0.0), more.get("wanted", ()), crowd.stopping) as slots:  # type: ignore[arg-type]
+            with crowd.change:
+                crowd.slots[name] = slots
+                crowd.entered.append(name)
+                crowd.change.notify_all()
+            assert crowd.leave[name].wait(LONG)
+
+    thread = threading.Thread(target=go, daemon=True)
+    crowd.threads.append(thread)
+    thread.start()
+    for _ in range(2_000_000):
+        with crowd.gate._lock:
+            if len(crowd.gate._waiting) > waiting:
+                break
+    else:
+        pytest.fail("it did not wait")
+    assert len(crowd.threads) == thread_count + 1
+
+
+def test_the_highest_priority_that_waits_goes_first() -> None:
+    crowd = Crowd(Gate(1, {}))
+    crowd.come("first")
+    crowd.inside(1)
+    for name, priority in (("low", 1.0), ("high", 3.0), ("middle", 2.0)):
+        fill(crowd, name, priority=priority)
+    crowd.go("first", 2)
+    crowd.go("high", 3)
+    crowd.go("middle", 4)
+    crowd.end()
+    assert crowd.entered == ["first", "high", "middle", "low"]
+
+
+def test_a_step_that_waits_for_a_pool_does_not_hold_up_one_that_does_not() -> None:
+    crowd = Crowd(Gate(3, POOLS))
+    crowd.come("a", wanted=[("gpu", 2)])
+    crowd.inside(1)
+    fill(crowd, "b", priority=9.0, wanted=[("gpu", 1)])
+    crowd.come("c", priority=0.0)
+    crowd.inside(2)
+    assert crowd.entered == ["a", "c"]
+    crowd.end()
+
+
+def test_a_large_request_is_not_passed_by_small_ones_that_came_later() -> None:
+    crowd = Crowd(Gate(4, POOLS))
+    crowd.come("small", wanted=[("gpu", 1)])
+    crowd.inside(1)
+    fill(crowd, "large", priority=1.0, wanted=[("gpu", 2)])
+    fill(crowd, "later", priority=0.5, wanted=[("gpu", 1)])  # one slot is free, and kept for the large one
+    crowd.go("small", 2)
+    assert crowd.entered == ["small", "large"]
+    crowd.go("large", 3)
+    crowd.end()
+
+
+def test_slots_are_numbered_and_never_held_twice() -> None:
+    crowd = Crowd(Gate(4, POOLS))
+    crowd.come("a", wanted=[("gpu", 1)])
+    crowd.inside(1)
+    crowd.come("b", wanted=[("gpu", 1)])
+    crowd.inside(2)
+    assert [crowd.slots["a"], crowd.slots["b"]] == [{"gpu": [0]}, {"gpu": [1]}]
+    fill(crowd, "c", wanted=[("gpu", 1)])
+    crowd.go("a", 3)
+    assert crowd.slots["c"] == {"gpu": [0]}
+    crowd.end()
+
+
+def test_who_waits_when_the_run_is_stopped_or_halted_gets_no_place() -> None:
+    for how in ("stop", "shut"):
+        gate = Gate(1, POOLS)
+        crowd = Crowd(gate)
+        crowd.come("a")
+        crowd.inside(1)
+        fill(crowd, "b")
+        if how == "stop":
+            crowd.stopping.set()
+        else:
+            gate.shut()
+        crowd.inside(2)
+        assert crowd.slots == {"a": {}, "b": None}
+        crowd.end()
+        assert gate._free_jobs == 1
+
+
+wishes = st.lists(
+    st.tuples(
+        st.floats(0, 100),
+        st.lists(st.sampled_from([("gpu", 1), ("gpu", 2), ("memory", 4), ("memory", 10)]), max_size=2, unique_by=lambda one: one[0]),
+    ),
+    max_size=25,
+)
+
+
+@given(jobs=st.integers(1, 4), wishes=wishes)
+def test_everybody_gets_in_and_no_limit_is_passed(
+    jobs: int, wishes: list[tuple[float, list[tuple[str, float | str]]]]
+) -> None:
+    gate = Gate(jobs, POOLS)
+    stopping = threading.Event()
+    inside: list[dict[str, float]] = []
+    held: set[int] = set()
+    wrong: list[str] = []
+    lock = threading.Lock()
+
+    def go(priority: float, wanted: list[tuple[str, float | str]]) -> None:
+        with gate.enter(priority, wanted, stopping) as slots:
+            mine = {pool: amount(size) for pool, size in wanted}
+            assert slots is not None
+            devices = slots.get("gpu", [])
+            with lock:
+                inside.append(mine)
+                if len(inside) > jobs:
+                    wrong.append("too many")
+                for pool, size in POOLS.items():
+                    if sum(one.get(pool, 0.0) for one in inside) > size:
+                        wrong.append(f"too much {pool}")
+                if held & set(devices) or len(devices) != mine.get("gpu", 0):
+                    wrong.append(f"slots {devices}")
+                held.update(devices)
+            with lock:
+                inside.remove(mine)
+                held.difference_update(devices)
+
+    threads = [threading.Thread(target=go, args=one, daemon=True) for one in wishes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG)
+    assert not any(thread.is_alive() for thread in threads), "somebody waits for ever"
+    assert not wrong
+    assert gate._free == POOLS
+    assert gate._free_jobs == jobs
