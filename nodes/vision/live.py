@@ -102,7 +102,7 @@ def realtime_detection(
                 overlay(picture, f"{rate(moments):.1f} fps" + ("  REC" if recorder.recording else ""))
             recorder.write(picture, frame.time, rate(moments))
             shown.show(picture, recorder.recording)
-            for key in shown.keys():
+            for key in shown.pressed():
                 if key == "q":
                     ended = "Q was pressed"
                 else:

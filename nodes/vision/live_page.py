@@ -59,7 +59,7 @@ class Page:
             self._picture, self._number, self._recording = coded, self._number + 1, recording
             self._changed.notify_all()
 
-    def keys(self) -> list[str]:
+    def pressed(self) -> list[str]:
         with self._changed:
             pressed = list(self._pressed)
             self._pressed.clear()
@@ -87,7 +87,7 @@ class Page:
                 return "Stopping."
             return "Recording stops." if self._recording else "Recording starts."
 
-    def _handler(page) -> type[BaseHTTPRequestHandler]:  # noqa: N805
+    def _handler(page) -> type[BaseHTTPRequestHandler]:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             timeout = 30

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import av
 
@@ -120,6 +120,6 @@ class LiveSource:
                 done, picture = camera.read()
                 if not done:
                     raise VideoError(f"camera {index} gives no more pictures")
-                yield picture
+                yield cast(Picture, picture)
         finally:
             camera.release()

@@ -25,7 +25,7 @@ class Display(Protocol):
         """Show a BGR picture."""
         ...
 
-    def keys(self) -> list[str]:
+    def pressed(self) -> list[str]:
         """The keys pressed since the last call: "q" and "s"."""
         ...
 
@@ -38,7 +38,7 @@ class Nothing:
     def show(self, picture: Picture, recording: bool) -> None:
         pass
 
-    def keys(self) -> list[str]:
+    def pressed(self) -> list[str]:
         return []
 
     def close(self) -> None:
@@ -86,7 +86,7 @@ class Window:
         self._surface.blit(drawn, ((wide - drawn.get_width()) // 2, (high - drawn.get_height()) // 2))
         pygame.display.flip()
 
-    def keys(self) -> list[str]:
+    def pressed(self) -> list[str]:
         pygame = self._pygame
         pressed = []
         for event in pygame.event.get():

@@ -14,16 +14,17 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 T = TypeVar("T")
+Given = TypeVar("Given", covariant=True)
 
 
 class Ended(Exception):
     """Nothing more comes out of a channel: its writer has finished, or it was closed."""
 
 
-class Source(Protocol[T]):
+class Source(Protocol[Given]):
     """Where a reader takes items from, blocking."""
 
-    def get(self) -> T: ...
+    def get(self) -> Given: ...
     def close(self) -> None: ...
 
 
@@ -214,7 +215,7 @@ class Stream:
                 self.read += 1
             except StopIteration:
                 break
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001  # raised again at the end of the stream
                 ticket.error = error
             self.read_busy += time.perf_counter() - started
             ticket.ready.set()
@@ -254,7 +255,7 @@ class Stream:
                 with tally:
                     stage.busy += spent
                     stage.done += 1
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001  # as above
                 ticket.error = error
             ticket.ready.set()
         with tally:

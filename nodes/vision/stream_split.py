@@ -122,7 +122,7 @@ def at_once(runner: Runner, inputs: Sequence[Tensor], sessions: int) -> list[lis
         try:
             for index in range(worker, len(inputs), sessions):
                 outputs[index] = runner.run(inputs[index])
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  # raised again when all are joined
             errors.append(error)
 
     threads = [threading.Thread(target=work, args=(worker,), daemon=True) for worker in range(sessions)]

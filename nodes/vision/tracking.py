@@ -30,7 +30,7 @@ def track_objects(
     scores: np.ndarray,
     classes: np.ndarray,
     counts: np.ndarray,
-    class_names: list,
+    class_names: list[Any],
     fps: float = 25.0,
     tracker: Literal["bytetrack", "sort", "ocsort"] = "bytetrack",
     lost_seconds: float = 1.0,
@@ -70,8 +70,8 @@ def count_line_crossings(
     counts: np.ndarray,
     times: np.ndarray,
     track_ids: np.ndarray,
-    class_names: list,
-    line: list,
+    class_names: list[Any],
+    line: list[Any],
     anchor: Literal["centre", "bottom"] = "bottom",
 ) -> dict[str, Any]:
     """Count tracked objects whose anchor crosses a line [[x1, y1], [x2, y2]] in pixels.
@@ -104,7 +104,7 @@ def count_in_zone(
     classes: np.ndarray,
     counts: np.ndarray,
     times: np.ndarray,
-    polygon: list,
+    polygon: list[Any],
     track_ids: np.ndarray | None = None,
     anchor: Literal["centre", "bottom"] = "bottom",
 ) -> dict[str, Any]:
@@ -146,9 +146,9 @@ def render_tracks(
     classes: np.ndarray,
     counts: np.ndarray,
     track_ids: np.ndarray,
-    class_names: list,
-    line: list | None = None,
-    polygon: list | None = None,
+    class_names: list[Any],
+    line: list[Any] | None = None,
+    polygon: list[Any] | None = None,
     trace_frames: int = 30,
     published_name: str = "",
 ) -> dict[str, Any]:

@@ -47,7 +47,7 @@ NEAR = 1e-4
     }
 )
 def postprocess_video(
-    segments: list[dict],
+    segments: list[dict[str, Any]],
     detections_path: Output,
     conf_threshold: float = 0.25,
     iou_threshold: float = 0.45,
@@ -105,7 +105,7 @@ def render_video(
     classes: np.ndarray,
     counts: np.ndarray,
     times: np.ndarray,
-    class_names: list,
+    class_names: list[Any],
     display_fps: bool = True,
     encoder: str = "",
     published_name: str = "",
@@ -176,12 +176,12 @@ def render_video(
     }
 )
 def realtime_detection(
-    segments: list[dict],
-    detections: list,
+    segments: list[dict[str, Any]],
+    detections: list[Any],
     detections_path: str,
     frames_processed: int,
     total_detections: int,
-    by_class: dict,
+    by_class: dict[str, Any],
     damage: str = "",
     output_path: str | None = None,
     render_seconds: float | None = None,

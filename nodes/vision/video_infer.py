@@ -48,7 +48,7 @@ _CHOSEN: dict[tuple[Any, ...], Choice] = {}
 )
 def infer_segment(
     source: str,
-    segment: dict,
+    segment: dict[str, Any],
     model_path: Path,
     backend: str = "onnxruntime",
     device: str = "cpu",

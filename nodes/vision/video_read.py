@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -24,6 +24,9 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 Picture = NDArray[np.uint8]
+TS_PACKETS = (188, 192, 204)
+"""Lengths of a packet of MPEG-TS: plain, with a time code before it (Blu-ray), with a checksum behind it. A file that is
+cut between two packets cannot be told from a whole one, as a stream has no end."""
 
 
 class VideoError(ValueError):
@@ -151,7 +154,7 @@ def frames(
             yield Frame(index, float((pts - origin) * base), picture)
             index += 1
         whole = seek is None and start is None and stop is None
-        problem = missing(stream, index, float(((last or 0) - origin) * base)) if whole else ""
+        problem = missing(stream, index, float(((last or 0) - (origin or 0)) * base)) if whole else ""
         if lost:
             problem = f"{len(lost)} packets cannot be decoded, the first: {lost[0]}" + (
                 f"; {problem}" if problem else ""
@@ -167,7 +170,7 @@ def frames(
 
 def upright(frame: VideoFrame) -> Picture:
     """The frame as a BGR picture (height x width x 3, uint8), turned as its rotation mark says."""
-    picture = frame.to_ndarray(format="bgr24")
+    picture = cast(Picture, frame.to_ndarray(format="bgr24"))
     turns = (frame.rotation % 360) // 90
     # FFmpeg's mark counts degrees against the clock, as NumPy's rot90 does.
     return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
@@ -181,6 +184,9 @@ def missing(stream: VideoStream, count: int, last: float) -> str:
     """
     if 0 < count < stream.frames:
         return f"its header promises {stream.frames} frames"
+    size = int(getattr(stream.container, "size", 0))
+    if stream.container.format.name == "mpegts" and all(size % length for length in TS_PACKETS):
+        return f"its {size} bytes end within a packet of MPEG-TS"
     base = stream.time_base or Fraction(1, 1000)
     promised = float(stream.duration * base) if stream.duration else _seconds(stream.metadata.get("DURATION", ""))
     # A last frame may be shown for long, so the gap must be plain: over a second, and over 2% of the whole.
@@ -189,7 +195,7 @@ def missing(stream: VideoStream, count: int, last: float) -> str:
     return ""
 
 
-def packets_from(container: InputContainer, stream: VideoStream, seek: int | None) -> Iterator[Packet]:
+def packets_from(container: InputContainer, stream: VideoStream, seek: int | None) -> Iterator[Packet[VideoStream]]:
     """All packets, or those from the key frame on whose timestamp is `seek`; none when there is no such key frame.
 
     MPEG-TS finds places by decoding time and overshoots when frames are reordered; then an earlier place is tried, and
@@ -213,7 +219,7 @@ def packets_from(container: InputContainer, stream: VideoStream, seek: int | Non
             return
 
 
-def _decode(packets: Iterator[Packet], lost: list[str]) -> Iterator[VideoFrame]:
+def _decode(packets: Iterator[Packet[VideoStream]], lost: list[str]) -> Iterator[VideoFrame]:
     """Frames of all packets. A packet that cannot be decoded is noted in `lost`, and the next one is tried."""
     while True:
         try:
@@ -221,12 +227,12 @@ def _decode(packets: Iterator[Packet], lost: list[str]) -> Iterator[VideoFrame]:
         except StopIteration:
             return
         except av.error.FFmpegError as error:
-            lost.append(error.strerror)
+            lost.append(error.strerror or type(error).__name__)
             return
         try:
             found: list[Any] = list(packet.decode())
         except av.error.InvalidDataError as error:
-            lost.append(error.strerror)
+            lost.append(error.strerror or type(error).__name__)
             continue
         yield from found
 

@@ -13,9 +13,11 @@ from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
 import av
 import numpy as np
+from av.video.stream import VideoStream
 
 from nodes.vision.video_read import Picture, VideoError
 
@@ -79,7 +81,8 @@ class VideoWriter:
         options = {"movflags": flags} if SUFFIXES[suffix] in ("mp4", "mov") else {}
         self._container = av.open(str(path), "w", format=SUFFIXES[suffix], options=options)
         near = Fraction(rate).limit_denominator(1001) or Fraction(25)
-        self._stream = self._container.add_stream(self.codec, rate=near, options=dict(ENCODERS[self.codec][0]))
+        made = self._container.add_stream(self.codec, rate=near, options=dict(ENCODERS[self.codec][0]))
+        self._stream = cast(VideoStream, made)
         self._width, self._height = width - width % 2, height - height % 2
         if self._width < 2 or self._height < 2:
             raise VideoError(f"{name or path.name}: pictures of {width} x {height} pixels are too small for a video")

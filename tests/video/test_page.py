@@ -20,7 +20,7 @@ def test_the_page_shows_and_hears_and_refuses_strangers() -> None:
             assert stream.read(7) == b"--frame"
         press = urllib.request.Request(page.address + "key/s", method="POST")
         assert urllib.request.urlopen(press, timeout=10).read() == b"Recording starts."
-        assert page.keys() == ["s"] and page.keys() == []
+        assert page.pressed() == ["s"] and page.pressed() == []
         stranger = urllib.request.Request(page.address, headers={"Host": "other.example"})
         for request in (page.address.rsplit("/", 2)[0] + "/guess/", stranger):
             with pytest.raises(urllib.error.HTTPError, match="404"):

@@ -154,3 +154,14 @@ def test_bad_files_are_named_plainly(tmp_path: Path, make_video: Make, kind: str
     assert str(path) in str(caught.value)
     with pytest.raises(FileNotFoundError, match="no such video"):
         probe(tmp_path / "none.mp4")
+
+
+def test_a_cut_transport_stream_is_noticed(make_video: Make, tmp_path: Path) -> None:
+    whole = make_video("whole.ts", count=100).read_bytes()
+    assert len(list(frames(tmp_path / "whole.ts"))) == 100
+    cut = tmp_path / "cut.ts"
+    cut.write_bytes(whole[: 188 * (len(whole) // 376) + 100])
+    damage = Damage()
+    kept = sum(1 for _ in frames(cut, damage=damage))
+    assert 0 < kept < 100
+    assert "end within a packet of MPEG-TS" in damage.message

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from wfe import Skip
 
 from nodes.vision.backends.protocol import BackendError, Device, Port, Tensor, fit
+from wfe import Skip
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "directml": "DmlExecutionProvider"}
 PACKAGES = {"cuda": "onnxruntime-gpu", "directml": "onnxruntime-directml"}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wfe import Skip
-
 from nodes.vision.backends.protocol import Device, Runner
+from wfe import Skip
 
 BACKENDS = {
     "onnxruntime": ("cpu", "cuda", "directml"),

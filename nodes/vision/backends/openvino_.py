@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import openvino as ov
-from wfe import Skip
 
 from nodes.vision.backends.protocol import BackendError, Device, Port, Tensor, fit
+from wfe import Skip
 
 SUFFIXES = (".onnx", ".xml")
 KINDS = {"cpu": "CPU", "gpu": "GPU", "npu": "NPU"}
