@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +17,7 @@ from wfe.core.step import texts_in
 from wfe.errors import Place, Problem, WorkflowError
 from wfe.run.index import Index
 from wfe.run.project import Project
+from wfe.run.site import folder_time, site_stamp
 from wfe.store.stamp import holds, stamp
 from wfe.store.state import State
 
@@ -64,7 +64,7 @@ def _reuse(memo: tuple[Any, ...], root: Path) -> Index | None:
     base = f"{root}{os.sep}"
     if any(os.path.exists(base + path) for path in absent):
         return None
-    if any(_folder(base + path) != time for path, time in folders):
+    if any(folder_time(base + path) != time for path, time in folders):
         return None
     for path, old, known in sources:
         if not holds(old, base + path):
@@ -90,7 +90,7 @@ def _plan(
     catalogue = Catalogue(project.root)
     workflow = parse(data, project.shown(path), name)
     included: dict[str, bytes] = {}
-    places = Places(project, workflow)
+    places = Places(project, workflow, state)
 
     def load(other: str, place: Place) -> Workflow:
         file = project.find(other, place)
@@ -108,7 +108,7 @@ def _plan(
         if Path(base + relative).read_bytes() != content:
             taken = taken._replace(settled=False)
         sources.append((relative, taken.plain(), digest(content)))
-    folders = [(p, _folder(base + p)) for p in _folders(project.root)] if catalogue.listed else []
+    folders = [(p, folder_time(base + p)) for p in _folders(project.root)] if catalogue.listed else []
     made.sources = tuple(sources)
     memo = (made.sources, tuple(sorted(catalogue.absent)), tuple(folders), site_stamp(), made.pack())
     scope = f"plan:{name}"
@@ -156,18 +156,3 @@ def _similar(path: Path) -> str:
 def _folders(root: Path) -> list[str]:
     nodes = root / "nodes"
     return [Path(folder).relative_to(root).as_posix() for folder, _, _ in os.walk(nodes) if "__pycache__" not in folder]
-
-
-def _folder(path: str) -> int:
-    try:
-        return os.stat(path).st_mtime_ns
-    except OSError:
-        return 0
-
-
-def site_stamp() -> tuple[Any, ...]:
-    """What tells whether the main environment's packages may have changed: installing or removing one changes the times
-    of the directories that hold them. An editable install's own sources are watched by nobody (documented)."""
-    paths = sysconfig.get_paths()
-    folders = sorted({paths["purelib"], paths["platlib"], *(path for path in sys.path if path.endswith("-packages"))})
-    return (sys.version, tuple((folder, _folder(folder)) for folder in folders))

@@ -132,9 +132,8 @@ def _check(step: Step, value: Any, holes: list[Hole]) -> None:
         )
     missing = [name for name in step.outputs if name not in value]
     if missing:
-        raise BadReturn(
-            f"it returned no {', '.join(map(repr, missing))}, which it declares; it returned {', '.join(map(repr, value)) or 'nothing'}"
-        )
+        there = ", ".join(map(repr, value)) or "nothing"
+        raise BadReturn(f"it returned no {', '.join(map(repr, missing))}, which it declares; it returned {there}")
     filled = {hole.trail[0]: hole for hole in holes if hole.trail}
     for name, text in step.outputs.items():
         wanted = _type(text)

@@ -22,7 +22,7 @@ from wfe.store.blobs import Blobs
 from wfe.store.claims import Claims
 from wfe.store.files import Files
 from wfe.store.hashing import file_digest
-from wfe.store.stamp import Stamp, holds, stamp
+from wfe.store.stamp import Stamp, holds, put_in_place, stamp
 from wfe.store.state import State
 from wfe.store.traces import File, Row, Trace, Traces
 
@@ -186,34 +186,27 @@ class Workspace:
     def _target(self, path: str, content: str) -> File:
         where = self.absolute(path)
         try:
+            taken = stamp(where)
             if file_digest(where) == content:
-                return File(path, "out", stamp(where).plain(), content)
+                return File(path, "out", taken.plain(), content)
         except OSError:
             pass  # not there, or not readable: it is put there now
-        self.blobs.put(content, where)
-        return File(path, "out", stamp(where).plain(), content)
+        return File(path, "out", self.blobs.put(content, where).plain(), content)
 
     def _write_result(self, workflow: str, step: str, trace: Trace) -> File:
         name = self.result_file(workflow, step)
         where = self.absolute(name)
-        data = (canonical(_readable(trace)) if trace.artifacts or trace.big else canonical(trace.value)).encode(
-            "utf-8", "surrogatepass"
-        ) + b"\n"
-        self._folder(os.path.dirname(where))
-        # Written in place: the row vouches for the file only after it is whole, and a rename costs as much as the write.
+        data = canonical(_readable(trace)).encode("utf-8", "surrogatepass") + b"\n"
+        folder = os.path.dirname(where)
+        part = f"{where}.{os.getpid()}-{threading.get_ident()}.part"
+        self._folder(folder)
         try:
-            number = os.open(where, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+            _write(part, data)
         except FileNotFoundError:
-            self._made.clear()  # somebody removed the directory in the middle of the run
-            self._folder(os.path.dirname(where))
-            number = os.open(where, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
-        try:
-            left = memoryview(data)
-            while left:
-                left = left[os.write(number, left) :]
-        finally:
-            os.close(number)
-        return File(name, "out", stamp(where).plain(), digest(data))
+            self._made.discard(folder)  # somebody removed the directory in the middle of the run
+            self._folder(folder)
+            _write(part, data)
+        return File(name, "out", put_in_place(part, where).plain(), digest(data))
 
     def forget(self, workflow: str, step: str) -> None:
         """Make the next run execute the step: neither its row nor the trace of its key stays."""
@@ -258,6 +251,16 @@ def _alive(number: int) -> bool:
     except OSError:
         pass  # of another user
     return True
+
+
+def _write(path: str, data: bytes) -> None:
+    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(number, left) :]
+    finally:
+        os.close(number)
 
 
 def _readable(trace: Trace) -> object:

@@ -12,9 +12,11 @@ import os
 import shutil
 import stat
 import sys
+import threading
 from pathlib import Path
 
 from wfe.store.hashing import file_digest
+from wfe.store.stamp import Stamp, put_in_place
 
 
 class Blobs:
@@ -58,14 +60,15 @@ class Blobs:
             return self.adopt(staging, digest)
         return self.path(digest)
 
-    def put(self, digest: str, target: str) -> None:
-        """Make `target` a file with the blob's content, atomically. Raises FileNotFoundError for a blob that is not there."""
-        part = f"{target}.{os.getpid()}.part"
+    def put(self, digest: str, target: str) -> Stamp:
+        """Make `target` a file with the blob's content, atomically; its stamp. Raises FileNotFoundError for a blob that is
+        not there."""
+        part = f"{target}.{os.getpid()}-{threading.get_ident()}.part"
         try:
             os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
             clone(self.path(digest), part)
             os.chmod(part, 0o666 & ~_UMASK)
-            os.replace(part, target)
+            return put_in_place(part, target)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(part)

@@ -51,3 +51,15 @@ def holds(old: Plain, path: str) -> bool:
     except OSError:
         return False
     return now.st_mtime_ns == old[0] and now.st_size == old[2] and now.st_ino == old[3] and now.st_ctime_ns == old[1]
+
+
+def put_in_place(part: str, target: str) -> Stamp:
+    """Rename the finished file `part` to `target`, atomically; the stamp that the file has there.
+
+    When somebody else puts another file there at the same moment, the stamp is that of ours, which will not hold: it must
+    never vouch for what they wrote. Raises OSError.
+    """
+    mine = stamp(part)
+    os.replace(part, target)
+    there = stamp(target)
+    return there if there.inode == mine.inode else mine

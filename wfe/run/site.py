@@ -1,0 +1,24 @@
+"""What tells whether the main environment's packages may have changed since they were last looked at."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from typing import Any
+
+
+def folder_time(path: str) -> int:
+    """When an entry of the directory was last added or removed, in nanoseconds; 0 for one that is not there."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def site_stamp() -> tuple[Any, ...]:
+    """What tells whether the main environment's packages may have changed: installing or removing one changes the times
+    of the directories that hold them. An editable install's own sources are watched by nobody (documented)."""
+    paths = sysconfig.get_paths()
+    folders = sorted({paths["purelib"], paths["platlib"], *(path for path in sys.path if path.endswith("-packages"))})
+    return (sys.version, tuple((folder, folder_time(folder)) for folder in folders))
