@@ -378,7 +378,7 @@ def test_seed_is_part_of_the_key_and_makes_equal(space: Space) -> None:
 
 
 def test_ttl(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
-    from wfe.run import action, run
+    from wfe.run import action, decide, run
 
     space.nodes("@workflow_node(ttl=60)\ndef a():\n    return {'x': 1}\n@workflow_node()\ndef b(x):\n    return {}\n")
     space.workflow([{"id": "a"}, {"id": "b", "depends_on": ["a"]}])
@@ -394,6 +394,7 @@ def test_ttl(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(run, "time", Clock)
     monkeypatch.setattr(action, "time", Clock)
+    monkeypatch.setattr(decide, "time", Clock)
     space.run()
     space.ran("a", "b")
     now[0] += 59
