@@ -56,7 +56,9 @@ class WfeError(Exception):
     code: ExitCode = ExitCode.WORKFLOW
     report: object = None  # the wfe.Report of the run that ended so, where `wfe.run` raised it
 
-    def __init__(self, problems: str | Problem | Sequence[Problem], hint: str = "", code: ExitCode | None = None) -> None:
+    def __init__(
+        self, problems: str | Problem | Sequence[Problem], hint: str = "", code: ExitCode | None = None
+    ) -> None:
         if isinstance(problems, str):
             problems = Problem(problems, hint=hint)
         self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
