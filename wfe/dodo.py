@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
@@ -25,6 +26,10 @@ from wfe.schedule.invocation import Invocation, invocation, variables
 from wfe.schedule.reporter import Reporter
 from wfe.schedule.runner import Carriers
 from wfe.schedule.tasks import Tasks
+
+
+# Kept: a context that nobody holds is closed at once, and the handlers would go with it.
+_open = contextlib.ExitStack()
 
 
 def open_project(dodo: str) -> tuple[dict[str, Any], Callable[[], Iterator[Task]]]:
@@ -139,7 +144,7 @@ def _steps(door: Door, called: Invocation) -> Iterator[Task]:
         Carriers.run = run
         setattr(doit.cmd_run, "MThreadRunner", Carriers)  # noqa: B010 - a name of the module, not of ours
         # Open until the process ends: doit has no place where its run is over that comes before this one's end.
-        signals(run).__enter__()
+        _open.enter_context(signals(run))
         Reporter.done = staticmethod(lambda interrupted: _done(door, interrupted))
         run.start()
     among = {name for name in run.index.ids if name not in run.marks} if called.plain else None

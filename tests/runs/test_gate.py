@@ -192,7 +192,11 @@ def test_who_waits_when_the_run_is_stopped_or_halted_gets_no_place() -> None:
 wishes = st.lists(
     st.tuples(
         st.floats(0, 100),
-        st.lists(st.sampled_from([("gpu", 1), ("gpu", 2), ("memory", 4), ("memory", 10)]), max_size=2, unique_by=lambda one: one[0]),
+        st.lists(
+            st.sampled_from([("gpu", 1), ("gpu", 2), ("memory", 4), ("memory", 10)]),
+            max_size=2,
+            unique_by=lambda one: one[0],
+        ),
     ),
     max_size=25,
 )

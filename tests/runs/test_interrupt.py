@@ -1,0 +1,124 @@
+"""Ctrl-C, SIGTERM and kill -9: what is done is kept, nothing is left behind, the next run goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from processes import WAITS, Running, door, entered, go, memory_of, staging
+from space import Space
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc and uses FIFOs")
+
+
+def prepare(space: Space, path: Path) -> None:
+    space.nodes(WAITS)
+    space.workflow(
+        [
+            {"id": "quick"},
+            {"id": "waits", "inputs": {"door": str(path), "n": "$quick.n"}},
+            {"id": "late", "inputs": {"n": "$waits.n"}},
+        ]
+    )
+
+
+def nothing_left(space: Space, running: Running) -> None:
+    running.gone()
+    assert staging(space) == []
+    assert memory_of(running.process.pid) == []
+
+
+def resumes(space: Space, path: Path) -> None:
+    """What was done is not done again, and no lock is in the way."""
+    running = Running(space, "wfe")
+    entered(path)
+    go(path)
+    code, said = running.end()
+    assert code == 0, said
+    assert "2 ran, 1 current" in said
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("front", ["doit", "wfe"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_once_lets_a_running_step_finish(space: Space, front: str, number: int, jobs: str) -> None:
+    with door(space) as path:
+        prepare(space, path)
+        running = Running(space, front, "-n", jobs)
+        entered(path)
+        running.process.send_signal(number)
+        go(path)
+        code, said = running.end()
+        assert code == 130, said
+        assert "stopping: what runs may finish" in said
+        assert "Traceback" not in said
+        nothing_left(space, running)
+    assert space.run().values["late"] == {"n": 0}
+    space.ran("late")
+    space.current("quick", "waits")
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("front", ["doit", "wfe"])
+def test_twice_ends_it_at_once(space: Space, front: str, jobs: str) -> None:
+    with door(space) as path:
+        prepare(space, path)
+        running = Running(space, front, "-n", jobs)
+        entered(path)
+        running.process.send_signal(signal.SIGINT)
+        running.until("stopping:")
+        running.process.send_signal(signal.SIGINT)
+        code, said = running.end()
+        assert code == 130, said
+        assert "Traceback" not in said
+        assert "cancelled" in said
+        nothing_left(space, running)
+        resumes(space, path)
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("front", ["doit", "wfe"])
+def test_a_killed_engine_leaves_no_process_and_the_next_run_cleans_up(space: Space, front: str, jobs: str) -> None:
+    with door(space) as path:
+        prepare(space, path)
+        running = Running(space, front, "-n", jobs)
+        entered(path)
+        running.process.kill()
+        running.end()
+        # The worker waits for the other side of a FIFO; that its engine is gone must end it all the same.
+        running.gone()
+        resumes(space, path)
+        assert staging(space) == []
+
+
+def test_a_terminal_gets_its_prompt_back(space: Space) -> None:
+    """Ctrl-C typed in a real terminal goes to the whole foreground group; workers are not in it."""
+    import pty
+
+    with door(space) as path:
+        prepare(space, path)
+        child, terminal = pty.fork()
+        if child == 0:
+            os.chdir(space.root)
+            os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
+            os.execv(sys.executable, [sys.executable, "-m", "wfe", "run", "w", "-n", "2"])
+        entered(path)
+        os.write(terminal, b"\x03")
+        go(path)
+        said = b""
+        while True:
+            try:
+                more = os.read(terminal, 65536)
+            except OSError:  # Linux: the other side is closed
+                break
+            if not more:
+                break
+            said += more
+        _, status = os.waitpid(child, 0)
+        os.close(terminal)
+        assert os.waitstatus_to_exitcode(status) == 130, said.decode()
+    assert space.run().values["late"] == {"n": 0}
+    space.current("quick", "waits")
