@@ -65,7 +65,16 @@ def test_progress_names_what_is_missing_and_times_each_stage(environments: Make,
     found.prefix(found.lock(placed.spec), missing=placed.missing)
     assert "Installing 2 missing dependencies: alpha, epsilon" in [one.message for one in heard]
     ended = [one.stage for one in heard if one.seconds is not None]
-    assert ended == ["resolve", "make", "install", "check"]
+    assert ended == ["resolve", "make", "install", "check", "ready"]
+
+
+def test_a_screen_is_told_in_two_lines(environments: Make, heard: list[Progress]) -> None:
+    found = environments()
+    found.prefix(found.lock(needs.spec(["alpha==1.0"])))
+    begun, ended = [one for one in heard if not one.detail and one.stage != "resolve"]
+    assert begun.message == "Installing 1 missing dependency: alpha==1.0"
+    assert ended.message.startswith("Environment of alpha==1.0 ready in ")
+    assert "Installing 1 package" in [one.message for one in heard]
 
 
 def test_a_second_use_makes_nothing(environments: Make, heard: list[Progress]) -> None:

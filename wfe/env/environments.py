@@ -14,6 +14,8 @@ from pathlib import Path
 from threading import RLock
 from time import monotonic
 
+from packaging.requirements import Requirement
+
 from wfe.env import lease, listing, prefix, python, resolve
 from wfe.env.declared import Declared
 from wfe.env.installed import Installed, running
@@ -21,7 +23,7 @@ from wfe.env.listing import Entry, Removal
 from wfe.env.lock import Clash, Fit, Lock, LockFile, Locks, this_platform
 from wfe.env.need import Need, Spec
 from wfe.env.place import NO_WHEEL, Isolated, Placement, place
-from wfe.env.prefix import Prefix, Progress, Say, silent
+from wfe.env.prefix import Prefix, Progress, Say, counted, silent
 from wfe.env.python import Interpreter
 from wfe.env.resolve import Unsolved
 from wfe.env.uv import Uv
@@ -154,13 +156,23 @@ class Environments:
         found = prefix.look(self.root, lock.digest)
         if found:
             return found
-        names = tuple(missing) or lock.spec.names
-        if names:
-            noun = "dependency" if len(names) == 1 else "dependencies"
-            self._say(Progress("install", f"Installing {len(names)} missing {noun}: {', '.join(names)}"))
+        self._say(Progress("install", self._plan_of(lock.spec, tuple(missing))))
         return prefix.make(
             self.root, lock, self._python(lock.spec, place, lock.python), self.uv, say=self._say, place=place
         )
+
+    def _plan_of(self, spec: Spec, missing: tuple[str, ...]) -> str:
+        """What is going to be installed, in one line."""
+        asked = [Requirement(text) for text in spec.requirements]
+        if not asked:
+            return f"Making an environment of Python {spec.python}".rstrip()
+        if not missing:
+            with self._guard:
+                here = self._installed = self._installed or running()
+            missing = tuple(_bare(one) for one in asked if here.unmet(one))
+        word = "missing " if missing else ""  # none is missing where isolation_mode is "always"
+        names = missing or tuple(map(_bare, asked))
+        return f"Installing {counted(len(names), word + 'dependency', word + 'dependencies')}: {', '.join(names)}"
 
     @contextmanager
     def using(self, lock: Lock, *, missing: Iterable[str] = (), place: Place | None = None) -> Iterator[Prefix]:
@@ -182,7 +194,7 @@ class Environments:
         """Make every environment that these nodes need, so that a later run installs nothing: node -> prefix."""
         placements = self.place(needs, declared)
         isolated = {node: one for node, one in placements.items() if isinstance(one, Isolated)}
-        return {node: self.prefix(self.lock(one.spec), missing=one.missing) for node, one in isolated.items()}
+        return {node: self.prefix(self.lock(one.spec)) for node, one in isolated.items()}
 
     def entries(self, placements: Mapping[str, Placement] | None = None) -> list[Entry]:
         """Every environment on disk, with the nodes of `placements` that it is for."""
@@ -219,6 +231,13 @@ class Environments:
         known = self._read().clash(spec, here)
         if known or self._read().fit(spec, here):
             return known
+        try:
+            self._python(spec, None)
+        except EnvironmentFailure as error:
+            # An answer about these nodes, whom the caller can name; another machine may have that Python.
+            about = error.problems[0]
+            self._tried[spec] = Unsolved(about.message, lasting=False)
+            return f"{about.message}; {about.hint}" if about.hint else about.message
         found = self._tried[spec] = self._resolve(spec, None)
         if isinstance(found, Lock):
             return ""
@@ -236,7 +255,7 @@ class Environments:
         if isinstance(found, Unsolved):
             self._unsolved[spec] = found
         seconds = round(monotonic() - started, 4)
-        self._say(Progress("resolve", f"resolve: {seconds:.2f} s", seconds))
+        self._say(Progress("resolve", f"resolve: {seconds:.2f} s", seconds, detail=True))
         return found
 
     def _known(self, spec: Spec) -> Lock | None:
@@ -284,3 +303,9 @@ class Environments:
         if chosen is None:
             raise python.missing(f"=={minor}.*" if minor else spec.python, known, place)
         return chosen
+
+
+def _bare(one: Requirement) -> str:
+    """A requirement without its marker."""
+    extras = f"[{','.join(sorted(one.extras))}]" if one.extras else ""
+    return f"{one.name}{extras}{one.specifier}"

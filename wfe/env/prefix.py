@@ -34,12 +34,14 @@ _WINDOWS = os.name == "nt"
 class Progress:
     """One step of preparing an environment, for people.
 
-    stage: "resolve", "make", "install" or "check"; seconds: how long it took, or None when it begins.
+    stage: "resolve", "make", "install", "check" or, of the whole, "ready"; seconds: how long it took, or None when it
+    begins. detail: one stage of several, for who times them; a screen is told enough by the others.
     """
 
     stage: str
     message: str
     seconds: float | None = None
+    detail: bool = False
 
 
 Say = Callable[[Progress], object]
@@ -181,7 +183,7 @@ def _make(root: Path, lock: Lock, python: Interpreter, uv: Uv, say: Say, place: 
             raise uv.failure(ran, f"cannot make an environment for {lock.spec}", place)
         _end(say, seconds, "make", started)
         if lock.packages:
-            started = _begin(say, "install", f"Installing {len(lock.packages)} packages")
+            started = _begin(say, "install", f"Installing {counted(len(lock.packages), 'package')}")
             pins = staging / "requirements.txt"
             pins.write_text(lock.requirements(), encoding="utf-8")
             hashes = ["--require-hashes"] if all(package.hashes for package in lock.packages) else []
@@ -223,17 +225,24 @@ def _make(root: Path, lock: Lock, python: Interpreter, uv: Uv, say: Say, place: 
     except BaseException:
         remove_tree(staging)
         raise
+    whole = sum(seconds.values())
+    say(Progress("ready", f"Environment of {lock.spec} ready in {whole:.1f} s", whole))
     return prefix
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """ "1 package", "2 packages"."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
 def _begin(say: Say, stage: str, message: str) -> float:
-    say(Progress(stage, message))
+    say(Progress(stage, message, detail=True))
     return monotonic()
 
 
 def _end(say: Say, seconds: dict[str, float], stage: str, started: float) -> None:
     seconds[stage] = round(monotonic() - started, 4)
-    say(Progress(stage, f"{stage}: {seconds[stage]:.2f} s", seconds[stage]))
+    say(Progress(stage, f"{stage}: {seconds[stage]:.2f} s", seconds[stage], detail=True))
 
 
 _DONORS = 4  # a new environment mostly shares with the last ones; each more costs a walk over all its files

@@ -8,14 +8,17 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 from wfe.core.step import Step
 from wfe.errors import EnvironmentFailure
 from wfe.run.executor import Executor
 from wfe.run.project import Project
 from wfe.run.workers import Workers
+
+if TYPE_CHECKING:
+    from wfe.env.prefix import Progress
 
 
 class Ends(Protocol):
@@ -96,14 +99,18 @@ class Executors:
         from wfe.env.lock import this_platform
         from wfe.run.isolated import LOCK_FILE, environments_of
 
-        environments = environments_of(self.project, lambda progress: self.say(progress.message), self._stopping)
+        environments = environments_of(self.project, self._tell, self._stopping)
         lock = next((one for one in environments.file.read().locks if one.digest == step.prefix), None)
         if lock is None or lock.platform != this_platform():
             raise EnvironmentFailure(
                 f"step {step.id!r}: {LOCK_FILE} has no lock {step.prefix[:8]} for this platform", "run `wfe env lock`"
             )
-        prefix = self._stack.enter_context(environments.using(lock, missing=_missing(lock.spec.names)))
+        prefix = self._stack.enter_context(environments.using(lock))
         return Workers(prefix.python, limit=self.jobs, environ=prefix.environ(os.environ))
+
+    def _tell(self, progress: Progress) -> None:
+        if not progress.detail:
+            self.say(progress.message)
 
     def cancel(self) -> None:
         """Kill what runs. Callable from any thread, and from a signal handler's."""
@@ -119,16 +126,3 @@ class Executors:
 
     def _all(self) -> list[Ends]:
         return [*self._executors.values(), *(one for one in (self._inline, self._guard) if one is not None)]
-
-
-def _missing(names: Iterable[str]) -> list[str]:
-    """Those of the distributions that the main environment does not have."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = []
-    for name in names:
-        try:
-            version(name)
-        except PackageNotFoundError:
-            found.append(name)
-    return found
