@@ -49,39 +49,39 @@ SAME = ", which takes the same import name"
 
 TABLE = [
     # requirements, main environment, what becomes of it, the reason
-    ((), {}, Main, "asks for nothing of its own"),
-    (("six>=1.16",), {"six": "1.17.0"}, Main, "main environment meets six>=1.16"),
-    (("Six",), {"six": "1.17.0"}, Main, "main environment meets six"),
-    (("six<1.17",), {"six": "1.17.0"}, Isolated, "main environment has six 1.17.0, but the node asks for six<1.17"),
-    (("six",), {}, Isolated, "main environment does not have six"),
-    (("six>=2",), {"six": "2.0rc1"}, Isolated, "main environment has six 2.0rc1, but the node asks for six>=2"),
-    (("torch==2.3.0",), {"torch": "2.3.0+cu121"}, Main, "main environment meets torch==2.3.0"),
+    ((), {}, Main, "it asks for nothing of its own"),
+    (("six>=1.16",), {"six": "1.17.0"}, Main, "the main environment meets six>=1.16"),
+    (("Six",), {"six": "1.17.0"}, Main, "the main environment meets six"),
+    (("six<1.17",), {"six": "1.17.0"}, Isolated, "the main environment has six 1.17.0, but the node asks for six<1.17"),
+    (("six",), {}, Isolated, "the main environment does not have six"),
+    (("six>=2",), {"six": "2.0rc1"}, Isolated, "the main environment has six 2.0rc1, but the node asks for six>=2"),
+    (("torch==2.3.0",), {"torch": "2.3.0+cu121"}, Main, "the main environment meets torch==2.3.0"),
     (
         ("onnxruntime-gpu",),
         {"onnxruntime": "1.32.0"},
         Isolated,
-        f"main environment has onnxruntime 1.32.0, but the node asks for onnxruntime-gpu{SAME}",
+        f"the main environment has onnxruntime 1.32.0, but the node asks for onnxruntime-gpu{SAME}",
     ),
-    (("onnxruntime>=1.20",), {"onnxruntime_gpu": "1.22"}, Main, "main environment meets onnxruntime>=1.20"),
+    (("onnxruntime>=1.20",), {"onnxruntime_gpu": "1.22"}, Main, "the main environment meets onnxruntime>=1.20"),
     (
         ("onnxruntime>=1.30",),
         {"onnxruntime_gpu": "1.22"},
         Isolated,
-        f"main environment has onnxruntime-gpu 1.22, but the node asks for onnxruntime>=1.30{SAME}",
+        f"the main environment has onnxruntime-gpu 1.22, but the node asks for onnxruntime>=1.30{SAME}",
     ),
-    (("opencv-python-headless",), {"opencv_python": "5.0"}, Main, "main environment meets opencv-python-headless"),
+    (("opencv-python-headless",), {"opencv_python": "5.0"}, Main, "the main environment meets opencv-python-headless"),
     (
         ("opencv-python",),
         {"opencv_python_headless": "5.0"},
         Isolated,
         (
-            f"main environment has opencv-python-headless 5.0, but the node asks for opencv-python{SAME}; "
+            f"the main environment has opencv-python-headless 5.0, but the node asks for opencv-python{SAME}; "
             "opencv-python-headless has no windows (imshow)"
         ),
     ),
-    (("psycopg2",), {"psycopg2_binary": "2.9"}, Main, "main environment meets psycopg2"),
-    (("pywin32-thing; sys_platform == 'win32'",), {}, Main, "asks for nothing of its own"),
-    (("tomli; python_version < '3.11'",), {}, Main, 'main environment meets tomli; python_version < "3.11"'),
+    (("psycopg2",), {"psycopg2_binary": "2.9"}, Main, "the main environment meets psycopg2"),
+    (("pywin32-thing; sys_platform == 'win32'",), {}, Main, "it asks for nothing of its own"),
+    (("tomli; python_version < '3.11'",), {}, Main, 'the main environment meets tomli; python_version < "3.11"'),
 ]
 
 
@@ -95,7 +95,7 @@ def test_extras_count() -> None:
     bare = {"foo": Held("1.0", ("bar>=2; extra == 'more'", "baz; extra == 'other'"))}
     asked = Need("n", ("foo[more]",))
     without = one(asked, Installed(bare, "3.11.7", LINUX))
-    assert without.reason == "main environment has foo 1.0 without its extra 'more' (bar)"
+    assert without.reason == "the main environment has foo 1.0 without its extra 'more' (bar)"
     assert isinstance(one(asked, Installed({**bare, "bar": Held("1.0")}, "3.11.7", LINUX)), Isolated)
     assert isinstance(one(asked, Installed({**bare, "bar": Held("2.0")}, "3.11.7", LINUX)), Main)
 
@@ -108,7 +108,7 @@ def test_extras_that_ask_for_each_other_end() -> None:
 def test_python() -> None:
     found = one(Need("n", python=">=3.12"), main())
     assert isinstance(found, Isolated)
-    assert found.reason == "main environment has Python 3.11.7, but the node asks for Python >=3.12"
+    assert found.reason == "the main environment has Python 3.11.7, but the node asks for Python >=3.12"
     assert isinstance(one(Need("n", python="3.11"), main()), Main)
     assert isinstance(one(Need("n", python="3.1"), main()), Isolated)
 
@@ -119,7 +119,7 @@ def test_always_and_never() -> None:
     with pytest.raises(EnvironmentFailure) as caught:
         one(Need("n", ("six",), isolation=Isolation.NEVER), main())
     assert str(caught.value) == (
-        "node 'n' must run in the main environment (isolation_mode='never'), but main environment does not have six; "
+        "node 'n' must run in the main environment (isolation_mode='never'), but the main environment does not have six; "
         "install it there, or set isolation_mode='auto'"
     )
 
@@ -131,7 +131,7 @@ def test_what_exists_for_another_platform_only_is_absent() -> None:
     there = one(Need("n", ("onnxruntime-directml",)), main(WINDOWS, onnxruntime="1.32.0"))
     assert isinstance(there, Isolated)
     assert there.reason == (
-        f"main environment has onnxruntime 1.32.0, but the node asks for onnxruntime-directml{SAME}"
+        f"the main environment has onnxruntime 1.32.0, but the node asks for onnxruntime-directml{SAME}"
     )
 
 
@@ -170,7 +170,7 @@ def test_what_fits_shares_and_only_what_clashes_is_split() -> None:
     assert isolated["a"].beside == ("c", "d")
     assert isolated["b"].spec.requirements == ("six==2.0",)
     assert isolated["b"].reason == (
-        "main environment does not have six==2.0; apart from a, c, d, whose packages do not go with its own"
+        "the main environment does not have six==2.0; apart from a, c, d, whose packages do not go with its own"
     )
 
 
@@ -201,7 +201,7 @@ def test_one_node_that_must_not_be_isolated_keeps_its_group_in_the_main_environm
     with pytest.raises(EnvironmentFailure) as caught:
         place(asked, main(), fits)
     assert str(caught.value) == (
-        "environment 'lab' (a, b) must be the main one (isolation_mode='never'), but main environment does not have six"
+        "environment 'lab' (a, b) must be the main one (isolation_mode='never'), but the main environment does not have six"
         "; install it there, or set isolation_mode='auto'"
     )
 

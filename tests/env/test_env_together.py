@@ -231,7 +231,7 @@ def test_the_listing_says_for_whom_and_why(environments: Make) -> None:
     placed = found.place([Need("blur", ("alpha<2",))])
     found.sync([Need("blur", ("alpha<2",))])
     entry = found.entries(placed)[0]
-    assert entry.nodes == {"blur": "main environment does not have alpha<2"}
+    assert entry.nodes == {"blur": "the main environment does not have alpha<2"}
     assert (entry.packages, entry.asked) == (("alpha-1.0",), ("alpha",))
     assert entry.own > 0
     with pytest.raises(EnvironmentFailure, match="there is no environment 'zz'"):

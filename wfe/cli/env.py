@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json as json_
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,12 +14,12 @@ import typer
 from wfe.cli import amount, here
 from wfe.cli.validate import stand_in
 from wfe.cli.verbs import PLAIN
-from wfe.errors import Place, Problem, WfeError
+from wfe.errors import EnvironmentFailure, Place, Problem, WfeError
 
 if TYPE_CHECKING:
     from wfe.core.planner import Placed
     from wfe.core.workflow import Workflow
-    from wfe.env import Declared, Environments, Need, Placement
+    from wfe.env import Declared, Entry, Environments, Need, Placement, Progress
     from wfe.run.project import Project
 
 app = typer.Typer(
@@ -36,17 +36,23 @@ def _environments(where: Project, frozen: bool = False) -> Environments:
 
         return Environments(where.cache / "environments", where.root / LOCK_FILE, frozen=True)
 
-    return environments_of(where, lambda progress: typer.echo(progress.message, err=True))
+    return environments_of(where, _tell)
+
+
+def _tell(progress: Progress) -> None:
+    if not progress.detail:
+        typer.echo(progress.message, err=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What the nodes of one workflow need beyond the main environment. Nodes that share an environment are chosen within a
-    workflow, so each is asked for by itself."""
+    workflow, so each is asked for by itself. plain: the nodes that ask for nothing."""
 
     workflow: str
     needs: tuple[Need, ...]
     declared: Mapping[str, Declared] | None
+    plain: tuple[str, ...] = ()
 
 
 def _asked(where: Project) -> list[Asked]:
@@ -54,42 +60,46 @@ def _asked(where: Project) -> list[Asked]:
 
     Raises WfeError with the problems of every workflow: what is left out would count as asked for by nobody.
     """
-    from wfe.catalog import Catalogue
-    from wfe.core.parse import parse
-    from wfe.core.planner import Placed, plan
-    from wfe.run.isolated import declared_by
-
-    found: list[Asked] = []
     problems: list[Problem] = []
-
-    def read(name: str, place: Place | None = None) -> Workflow:
-        path = where.find(name, place)
-        return parse(path.read_bytes(), where.shown(path), path.stem)
-
-    for name in where.names():
-        needs: list[Need] = []
-        try:
-            workflow = read(name)
-            stand_ins = {one.name: stand_in(one) for one in workflow.params.values() if one.required}
-            plan(workflow, stand_ins, Catalogue(where.root), partial(_noted, where, needs, Placed("")), read)
-            if needs:
-                found.append(Asked(name, tuple(needs), declared_by(where, workflow, {})))
-        except WfeError as error:
-            problems.extend(error.problems)
+    found = [one for one in _read(where, where.names(), problems) if one.needs]
     if problems:
         raise WfeError(problems)
     return found
 
 
-def _noted(where: Project, needs: list[Need], main: Placed, asked: Any) -> dict[str, Placed]:
+def _read(where: Project, names: Iterable[str], problems: list[Problem]) -> Iterator[Asked]:
+    """What these workflows ask for; what is wrong with the others goes into `problems`."""
+    from wfe.catalog import Catalogue
+    from wfe.core.parse import parse
+    from wfe.core.planner import Placed, plan
+    from wfe.run.isolated import declared_by
+
+    def read(name: str, place: Place | None = None) -> Workflow:
+        path = where.find(name, place)
+        return parse(path.read_bytes(), where.shown(path), path.stem)
+
+    for name in names:
+        needs: list[Need] = []
+        plain: list[str] = []
+        try:
+            workflow = read(name)
+            stand_ins = {one.name: stand_in(one) for one in workflow.params.values() if one.required}
+            plan(workflow, stand_ins, Catalogue(where.root), partial(_noted, where, needs, plain, Placed("")), read)
+            yield Asked(name, tuple(needs), declared_by(where, workflow, {}), tuple(plain))
+        except WfeError as error:
+            problems.extend(error.problems)
+
+
+def _noted(where: Project, needs: list[Need], plain: list[str], main: Placed, asked: Any) -> dict[str, Placed]:
     from wfe.run.isolated import need_of
     from wfe.run.placement import declares
 
     needs.extend(need_of(where, *one) for one in asked if declares(one[0], one[1]))
+    plain.extend(one[0].id for one in asked if not declares(one[0], one[1]))
     return {one[0].id: main for one in asked}
 
 
-def _placed(environments: Environments, asked: list[Asked]) -> dict[str, Placement]:
+def _placed(environments: Environments, asked: Iterable[Asked]) -> dict[str, Placement]:
     """ "workflow:node" -> where it runs. Resolves what has no lock yet."""
     return {
         f"{one.workflow}:{node}": placement
@@ -98,42 +108,102 @@ def _placed(environments: Environments, asked: list[Asked]) -> dict[str, Placeme
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """Where one step runs and why. runs: "main", "isolated", "absent", or "unknown" as long as nothing is locked.
+    environment: the lock's digest of an isolated one."""
+
+    step: str
+    runs: str
+    why: str
+    environment: str = ""
+
+
+def _seats(environments: Environments, one: Asked, placements: Mapping[str, Placement] | None) -> Iterator[Seat]:
+    from wfe.env import Absent, Isolated
+
+    for node in one.plain:
+        yield Seat(f"{one.workflow}:{node}", "main", "it asks for nothing of its own")
+    for need in one.needs:
+        step = f"{one.workflow}:{need.node}"
+        placement = (placements or {}).get(step)
+        if placement is None:
+            yield Seat(step, "unknown", "not resolved yet; `wfe env lock` does it, or the first run")
+        elif isinstance(placement, Isolated):
+            yield Seat(step, "isolated", placement.reason, environments.lock(placement.spec).digest)
+        else:
+            yield Seat(step, "absent" if isinstance(placement, Absent) else "main", placement.reason)
+
+
 @app.command("list")
-def list_(json: here.Json = False) -> None:
-    """List the environments on disk: what they hold, their size, and which nodes they are for."""
+def list_(
+    workflow: Annotated[
+        str | None,
+        typer.Argument(metavar="WORKFLOW", help="Only its steps, all of them.", autocompletion=here.workflow_names),
+    ] = None,
+    json: here.Json = False,
+) -> None:
+    """List which step runs where and why, and the environments on disk: what they hold, their size, whom they are for."""
     where = here.project()
     environments = _environments(where, frozen=True)
-    try:
-        placed: Mapping[str, Placement] | None = _placed(environments, _asked(where))
-    except WfeError:
-        placed = None  # what lies on disk can be told all the same
-    rows = []
-    for one in environments.entries(placed):
-        nodes = dict(one.nodes or {})
-        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.used))
-        if json:
-            facts = {"digest": one.digest, "path": str(one.path), "python": one.python, "asked": list(one.asked)}
-            more = {"packages": list(one.packages), "own": one.own, "linked": one.linked, "used": one.used}
-            typer.echo(json_.dumps({**facts, **more, "nodes": nodes, "usable": one.usable, "users": list(one.users)}))
-        rows.append(
-            [
-                one.digest[:12],
-                one.python,
-                amount.shown(one.own),
-                used,
-                ("in use" if one.users else "") if one.usable else "damaged",
-                ", ".join(one.asked) or f"{len(one.packages)} packages",
-                ", ".join(nodes) or "no workflow's",
-            ]
-        )
+    problems: list[Problem] = []
+    seats: list[Seat] = []
+    placed: dict[str, Placement] = {}
+    for one in _read(where, [workflow] if workflow else where.names(), problems):
+        try:
+            placements = _placed(environments, [one])
+        except EnvironmentFailure:
+            placements = None  # it has no lock, and to list changes nothing
+        placed.update(placements or {})
+        found = list(_seats(environments, one, placements))
+        seats.extend(found if workflow else [seat for seat in found if seat.step.partition(":")[2] not in one.plain])
+    if workflow and problems:
+        raise WfeError(problems)
+    entries = environments.entries(placed)
+    if workflow:
+        entries = [one for one in entries if one.nodes]
     if json:
-        return
-    if not rows:
-        typer.echo("there are no isolated environments")
-        return
+        _as_json(seats, entries)
+    else:
+        _as_tables(seats, entries)
+    if problems:
+        raise WfeError(problems)
+
+
+def _as_json(seats: Iterable[Seat], entries: Iterable[Entry]) -> None:
+    for seat in seats:
+        typer.echo(json_.dumps(asdict(seat)))
+    for one in entries:
+        facts = {"digest": one.digest, "path": str(one.path), "python": one.python, "asked": list(one.asked)}
+        more = {"packages": list(one.packages), "own": one.own, "linked": one.linked, "used": one.used}
+        ends = {"nodes": dict(one.nodes or {}), "usable": one.usable, "users": list(one.users)}
+        typer.echo(json_.dumps({**facts, **more, **ends}))
+
+
+def _as_tables(seats: Sequence[Seat], entries: Sequence[Entry]) -> None:
     from wfe.report.table import table
 
-    head = ["ENVIRONMENT", "PYTHON", "SIZE", "USED", "", "ASKED", "FOR"]
+    if seats:
+        shown = {"isolated": "", "main": "main", "absent": "nowhere", "unknown": "?"}
+        places = [[seat.step, shown[seat.runs] or seat.environment[:12], seat.why] for seat in seats]
+        typer.echo(table(["STEP", "RUNS IN", "WHY"], places, here.width()), nl=False)
+        typer.echo()
+    rows = [
+        [
+            one.digest[:12],
+            one.python,
+            amount.shown(one.own),
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(one.used)),
+            ("in use" if one.users else "") if one.usable else "damaged",
+            " ".join(one.packages) or "no packages",
+            ", ".join(one.nodes or ()) or "no workflow's",
+        ]
+        for one in entries
+    ]
+    if not rows:
+        typer.echo("there are no isolated environments on disk")
+        return
+    head = ["ENVIRONMENT", "PYTHON", "SIZE", "USED", "", "PACKAGES", "FOR"]
     typer.echo(table(head, rows, here.width(), (2,)), nl=False)
 
 
@@ -163,7 +233,7 @@ def _where(placement: Placement) -> str:
     from wfe.env import Absent, Isolated
 
     if isinstance(placement, Isolated):
-        return f"its own environment ({placement.reason})"
+        return f"its own environment: {placement.reason}"
     if isinstance(placement, Absent):
         return f"cannot run here: {placement.reason}"
     return "the main environment"
@@ -179,7 +249,7 @@ def sync() -> None:
         for node, prefix in environments.sync(one.needs, one.declared).items():
             paths.add(str(prefix.path))
             typer.echo(f"{one.workflow}:{node}: {prefix.path}")
-    typer.echo(f"{len(paths)} environments ready")
+    typer.echo(f"{len(paths)} {'environment' if len(paths) == 1 else 'environments'} ready")
 
 
 def _digests(incomplete: str) -> list[str]:

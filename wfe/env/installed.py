@@ -40,7 +40,7 @@ class Installed:
         return requirement.marker is None or requirement.marker.evaluate({**self.markers, "extra": extra})
 
     def unmet(self, requirement: Requirement) -> str:
-        """Why this environment does not meet the requirement, as a clause ("main environment has ..."); empty: it
+        """Why this environment does not meet the requirement, as a clause ("the main environment has ..."); empty: it
         does."""
         return self._unmet(requirement, frozenset())
 
@@ -52,14 +52,14 @@ class Installed:
         if held is None:
             return self._stand_in(requirement, name)
         if not _admits(requirement, held.version):
-            return f"main environment has {name} {held.version}, but the node asks for {_asked(requirement)}"
+            return f"the main environment has {name} {held.version}, but the node asks for {_asked(requirement)}"
         for extra in sorted(requirement.extras):
             if (name, extra) in seen:
                 continue
             for inner in self._of_extra(held, extra):
                 why = self._unmet(inner, seen | {(name, extra)})
                 if why:
-                    return f"main environment has {name} {held.version} without its extra {extra!r} ({inner.name})"
+                    return f"the main environment has {name} {held.version} without its extra {extra!r} ({inner.name})"
         return ""
 
     def _stand_in(self, requirement: Requirement, name: str) -> str:
@@ -73,10 +73,10 @@ class Installed:
                 return ""
             lack = variants.lack(other)
             rival = (
-                f"main environment has {other} {version}, but the node asks for {_asked(requirement)}, "
+                f"the main environment has {other} {version}, but the node asks for {_asked(requirement)}, "
                 f"which takes the same import name{f'; {other} {lack}' if lack else ''}"
             )
-        return rival or f"main environment does not have {_asked(requirement)}"
+        return rival or f"the main environment does not have {_asked(requirement)}"
 
     def _of_extra(self, held: Held, extra: str) -> list[Requirement]:
         found = []

@@ -149,7 +149,9 @@ def _wish(need: Need, installed: Installed, home: Declared | None) -> _Wish:
         spec = needs_.union((spec, needs_.spec((), home.python)))
     reasons, missing = [], []
     if spec.python and installed.python not in needs_.python_specifier(spec.python):
-        reasons.append(f"main environment has Python {installed.python}, but the node asks for Python {spec.python}")
+        reasons.append(
+            f"the main environment has Python {installed.python}, but the node asks for Python {spec.python}"
+        )
     for text in spec.requirements:
         why = installed.unmet(Requirement(text))
         if why:
@@ -186,7 +188,7 @@ def _settled(wish: _Wish, problems: list[Problem]) -> Main | None:
         return None
     if not wish.unmet:
         asked = ", ".join(wish.spec.requirements)
-        return Main(node, f"main environment meets {asked}" if asked else "asks for nothing of its own")
+        return Main(node, f"the main environment meets {asked}" if asked else "it asks for nothing of its own")
     if wish.mode is Isolation.NEVER:
         fact = f"node {node!r} must run in the main environment (isolation_mode='never'), but {wish.unmet}"
         hint = "install it there, or set isolation_mode='auto'"
