@@ -28,6 +28,7 @@ from wfe.core.outcome import (
 )
 from wfe.core.rebuild import Verdict
 from wfe.core.step import Step
+from wfe.errors import NodeFailure
 from wfe.run.decide import Pending, pending_of
 from wfe.run.gate import Gate, sizes
 from wfe.run.index import Index
@@ -35,7 +36,7 @@ from wfe.run.known import Known
 from wfe.run.look import look
 from wfe.run.workspace import Workspace
 from wfe.store.stamp import Stamp
-from wfe.store.traces import File
+from wfe.store.traces import File, Trace
 
 if TYPE_CHECKING:
     from wfe.run.executors import Executors
@@ -78,6 +79,7 @@ class Run(Known):
         self._gate: Gate | None = None
         self._priorities: dict[str, float] = {}
         self._telling = threading.RLock()
+        self._remaking = threading.RLock()
         self._finished = False
 
     @property
@@ -141,9 +143,10 @@ class Run(Known):
                 del marks[name]
 
     def check(self) -> None:
-        """Raises WorkflowError when a step that may run asks for more than a pool has."""
+        """Raises WorkflowError when a step that may run asks for more than a pool has, EnvironmentFailure when the cache
+        lies where files cannot be locked."""
         if any(name not in self.marks for name in self.index.ids):
-            _ = self.gate
+            _ = self.gate, self.workspace.claims
 
     def start(self) -> None:
         """Tell that the run begins."""
@@ -215,6 +218,22 @@ class Run(Known):
             self.settle(name, done.row, done.trace)
         seconds = time.perf_counter() - begin
         return Outcome(name, done.state, seconds, reasons, done.failure, done.skip, done.attempts)
+
+    def remade(self, name: str) -> Trace:
+        """Make a step again whose row stands though its trace was damaged: the look at every step reads no traces."""
+        with self._remaking:
+            row = self.row(name)
+            found = self.workspace.traces.find(row.key) if row else None
+            if found is None:
+                self.note("its stored result was damaged; it is made again", name)
+                outcome = self._perform(name, pending_of(self, name, True), True)
+                self.end(outcome)
+                row = self.row(name)
+                found = self.workspace.traces.find(row.key) if row else None
+                if found is None:
+                    what = outcome.failure.message if outcome.failure else outcome.skip or outcome.state.value
+                    raise NodeFailure(f"the result of step {name!r} was damaged, and could not be made again: {what}")
+            return found
 
     def is_forced(self, step: Step) -> bool:
         return step.id in self.forced or step.parent in self.forced

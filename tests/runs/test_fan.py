@@ -1,0 +1,304 @@
+"""foreach and matrix: items that come and go, keys, references to a fan, and what becomes of one that cannot begin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from space import Space
+
+from wfe.core.fan import keys_of
+from wfe.errors import WorkflowError
+
+NODES = """
+@workflow_node(outputs={"items": list})
+def source(items: Any):
+    if items == "skip":
+        raise Skip("nothing here")
+    if items == "fail":
+        raise ValueError("no source")
+    return {"items": items}
+
+@workflow_node(outputs={"out": Any})
+def each(x: Any, y: Any = None):
+    if x == "fail":
+        raise ValueError("bad item")
+    if x == "skip":
+        raise Skip("not this one")
+    return {"out": x if y is None else [x, y]}
+
+@workflow_node(outputs={"all": list})
+def collect(out: list):
+    return {"all": out}
+
+@workflow_node(outputs={"all": Any})
+def spare(out: list | None = None):
+    return {"all": out}
+
+@workflow_node(outputs={"n": int})
+def write(x: Any, to: Output):
+    to.write_text(str(x))
+    return {"n": 1}
+
+@workflow_node(outputs={"a": Any})
+def arrays(n: int):
+    import numpy
+    return {"a": [numpy.full(3, k) for k in range(n)]}
+
+@workflow_node(outputs={"s": float})
+def total(a: Any):
+    return {"s": float(a.sum())}
+"""
+
+
+def fan(space: Space, foreach: Any, x: Any = "$item", **more: Any) -> None:
+    space.nodes(NODES)
+    space.workflow(
+        [
+            {"id": "each", "foreach": foreach, "inputs": {"x": x}, **more},
+            {"id": "collect", "depends_on": ["each"]},
+        ]
+    )
+
+
+def upstream(space: Space, items: Any, **more: Any) -> None:
+    space.nodes(NODES)
+    space.workflow(
+        [
+            {"id": "source", "inputs": {"items": items}},
+            {"id": "each", "foreach": "$source.items", "inputs": {"x": "$item"}, **more},
+            {"id": "collect", "depends_on": ["each"]},
+        ]
+    )
+
+
+def test_keys_go_by_content_and_never_by_position() -> None:
+    items = ["a", "dir/b.png", {"id": 7}, {"w": 1, "h": "x"}, [1, 2], None, True, 2.5, "ü/ö", ""]
+    keys = keys_of(items)
+    assert keys[:4] == ["a", "b.png", "7", "1,x"]
+    assert keys_of(list(reversed(items))) == list(reversed(keys))
+    assert len(set(keys)) == len(items)
+    assert len(set(keys_of(["x/a.png", "y/a.png", "x/a.png"]))) == 3
+    assert keys_of([{"n": "p", "v": 1}, {"n": "q", "v": 1}], "n") == ["p", "q"]
+
+
+@pytest.mark.parametrize("make", [fan, upstream])
+def test_an_item_added_removed_or_moved_costs_what_changed(space: Space, make: Any) -> None:
+    make(space, ["a", "b", "c"])
+    first = "source" if make is upstream else None
+    changed = [first] if first else []
+    space.run()
+    space.ran("each[a]", "each[b]", "each[c]", "collect", *changed)
+    space.run()
+    space.nothing_ran()
+    make(space, ["a", "b", "c", "d"])
+    space.run()
+    space.ran("each[d]", "collect", *changed)
+    make(space, ["d", "a", "c"])
+    space.run()
+    space.ran("collect", *changed)
+    assert space.value("collect") == {"all": ["d", "a", "c"]}
+    make(space, ["a", "a", "c"])
+    space.run()
+    assert space.value("collect") == {"all": ["a", "a", "c"]}
+    make(space, ["a", "b", "c"])
+    space.run()
+    space.ran()
+    assert space.value("collect") == {"all": ["a", "b", "c"]}
+
+
+def test_the_look_finds_a_fan_current_and_counts_its_steps(space: Space) -> None:
+    upstream(space, ["a", "b"])
+    space.run()
+    for _ in range(2):
+        asked: list[set[str]] = []
+        found = space.run(change=lambda run, asked=asked: asked.append(set(run.marks)))
+        assert asked[-1] == {"source", "each", "each[a]", "each[b]", "collect"}
+        assert set(found.outcomes) == {"source", "each[a]", "each[b]", "collect"}
+    assert found.events[0].steps == 4
+    assert sum(found.events[-1].counts.values()) == 4
+
+
+def test_a_damaged_item_is_seen_and_mended(space: Space) -> None:
+    upstream(space, ["a", "b"])
+    space.run()
+    space.run()
+    space.result_file("each[a]").write_text("{}")
+    space.run()
+    space.restored("each[a]")
+    space.current("source", "each[b]", "collect")
+    assert space.result_file("each[a]").read_text() == '{"out":"a"}\n'
+
+
+def test_forcing_one_item_leaves_the_others(space: Space) -> None:
+    upstream(space, ["a", "b"])
+    space.run()
+    space.run(forced=["each[a]"])
+    space.ran("each[a]")
+    space.current("source", "each[b]", "collect")
+    space.run(forced=["each"])
+    space.ran("each[a]", "each[b]")
+    space.run(forced=["source"])
+    space.ran("source")
+
+
+def test_items_of_every_kind(space: Space) -> None:
+    items = [{"name": "p", "v": [1]}, [1, [2]], None, True, 0, "t", {}]
+    upstream(space, items)
+    space.run()
+    assert space.value("collect") == {"all": items}
+
+
+def test_arrays_are_items_too(space: Space) -> None:
+    space.nodes(NODES)
+    space.workflow(
+        [
+            {"id": "arrays", "inputs": {"n": 3}},
+            {"id": "total", "foreach": "$arrays.a", "inputs": {"a": "$item"}},
+            {"id": "collect", "inputs": {"out": "$total.s"}},
+            {"id": "one", "function": "n.each", "inputs": {"x": "$total.2.s"}},
+        ]
+    )
+    space.run()
+    assert space.value("collect") == {"all": [0.0, 3.0, 6.0]}
+    assert space.value("one") == {"out": 6.0}
+
+
+def test_an_empty_list(space: Space) -> None:
+    for make in (fan, upstream):
+        make(space, [])
+        space.run()
+        assert space.value("collect") == {"all": []}
+        space.run()
+        space.nothing_ran()
+
+
+def test_matrix(space: Space) -> None:
+    space.nodes(NODES)
+    space.workflow(
+        [
+            {"id": "each", "matrix": {"a": [1, 2], "b": ["u"]}, "inputs": {"x": "$matrix.a", "y": "$matrix.b"}},
+            {"id": "collect", "inputs": {"out": "$each.out"}},
+            {"id": "pick", "function": "n.each", "inputs": {"x": "$each.1.out"}},
+        ]
+    )
+    space.run()
+    space.ran("each[1,u]", "each[2,u]", "collect", "pick")
+    assert space.value("collect") == {"all": [[1, "u"], [2, "u"]]}
+    assert space.value("pick") == {"out": [2, "u"]}
+
+
+def test_nested_over_parts_of_the_outer_item_and_over_a_constant(space: Space) -> None:
+    space.nodes(NODES)
+    videos = [{"id": "v1", "frames": ["f1", "f2"]}, {"id": "v2", "frames": []}, {"id": "v3", "frames": ["f1"]}]
+    nested = [{"in": "$source.items", "as": "video"}, {"in": "$video.frames", "as": "frame"}]
+    space.workflow(
+        [
+            {"id": "source", "inputs": {"items": videos}},
+            {"id": "each", "foreach": nested, "inputs": {"x": "$video.id", "y": "$frame"}},
+            {
+                "id": "cross",
+                "function": "n.each",
+                "foreach": [{"in": [1, 2], "as": "p"}, {"in": ["a"], "as": "q"}],
+                "inputs": {"x": "$p", "y": "$q"},
+            },
+            {"id": "write", "foreach": nested, "inputs": {"x": 1, "to": "out/${video.id}/${frame}.txt"}},
+            {"id": "collect", "inputs": {"out": "$each.out"}},
+        ]
+    )
+    space.run()
+    assert space.value("collect") == {"all": [["v1", "f1"], ["v1", "f2"], ["v3", "f1"]]}
+    assert {"each[v1,f1]", "each[v3,f1]", "cross[1,a]", "cross[2,a]"} <= set(space.last.values)  # type: ignore[union-attr]
+    assert (space.root / "out/v1/f2.txt").exists()
+    space.run()
+    space.nothing_ran()
+
+
+def test_what_is_wrong_with_a_nested_fan_is_told_before_the_run(space: Space) -> None:
+    space.nodes(NODES)
+    for inner, said in (
+        ({"in": "$source.items", "as": "q"}, "a constant or a part of the outer item"),
+        ({"in": [1], "as": "p"}, "are called 'p'"),
+    ):
+        space.workflow(
+            [
+                {"id": "source", "inputs": {"items": [1]}},
+                {"id": "each", "foreach": [{"in": [1], "as": "p"}, inner], "inputs": {"x": "$p"}},
+            ]
+        )
+        with pytest.raises(WorkflowError, match=said):
+            space.run()
+
+
+def test_two_items_that_write_one_file_are_told(space: Space) -> None:
+    space.nodes(NODES)
+    space.workflow([{"id": "write", "foreach": [1, 2], "inputs": {"x": "$item", "to": "out.txt"}}])
+    assert "both write 'out.txt'; put ${key} into the path" in space.run().failure("write")
+    space.workflow([{"id": "write", "foreach": [1, 2], "inputs": {"x": "$item", "to": "out-${key}.txt"}}])
+    space.run()
+    space.ran("write[1]", "write[2]")
+    assert (space.root / "out-2.txt").read_text() == "2"
+
+
+def test_when_is_asked_for_each_item(space: Space) -> None:
+    for make in (fan, upstream):
+        make(space, [1, 5, 9], when="$item > 4")
+        space.run()
+        space.skipped("each[1]")
+        assert space.value("collect") == {"all": [None, 5, 9]}
+        assert "is 1" in space.last.outcomes["each[1]"].skip  # type: ignore[union-attr]
+
+
+def test_an_item_that_fails_blocks_what_gathers_and_nothing_else(space: Space) -> None:
+    upstream(space, ["a", "fail", "b", "skip"])
+    space.run()
+    space.failed("each[fail]")
+    space.skipped("each[skip]")
+    space.ran("source", "each[a]", "each[b]")
+    space.blocked("collect")
+
+
+def test_a_source_that_fails_blocks_and_one_that_skips_skips(space: Space) -> None:
+    for items, state in (("fail", "blocked"), ("skip", "skipped")):
+        space.nodes(NODES)
+        space.workflow(
+            [
+                {"id": "source", "inputs": {"items": items}},
+                {"id": "each", "foreach": "$source.items", "inputs": {"x": "$item"}},
+                {"id": "collect", "inputs": {"out": "$each.out"}},
+                {"id": "spare", "inputs": {"out": "$each.out"}},
+            ]
+        )
+        found = space.run()
+        assert found.outcomes["each"].state.value == state
+        assert found.outcomes["collect"].state.value == state
+        assert found.outcomes["spare"].state.value == ("blocked" if state == "blocked" else "ran")
+        assert sum(found.events[-1].counts.values()) == 4  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_source_that_is_no_list_fails_the_fan_and_not_the_run(space: Space, jobs: int) -> None:
+    space.nodes(NODES)
+    space.workflow(
+        [
+            {"id": "source", "function": "n.each", "inputs": {"x": "text"}},
+            {"id": "each", "foreach": "$source.out", "inputs": {"x": "$item"}},
+            {"id": "collect", "inputs": {"out": "$each.out"}},
+            {"id": "other", "function": "n.each", "inputs": {"x": 1}},
+        ]
+    )
+    found = space.run(jobs=jobs, inline=jobs == 1)
+    space.failed("each")
+    space.blocked("collect")
+    assert "goes through a list, found a text" in found.failure("each")
+    assert found.outcomes["other"].state.value == "ran"
+
+
+def test_doit_shows_a_fan_that_is_not_known_yet_and_its_items_after(space: Space) -> None:
+    upstream(space, ["a", "b"])
+    assert "items are not known yet" in space.doit("list", "workflow=w").stdout
+    space.doit("run", "workflow=w", "-n", "2")
+    shown = space.doit("list", "--all", "workflow=w", "--status").stdout
+    assert "U each[a]" in shown
+    assert "each[a]" not in space.doit("list", "workflow=w").stdout
+    assert "status     : up-to-date" in space.doit("info", "workflow=w", "each[a]").stdout

@@ -1,0 +1,215 @@
+"""Several runs at once in one workspace, and several one after another in one process."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from processes import WAITS, Running, door, entered, go
+from space import Space
+
+import wfe
+from wfe.errors import EnvironmentFailure
+from wfe.store import claims
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc and uses FIFOs")
+
+COUNTED = """
+import os
+def count(name):
+    number = os.open(LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(number, f"{name}\\n".encode())
+    os.close(number)
+
+@workflow_node(outputs={"n": int, "a": Any})
+def work(name: str, n: int = 0):
+    import numpy
+    count(name)
+    return {"n": n + 1, "a": numpy.arange(1000) + n}
+
+@workflow_node(outputs={"n": int})
+def write(name: str, n: int, to: Output):
+    count(name)
+    to.write_text(str(n))
+    return {"n": n}
+"""
+
+
+def lattice(space: Space) -> list[str]:
+    """Chains beside each other, the ends written to files; the names of its steps."""
+    space.nodes(COUNTED.replace("LOG", repr(str(space.root / "log"))))
+    nodes = []
+    for chain in range(4):
+        before = ""
+        for link in range(5):
+            name = f"c{chain}_{link}"
+            inputs = {"name": name, **({"n": f"${before}.n"} if before else {"n": chain * 100})}
+            nodes.append({"id": name, "function": "n.work", "inputs": inputs})
+            before = name
+        nodes.append(
+            {
+                "id": f"w{chain}",
+                "function": "n.write",
+                "inputs": {"name": f"w{chain}", "n": f"${before}.n", "to": f"out/{chain}.txt"},
+            }
+        )
+    space.workflow(nodes)
+    return [str(node["id"]) for node in nodes]
+
+
+@linux
+@pytest.mark.parametrize("jobs", ["1", "3"])
+def test_two_runs_of_one_cold_workflow_make_each_step_once(space: Space, jobs: str) -> None:
+    steps = lattice(space)
+    runs = [Running(space, front, "-n", jobs) for front in ("wfe", "doit")]
+    for one in runs:
+        code, said = one.end()
+        assert code == 0, said
+    assert sorted((space.root / "log").read_text().split()) == sorted(steps)
+    assert [(space.root / f"out/{chain}.txt").read_text() for chain in range(4)] == ["5", "105", "205", "305"]
+    space.run()
+    space.nothing_ran()
+
+
+@linux
+def test_three_at_once_of_which_one_is_killed(space: Space) -> None:
+    steps = lattice(space)
+    runs = [Running(space, "wfe", "-n", "2") for _ in range(3)]
+    while not (space.root / "log").exists():
+        assert runs[0].process.poll() is None or (space.root / "log").exists()
+    runs[0].process.kill()
+    for one in runs[1:]:
+        code, said = one.end()
+        assert code == 0, said
+    runs[0].end()
+    runs[0].gone()
+    ran = (space.root / "log").read_text().split()
+    assert set(ran) == set(steps)
+    assert len(ran) <= len(steps) + 2, "more was made twice than what the killed one had in hand"
+    space.run()
+    space.nothing_ran()
+
+
+@linux
+@pytest.mark.parametrize("end", ["it finishes", "it is killed"])
+def test_a_step_that_another_run_makes_is_waited_for(space: Space, end: str) -> None:
+    with door(space) as path:
+        space.nodes(WAITS)
+        space.workflow([{"id": "waits", "inputs": {"door": str(path)}}])
+        first = Running(space, "wfe")
+        entered(path)
+        second = Running(space, "wfe")
+        second.until("waits: it is being made already")
+        if end == "it finishes":
+            go(path)
+            assert first.end()[0] == 0
+        else:
+            first.process.kill()
+            first.end()
+            entered(path)  # the second noticed, and makes it itself
+            go(path)
+        code, said = second.end()
+        assert code == 0, said
+        assert ("1 restored" if end == "it finishes" else "1 ran") in said
+        first.gone()
+
+
+@linux
+def test_waiting_for_another_run_can_be_interrupted(space: Space) -> None:
+    with door(space) as path:
+        space.nodes(WAITS)
+        space.workflow([{"id": "waits", "inputs": {"door": str(path)}}])
+        first = Running(space, "wfe")
+        entered(path)
+        second = Running(space, "wfe")
+        second.until("waits: it is being made already")
+        second.process.terminate()
+        assert second.end()[0] == 130
+        go(path)
+        assert first.end()[0] == 0
+
+
+def test_where_files_cannot_be_locked_the_run_is_refused(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*given: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    lattice(space)
+    monkeypatch.setattr(fcntl, "lockf", refuse)
+    with pytest.raises(EnvironmentFailure, match="cannot lock files") as caught:
+        wfe.run("w", project=space.root)
+    assert "WFE_CACHE" in str(caught.value)
+    assert not (space.root / "log").exists()
+
+
+def test_threads_of_one_process_share_what_they_make(space: Space) -> None:
+    steps = lattice(space)
+    found: list[wfe.Report] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(wfe.run("w", project=space.root, jobs=2, inline=True)))
+        for _ in range(3)
+    ]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join(60)
+    assert len(found) == 3
+    assert sorted((space.root / "log").read_text().split()) == sorted(steps)
+
+
+def test_a_claim_between_threads_and_after_its_holder_has_gone(tmp_path: Path) -> None:
+    one = claims.Claims(tmp_path / "claims.lock")
+    two = claims.Claims(tmp_path / "claims.lock")
+    stopping = threading.Event()
+    waits = threading.Event()
+    got: list[bool] = []
+
+    def other() -> None:
+        with two.hold("ab" * 16, stopping, waits.set) as waited:
+            got.append(waited)
+
+    thread = threading.Thread(target=other)
+    with one.hold("ab" * 16, stopping, lambda: pytest.fail("nobody had it")):
+        thread.start()
+        assert waits.wait(20)
+        assert not got
+    thread.join(20)
+    assert got == [True]
+
+
+def test_a_claim_of_a_process_that_died_is_free(tmp_path: Path) -> None:
+    path = tmp_path / "claims.lock"
+    code = (
+        "import os, sys, threading, pathlib\n"
+        "from wfe.store.claims import Claims\n"
+        "with Claims(pathlib.Path(sys.argv[1])).hold('ab' * 16, threading.Event(), print):\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    repository = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], env={**os.environ, "PYTHONPATH": repository}, check=False
+    )
+    assert done.returncode != 0
+    with claims.Claims(path).hold("ab" * 16, threading.Event(), lambda: pytest.fail("it is free")) as waited:
+        assert not waited
+
+
+@linux
+def test_runs_of_one_process_leave_no_thread_and_no_descriptor(space: Space) -> None:
+    lattice(space)
+
+    def once(number: int) -> tuple[int, int]:
+        space.file("nodes/n.py", (space.root / "nodes/n.py").read_text() + f"\nVERSION = {number}\n")
+        wfe.run("w", project=space.root, jobs=2, force=True)
+        return len(os.listdir("/proc/self/fd")), threading.active_count()
+
+    once(0)
+    before = once(1)
+    for number in range(2, 6):
+        assert once(number) <= before
