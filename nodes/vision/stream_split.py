@@ -1,7 +1,7 @@
 """How to share the cores among inferences: many at once with few threads each, or few with many. Found by measuring.
 
-Knows runners and time. Does not know frames or files. The measuring is not wasted: it runs the first real inputs of a
-stream, and their outputs are kept.
+Knows runners and time. Does not know frames or files. The measuring is not wasted: it works on the first real items of a
+stream, and its results are kept.
 """
 
 from __future__ import annotations
@@ -9,16 +9,22 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, Generic, TypeVar
 
-from nodes.vision.backends.protocol import Runner, Tensor
+from nodes.vision.backends.protocol import Runner
 
-ROUNDS = 2
-TIE = 1.03
-"""A split that is slower by less than this loses nothing that can be measured; then the one with more inferences at once
-is taken, since a busy neighbour stalls all threads of an inference but only one of several inferences."""
+ROUNDS = 3
+"""Timed rounds of each split, the best of which counts, since a neighbour only ever adds time. One split after the other:
+in turns, the waiting threads of the split before, which spin, made two inferences at once look half as slow again."""
+TIE = 1.05
+"""A split that is slower by less than this loses nothing that so short a trial can tell; then the one with more inferences
+at once is taken, since a busy neighbour stalls all threads of an inference but only one of several inferences."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 Open = Callable[[int, int], Runner]
 """Opens a runner for (threads of one inference, inferences at once)."""
@@ -34,12 +40,12 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """What was taken: the split, its open runner, outputs of the inputs that were used up, and all that was measured."""
+class Choice(Generic[Result]):
+    """What was taken: the split, its open runner, results of the items that were used up, and all that was measured."""
 
     split: Split
     runner: Runner
-    outputs: list[list[Tensor]]
+    results: list[Result]
     tried: tuple[Split, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -69,41 +75,41 @@ def candidates(count: int, sessions: int = 0, threads: int = 0) -> list[Split]:
     return found
 
 
-def needed(splits: Sequence[Split]) -> int:
-    """How many inputs `choose` uses up: for each split one to warm up and ROUNDS to time, per inference at once."""
-    return sum(split.sessions * (1 + ROUNDS) for split in splits) if len(splits) > 1 else 0
+def choose(
+    open_runner: Open, splits: Sequence[Split], items: Iterator[Item], work: Callable[[Runner, Item], Result]
+) -> Choice[Result]:
+    """Time every split on items of its own and take the fastest; the first split when the items end before that is known.
 
-
-def choose(open_runner: Open, splits: Sequence[Split], inputs: Sequence[Tensor]) -> Choice:
-    """Time every split on its share of `inputs` and take the fastest; the first split when there are too few inputs.
-
-    The outputs of all inputs used up come with the choice, in their order. Raises what opening or running raises.
+    One round of each split warms up, then ROUNDS are timed; a round is one item for each inference at once. No
+    more items are held than a round needs. The results of all items used up come with the choice, in their order. Raises
+    what opening or working raises.
     """
-    if len(splits) == 1 or len(inputs) < needed(splits):
-        split = splits[0]
-        return Choice(split, open_runner(split.threads, split.sessions), [], ())
-    outputs: list[list[Tensor]] = []
-    measured: list[tuple[Split, Runner]] = []
+    if len(splits) == 1:
+        return Choice(splits[0], open_runner(splits[0].threads, splits[0].sessions), [], ())
+    results: list[Result] = []
+    runners: list[Runner] = []
+    least = [float("inf")] * len(splits)
     try:
-        for split in splits:
-            runner = open_runner(split.threads, split.sessions)
-            taken = inputs[len(outputs) : len(outputs) + split.sessions * (1 + ROUNDS)]
-            warm, timed = taken[: split.sessions], taken[split.sessions :]
-            outputs += at_once(runner, warm, split.sessions)
-            started = time.perf_counter()
-            outputs += at_once(runner, timed, split.sessions)
-            spent = (time.perf_counter() - started) / len(timed) * 1000
-            measured.append((Split(split.sessions, split.threads, round(spent, 2)), runner))
+        for place, split in enumerate(splits):
+            runners.append(open_runner(split.threads, split.sessions))
+            for number in range(1 + ROUNDS):
+                taken = list(islice(items, split.sessions))
+                started = time.perf_counter()
+                results += at_once(runners[place], taken, split.sessions, work)
+                spent = (time.perf_counter() - started) / split.sessions * 1000
+                if len(taken) < split.sessions:
+                    _close_others(runners, runners[0])
+                    return Choice(splits[0], runners[0], results, ())
+                if number:
+                    least[place] = min(least[place], spent)
     except BaseException:
-        for _, runner in measured:
-            runner.close()
+        _close_others(runners, None)
         raise
-    best = fastest([split for split, _ in measured])
-    for split, runner in measured:
-        if split is not best:
-            runner.close()
-    runner = next(runner for split, runner in measured if split is best)
-    return Choice(best, runner, outputs, tuple(split for split, _ in measured))
+    tried = [Split(split.sessions, split.threads, round(spent, 2)) for split, spent in zip(splits, least, strict=True)]
+    best = fastest(tried)
+    runner = runners[tried.index(best)]
+    _close_others(runners, runner)
+    return Choice(best, runner, results, tuple(tried))
 
 
 def fastest(measured: Sequence[Split]) -> Split:
@@ -113,23 +119,31 @@ def fastest(measured: Sequence[Split]) -> Split:
     return max(good, key=lambda split: split.sessions)
 
 
-def at_once(runner: Runner, inputs: Sequence[Tensor], sessions: int) -> list[list[Tensor]]:
-    """Run all inputs, `sessions` at a time; outputs in the order of the inputs. Raises the first error of any."""
-    outputs: list[list[Tensor]] = [[] for _ in inputs]
+def at_once(
+    runner: Runner, items: Sequence[Item], sessions: int, work: Callable[[Runner, Item], Result]
+) -> list[Result]:
+    """Work on all items, `sessions` at a time; results in the order of the items. Raises the first error of any."""
+    results: dict[int, Result] = {}
     errors: list[BaseException] = []
 
-    def work(worker: int) -> None:
+    def take(worker: int) -> None:
         try:
-            for index in range(worker, len(inputs), sessions):
-                outputs[index] = runner.run(inputs[index])
+            for index in range(worker, len(items), sessions):
+                results[index] = work(runner, items[index])
         except BaseException as error:  # noqa: BLE001  # raised again when all are joined
             errors.append(error)
 
-    threads = [threading.Thread(target=work, args=(worker,), daemon=True) for worker in range(sessions)]
+    threads = [threading.Thread(target=take, args=(worker,), daemon=True) for worker in range(sessions)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     if errors:
         raise errors[0]
-    return outputs
+    return [results[index] for index in range(len(items))]
+
+
+def _close_others(runners: Sequence[Runner], kept: Runner | None) -> None:
+    for runner in runners:
+        if runner is not kept:
+            runner.close()

@@ -16,6 +16,7 @@ import numpy as np
 import supervision as sv
 
 from nodes.vision.stream import Stage, Stream
+from nodes.vision.video import beyond, place_of
 from nodes.vision.video_read import Damage, frames, probe
 from nodes.vision.video_write import VideoWriter
 from wfe import Output, progress, workflow_node
@@ -145,6 +146,7 @@ def render_tracks(
     scores: np.ndarray,
     classes: np.ndarray,
     counts: np.ndarray,
+    times: np.ndarray,
     track_ids: np.ndarray,
     class_names: list[Any],
     line: list[Any] | None = None,
@@ -152,10 +154,14 @@ def render_tracks(
     trace_frames: int = 30,
     published_name: str = "",
 ) -> dict[str, Any]:
-    """Write the video with boxes, labels "#track class score", the objects' traces, and the line and zone when given."""
+    """Write the video with boxes, labels "#track class score", the objects' traces, and the line and zone when given.
+
+    times: seconds of each frame that was searched, which is how the frames of the file are matched; it ends with the last.
+    """
     began = time.perf_counter()
     info = probe(source)
     bounds = list(spans(counts))
+    first = float(times[0]) if len(times) else 0.0
     box, label = (
         sv.BoxAnnotator(color_lookup=sv.ColorLookup.TRACK),
         sv.LabelAnnotator(color_lookup=sv.ColorLookup.TRACK),
@@ -167,9 +173,11 @@ def render_tracks(
     def draw(frame: Any, worker: int) -> Any:
         import cv2
 
-        if frame.index >= len(bounds):
+        moment = frame.time + first
+        if beyond(times, moment):
             return None
-        found = tracked(boxes, scores, classes, track_ids, *bounds[frame.index])
+        place = place_of(times, moment)
+        found = tracked(boxes, scores, classes, track_ids, *(bounds[place] if place is not None else (0, 0)))
         picture = trace.annotate(frame.picture, found)
         picture = box.annotate(picture, found)
         rows = zip(found.tracker_id, found.class_id, found.confidence, strict=True)  # type: ignore[arg-type]
@@ -180,7 +188,7 @@ def render_tracks(
             cv2.line(picture, (round(x1), round(y1)), (round(x2), round(y2)), (0, 255, 255), 2, cv2.LINE_AA)
         if corners is not None:
             cv2.polylines(picture, [corners], True, (0, 255, 255), 2, cv2.LINE_AA)
-        return frame.time, picture
+        return moment, picture
 
     with VideoWriter(output_path, info.width, info.height, info.rate, "", published_name) as writer:
         for item in Stream(frames(source, damage=Damage()), [Stage("draw", draw)], depth=4):

@@ -125,11 +125,11 @@ def render_video(
 
     def draw(frame: Any, worker: int) -> Any:
         moment = frame.time + first
-        place = int(np.searchsorted(times, moment - NEAR))
-        if place >= len(times):
+        if beyond(times, moment):
             return None
         found: list[Detection] = []
-        if times[place] <= moment + NEAR:
+        place = place_of(times, moment)
+        if place is not None:
             matched.append(place)
             begin, end = int(ends[place] - counts[place]), int(ends[place])
             found = [
@@ -238,6 +238,17 @@ def detected(
             else:
                 mine = suppress(mine, iou_threshold, most)
             yield float(frame_time), as_json(mine, detector, letterbox)
+
+
+def place_of(times: Any, moment: float) -> int | None:
+    """Which of the frames at `times` (seconds, rising) is shown at `moment`; None when there is none so near."""
+    place = int(np.searchsorted(times, moment - NEAR))
+    return place if place < len(times) and times[place] <= moment + NEAR else None
+
+
+def beyond(times: Any, moment: float) -> bool:
+    """Whether `moment` lies after the last of `times`."""
+    return not len(times) or moment > float(times[-1]) + NEAR
 
 
 def detection(box: Any, score: Any, kind: Any, names: list[str]) -> Detection:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from itertools import chain, islice
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nodes.vision.backends.protocol import Runner, Tensor
 from nodes.vision.decode import Candidates
 from nodes.vision.letterbox import Letterbox
 from nodes.vision.stream import Stage, Stream
-from nodes.vision.stream_split import Choice, Split, candidates, choose, cores, needed
+from nodes.vision.stream_split import Split, candidates, choose, cores
 from nodes.vision.video_model import Opened, open_model
 from nodes.vision.video_plan import Segment, check
 from nodes.vision.video_read import Damage, Frame, VideoError, frames
@@ -27,7 +28,17 @@ FLOOR = 0.05
 """Lowest score that is kept. Of a crowded street YOLOv8n gives some 60 candidates a frame above it (1.5 kB) and some 300
 above 0.01; nobody asks for detections of 5% confidence."""
 
-_CHOSEN: dict[tuple[Any, ...], Choice] = {}
+_CHOSEN: dict[tuple[Any, ...], Split] = {}
+"""The split that was found best, of each model, device and number of cores: the next segment in this worker needs no trial."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was found on one frame: its time in seconds, where it lies in the input, and the candidates."""
+
+    time: float
+    letterbox: Letterbox
+    found: Candidates
 
 
 @workflow_node(
@@ -80,8 +91,8 @@ def infer_segment(
     collected = Collected()
     kind = (layout, input_size, tuple(class_names or ()))
     with_model = Detection(model_path, backend, device, kind, sessions, threads, floor)
-    for number, (frame_time, letterbox, found) in enumerate(with_model.run(decoded), start=1):
-        collected.add(frame_time, letterbox, found)
+    for number, seen in enumerate(with_model.run(decoded), start=1):
+        collected.add(seen.time, seen.letterbox, seen.found)
         if number % 25 == 0:
             progress(number, part["frames"], f"segment {part['index']}")
     if not collected.times:
@@ -90,20 +101,20 @@ def infer_segment(
     lost = part["frames"] - len(collected.times)
     if lost > 0 and not damage.message:
         damage.message = f"{path}: {lost} of {part['frames']} frames of segment {part['index']} cannot be decoded"
-    assert with_model.choice is not None and with_model.opened is not None
+    assert with_model.split is not None and with_model.opened is not None
     return {
         **collected.arrays(),
         "detector": with_model.opened.detector.to_json(),
         "frames": len(collected.times),
         "seconds": round(time.perf_counter() - began, 4),
-        "split": with_model.choice.to_json(),
+        "split": with_model.split,
         "where": with_model.opened.runner.where,
         "damage": damage.message,
     }
 
 
 class Detection:
-    """Frames in, candidates out, with the cores shared in the best way. `choice` and `opened` are set by `run`."""
+    """Frames in, candidates out, with the cores shared in the best way. `split` and `opened` are set by `run`."""
 
     def __init__(
         self,
@@ -118,7 +129,7 @@ class Detection:
     ) -> None:
         self.model_path, self.backend, self.device = model_path, backend, device
         self.kind, self.sessions, self.threads, self.floor, self.policy = kind, sessions, threads, floor, policy
-        self.choice: Choice | None = None
+        self.split: dict[str, Any] | None = None
         self.opened: Opened | None = None
 
     def open(self, threads: int, streams: int) -> Opened:
@@ -135,28 +146,27 @@ class Detection:
             class_names=names,
         )
 
-    def run(self, decoded: Iterator[Frame]) -> Iterator[tuple[float, Letterbox, Candidates]]:
-        """Time, letterbox and candidates of every frame, in order."""
+    def run(self, decoded: Iterator[Frame]) -> Iterator[Seen]:
+        """What is seen on every frame, in order."""
         first = self.splits()
         opened = self.open(first[0].threads, first[0].sessions)
-        head = list(islice(decoded, needed(first)))
-        tensors = [opened.prepare(frame.picture) for frame in head]
-        choice = choose(lambda threads, streams: self.open(threads, streams).runner, first, tensors)
+
+        def see(runner: Runner, frame: Frame) -> Seen:
+            outputs = runner.run(opened.prepare(frame.picture))
+            return Seen(frame.time, opened.letterbox(frame.picture), opened.candidates(outputs, self.floor))
+
+        choice = choose(lambda threads, streams: self.open(threads, streams).runner, first, decoded, see)
         if choice.tried:
-            _CHOSEN[self._key()] = choice
-        self.choice = choice
+            _CHOSEN[self._key()] = choice.split
+        self.split = choice.to_json()
         self.opened = opened = self.open(choice.split.threads, choice.split.sessions)
-        for frame, outputs in zip(head, choice.outputs, strict=False):
-            yield frame.time, opened.letterbox(frame.picture), opened.candidates(outputs, self.floor)
-        rest = chain(head[len(choice.outputs) :], decoded)
+        yield from choice.results
+        choice.results.clear()
         stages = [
-            Stage(
-                "preprocess",
-                lambda frame, _: (frame.time, opened.letterbox(frame.picture), opened.prepare(frame.picture)),
-            ),
-            Stage("infer", lambda item, _: (*item[:2], self._detect(opened, item[2])), workers=choice.split.sessions),
+            Stage("preprocess", lambda frame, _: (frame, opened.prepare(frame.picture))),
+            Stage("infer", lambda item, _: self._detect(opened, *item), workers=choice.split.sessions),
         ]
-        yield from Stream(rest, stages, depth=2)
+        yield from Stream(decoded, stages, depth=2)
 
     def splits(self) -> list[Split]:
         """The splits to try: what was found best before for this model and device, else all that make sense."""
@@ -165,7 +175,7 @@ class Detection:
             return [Split(self.sessions or 2, 0)]
         known = _CHOSEN.get(self._key())
         if known is not None:
-            return [known.split]
+            return [known]
         return candidates(cores(), self.sessions, self.threads)
 
     def _key(self) -> tuple[Any, ...]:
@@ -173,8 +183,9 @@ class Detection:
         model = (str(self.model_path.absolute()), stat.st_mtime_ns, stat.st_size)
         return (*model, self.backend, self.device, cores(), self.sessions, self.threads)
 
-    def _detect(self, opened: Opened, tensor: Any) -> Candidates:
-        return opened.candidates(opened.runner.run(tensor), self.floor)
+    def _detect(self, opened: Opened, frame: Frame, tensor: Tensor) -> Seen:
+        found = opened.candidates(opened.runner.run(tensor), self.floor)
+        return Seen(frame.time, opened.letterbox(frame.picture), found)
 
 
 class Collected:

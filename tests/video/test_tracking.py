@@ -98,7 +98,14 @@ def test_tracks_are_drawn_on_every_frame(make_video: Make, tmp_path: Path) -> No
     out = Output(tmp_path / "tracks.mp4")
     zone = [[0, 60], [100, 60], [100, 120]]
     drawn = render_tracks(
-        source, out, **walk, track_ids=np.tile([7, 8], 40), class_names=NAMES, line=[[160, 0], [160, 240]], polygon=zone
+        source,
+        out,
+        **walk,
+        times=np.arange(40) / 25,
+        track_ids=np.tile([7, 8], 40),
+        class_names=NAMES,
+        line=[[160, 0], [160, 240]],
+        polygon=zone,
     )
     assert drawn["frames_written"] == 40
     changed = [
