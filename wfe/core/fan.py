@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 import os.path
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -161,14 +161,15 @@ class _Item(NamedTuple):
     origin: tuple[str, Path] | None
 
 
-def expand(step: Step, items: Sequence[Any]) -> list[Step]:
+def expand(step: Step, items: Sequence[Any], fans: Container[str] = ()) -> list[Step]:
     """The steps of a fan, one an item, in the order of the items. `items` are JSON values (null for an array).
 
+    fans: those steps that are fans themselves: of `$fan.key` an item is one step's output.
     Raises ValueError when the inner list of a nested fan is none, or two steps would write the same file.
     """
     fan = step.fan
     assert fan is not None
-    outer = _level_items(items, fan.refs)
+    outer = _level_items(items, fan.refs, fans)
     if fan.inner is None:
         keys = keys_of(items, fan.key)
         rows: list[tuple[tuple[_Item, ...], dict[str, Any]]] = [((one,), {fan.name: one.value}) for one in outer]
@@ -200,9 +201,14 @@ def expand(step: Step, items: Sequence[Any]) -> list[Step]:
     return steps
 
 
-def _level_items(items: Sequence[Any], refs: Sequence[tuple[Path, str, Path]]) -> list[_Item]:
+def _level_items(
+    items: Sequence[Any], refs: Sequence[tuple[Path, str, Path]], fans: Container[str] = ()
+) -> list[_Item]:
     source = next(((step, trail) for path, step, trail in refs if path == ()), None)
     if source is not None:
+        name, trail = source
+        if name in fans and not (trail and isinstance(trail[0], int)):
+            return [_Item(item, (name, (index, *trail))) for index, item in enumerate(items)]
         return [_Item(item, (source[0], (*source[1], index))) for index, item in enumerate(items)]
     single = {path[0]: (step, trail) for path, step, trail in refs if len(path) == 1}
     return [_Item(item, single.get(index)) for index, item in enumerate(items)]

@@ -13,8 +13,9 @@ from typing import Any
 
 from wfe.core.params import convert
 from wfe.core.reference import substitute
+from wfe.core.when import renamed
 from wfe.core.workflow import Node, Workflow
-from wfe.errors import Place, Problem, WorkflowError, nearest
+from wfe.errors import Place, Problem, WfeError, nearest
 
 SEPARATOR = "__"
 
@@ -47,7 +48,7 @@ def inline(
             continue
         try:
             inner = load(node.include, place)
-        except WorkflowError as error:
+        except WfeError as error:
             problems.extend(error.problems)
             continue
         bound = _bind(workflow, node, inner, params, problems)
@@ -126,6 +127,7 @@ def _moved(one: Node, node: Node, inner: Workflow, bound: Mapping[str, Any]) -> 
         # References first, parameters after: a reference that a parameter brings must not be taken for an inner one.
         return substitute(move(value), bound, lambda _path, _name: None)
 
+    asked = one.when if one.when is None else _asked(one.when, long, bound)
     return replace(
         one,
         id=long(one.id),
@@ -134,8 +136,23 @@ def _moved(one: Node, node: Node, inner: Workflow, bound: Mapping[str, Any]) -> 
         inputs={name: put(value) for name, value in one.inputs.items()},
         foreach=put(one.foreach),
         matrix=put(one.matrix),
-        when=put(one.when) if one.when else node.when,
+        when=_both(node.when, asked),
     )
+
+
+def _asked(when: str, long: Callable[[str], str], bound: Mapping[str, Any]) -> str:
+    """A condition of the included workflow: its references by their long ids, parameters as constants or references."""
+    values = {
+        name: value if isinstance(value, str) and value.startswith("$") and not value.startswith("$$") else repr(value)
+        for name, value in bound.items()
+    }
+    # The space keeps a condition that is nothing but a parameter from becoming that parameter's value.
+    return str(substitute(f" {renamed(when, long)}", values, lambda _path, _name: None)).strip()
+
+
+def _both(outer: str | None, inner: str | None) -> str | None:
+    """The condition under which a node runs that has one of its own and one of its include."""
+    return f"({outer}) and ({inner})" if outer and inner else outer or inner
 
 
 def _redirected(node: Node, ends: Mapping[str, str]) -> Node:
@@ -154,4 +171,5 @@ def _redirected(node: Node, ends: Mapping[str, str]) -> Node:
         depends_on=tuple(ends.get(other, other) for other in node.depends_on),
         inputs={name: turn(value) for name, value in node.inputs.items()},
         foreach=turn(node.foreach),
+        when=node.when if node.when is None else renamed(node.when, lambda name: ends.get(name, name)),
     )

@@ -63,18 +63,22 @@ class Known:
         return self.steps[name]
 
     def result(self, step: str) -> Result | None:
+        """The result of a step, None when it was skipped. Raises NodeFailure when it is lost: not Missing, which an
+        injected input takes for an output that the step never had, and would leave out."""
         if step in self.skipped:
             return None
         with self._kept:
             found = self._results.get(step)
         if found is None:
             row = self.row(step)
-            trace = self.workspace.traces.find(row.key) if row else None
-            if trace is None:
-                raise Missing(f"the result of step {step!r} is not there")
+            trace = (self.workspace.traces.find(row.key) if row else None) or self.remade(step)
             found = result_of(self.workspace, trace, step)
             self.keep(step, found)
         return found
+
+    def remade(self, step: str) -> Trace:
+        """The trace of a step whose row stands though its trace was damaged. Raises NodeFailure."""
+        raise NodeFailure(f"the result of step {step!r} is not in the store any more")
 
     def fan(self, step: str) -> Sequence[str] | None:
         if step in self.skipped:
@@ -154,7 +158,7 @@ class Known:
             raise NodeFailure(f"step {name!r}: 'foreach' goes through a list, found {found}")
 
         try:
-            steps = expand(step, part.value)
+            steps = expand(step, part.value, {one for _, one, _ in step.fan.refs if self.fan(one) is not None})
         except (ValueError, Missing) as error:
             raise NodeFailure(f"step {name!r}: 'foreach': {error}") from None
         self.members[name] = [one.id for one in steps]
