@@ -15,6 +15,7 @@ from typing import Any
 from space import Ended, Space
 
 from wfe.core.outcome import StepState
+from wfe.errors import ExitCode
 
 Choose = Callable[[int], int]
 """choose(n): a number from 0 to n - 1."""
@@ -24,22 +25,22 @@ import os
 import numpy as np
 import helper
 
-def told(*what):
+def told(*what):  # -1: left out, None: null; to the function they are two inputs
     with open(os.environ["ORACLE_LOG"], "a") as file:
         file.write(repr(what) + "\\n")
 
 @workflow_node()
-def num0(a: int | None = None, b: int | None = None, c: int = 0):
+def num0(a: int | None = -1, b: int | None = -1, c: int = 0):
     told("num0", a, b, c, helper.K0)
     return {"v": ((a or 0) * 3 + (b or 0) + c + helper.K0) % 5, "w": ((a or 0) + (b or 0)) % 2}
 
 @workflow_node()
-def num1(a: int | None = None, b: int | None = None, c: int = 0):
+def num1(a: int | None = -1, b: int | None = -1, c: int = 0):
     told("num1", a, b, c, helper.K1)
     return {"v": ((a or 0) + 2 * (b or 0) + c * helper.one()) % 5, "w": c % 2}
 
 @workflow_node()
-def fussy(a: int | None = None, b: int | None = None, c: int = 0):
+def fussy(a: int | None = -1, b: int | None = -1, c: int = 0):
     if (a or 0) + c == 4:
         raise Skip("four")
     if (b or 0) == 3:
@@ -53,12 +54,12 @@ def read(path: Path, c: int = 0):
     return {"v": (int(path.read_text()) + c) % 5, "w": len(path.read_text())}
 
 @workflow_node()
-def write(to: Output, a: int | None = None, c: int = 0):
+def write(to: Output, a: int | None = -1, c: int = 0):
     told("write", to.name, a, c)
     to.write_text(str((a or 0) + c))
 
 @workflow_node()
-def array(a: int | None = None, c: int = 0):
+def array(a: int | None = -1, c: int = 0):
     told("array", a, c)
     return {"array": np.arange((a or 0) % 3 + c, dtype="int32")}
 
@@ -68,7 +69,7 @@ def size(array, c: int = 0):
     return {"v": int(array.sum()) % 5, "w": len(array)}
 
 @workflow_node()
-def items(a: int | None = None, c: int = 0):
+def items(a: int | None = -1, c: int = 0):
     told("items", a, c)
     return {"items": [((a or 0) + index * 3) % 4 for index in range(c % 4)]}
 
@@ -83,7 +84,24 @@ def each(item: int, c: int = 0):
 def total(values: list, c: int = 0):
     told("total", values, c)
     return {"v": sum(one or 0 for one in values) % 5, "w": len(values)}
+
+@workflow_node(retries={"count": 1, "delay": 0})
+def shy(a: int | None = -1, c: int = 0):
+    mark = os.environ["ORACLE_LOG"] + f".shy-{a}-{c}"
+    try:
+        os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        os.unlink(mark)
+    else:
+        raise OSError("the first time never works")
+    told("shy", a, c)
+    return {"v": ((a or 0) + c) % 5, "w": 0}
 """
+INNER: list[dict[str, Any]] = [
+    {"id": "one", "function": "n.num0", "inputs": {"a": "${a}", "c": "${c}"}},
+    {"id": "two", "function": "n.write", "when": "${c} < 3 or $one.v > 0", "inputs": {"a": "$one.v", "to": "${to}"}},
+    {"id": "last", "function": "n.num1", "depends_on": ["two"], "inputs": {"a": "$one.v", "b": "${a}", "c": "${c}"}},
+]
 # kind -> (the kind that its `from` must be; "" none, "v" any that gives v)
 NEEDS = {
     "num0": "v",
@@ -97,8 +115,10 @@ NEEDS = {
     "items": "v",
     "each": "items",
     "total": "each",
+    "shy": "v",
+    "include": "v",
 }
-GIVES_V = ("num0", "num1", "fussy", "read", "back", "size", "total")
+GIVES_V = ("num0", "num1", "fussy", "read", "back", "size", "total", "shy", "include")
 
 
 class World:
@@ -112,6 +132,7 @@ class World:
         self.made = 0
         self.param = 0
         self.turned = False
+        self.inner = 0
         for _ in range(4 + choose(5)):
             self.add()
 
@@ -136,11 +157,12 @@ class World:
         if need == "v":
             node["a"], node["b"] = self.some(self.of(*GIVES_V)), self.some(self.of(*GIVES_V))
             other = self.some(self.of(*GIVES_V))
-            if other and kind.startswith("num") and not self.choose(3):
+            if other and kind in ("num0", "num1", "include") and not self.choose(3):
                 node["when"] = f"${other}.v > {self.choose(4)}"
         elif need:
             known = self.of(need)
             node["from"] = known[self.choose(len(known))]
+            node["named"] = self.choose(2)
         elif kind == "read":
             node["file"] = self.choose(3)
         self.nodes.append(node)
@@ -178,22 +200,30 @@ class World:
             space.nodes(NODES)
         nodes = [self.entry(node) for node in self.nodes]
         space.workflow(nodes[::-1] if self.turned else nodes, params={"p": 0})
+        inner = [*INNER[:2], {**INNER[2], "function": f"n.num{self.inner}"}]
+        space.workflow(inner, "inner", params={"a": None, "c": 0, "to": "out/inner.txt"})
 
     def entry(self, node: dict[str, Any]) -> dict[str, Any]:
         kind = node["kind"]
         inputs: dict[str, Any] = {"c": "${p}" if node["c"] == 3 else node["c"]}
         for key in ("a", "b"):
-            if node.get(key) and (key == "a" or kind not in ("write", "array", "items")):
+            if node.get(key) and (key == "a" or kind not in ("write", "array", "items", "shy", "include")):
                 inputs[key] = f"${node[key]}.v"
         made: dict[str, Any] = {
             "id": node["id"],
             "function": f"n.{'read' if kind == 'back' else kind}",
             "inputs": inputs,
         }
-        if kind == "read":
+        if kind == "include":
+            del made["function"]
+            made["include"] = "inner"
+            inputs["to"] = node["target"]
+        elif kind == "read":
             inputs["path"] = f"f{node['file']}.txt"
         elif kind == "back":
-            inputs["path"] = f"${node['from']}.to"
+            # By the step that writes it, or by its name, which makes the same edge.
+            written = next(one["target"] for one in self.nodes if one["id"] == node["from"])
+            inputs["path"] = written if node["named"] else f"${node['from']}.to"
         elif kind == "write":
             inputs["to"] = node["target"]
         elif kind == "size":
@@ -212,7 +242,7 @@ class World:
     def edit(self, space: Space) -> str:
         """Change something, in the world or in the cache; a word for what."""
         edits = (self.code, self.file, self.touch, self.value, self.grow, self.shrink, self.new_name, self.turn,
-                 self.other_param, self.harm_target, self.harm_blob, self.harm_result, self.swap)  # fmt: skip
+                 self.other_param, self.harm_target, self.harm_blob, self.harm_result, self.swap, self.included)  # fmt: skip
         return edits[self.choose(len(edits))](space)
 
     def code(self, _: Space) -> str:
@@ -254,6 +284,10 @@ class World:
     def new_name(self, _: Space) -> str:
         self.rename(self.nodes[self.choose(len(self.nodes))])
         return "rename"
+
+    def included(self, _: Space) -> str:
+        self.inner = 1 - self.inner
+        return "included"
 
     def turn(self, _: Space) -> str:
         self.turned = not self.turned
@@ -305,12 +339,15 @@ class Oracle:
 
     def step(self, what: str = "") -> None:
         """Run incrementally, run cleanly, compare."""
-        self.story.append(what)
-        self.harmed = self.harmed or what in ("blob", "target")
-        if self.world.choose(6) == 0:
+        self.told(what)
+        event = self.world.choose(12)
+        if event < 2:
             self.crash()
+        elif event == 2:
+            self.overtaken()
         self.world.put(self.space)
-        ended, ran = self.run(self.space)
+        other_param = self.world.choose(4) if event == 3 else self.world.param
+        ended, ran = self.run(self.space, lambda _: self.rival(other_param) if event in (3, 4) else None)
         again = [line for line in ran if line in self.done]
         if self.harmed:
             again = [line for line in again if not line.startswith(("('write'", "('array'"))]
@@ -320,18 +357,53 @@ class Oracle:
         clean = Space(self.folder / "clean")
         self.world.put(clean)
         other, _ = self.run(clean)
-        self.compare(ended, other, clean)
+        self.compare(ended, other, clean, files=other_param == self.world.param)
         shutil.rmtree(clean.root)
+        if event == 5:
+            self.nothing_more(ended)
+
+    def told(self, what: str) -> None:
+        self.story.append(what)
+        self.harmed = self.harmed or what in ("blob", "target")
 
     def twins(self) -> bool:
         """Two steps of equal inputs may both run when they run at the same time."""
         return self.how.get("jobs", 1) > 1
 
-    def run(self, space: Space) -> tuple[Ended, list[str]]:
+    def run(self, space: Space, change: Callable[[Any], object] | None = None) -> tuple[Ended, list[str]]:
         self.log.write_text("")
         os.environ["ORACLE_LOG"] = str(self.log)
-        ended = space.run(p=self.world.param, **self.how)
+        ended = space.run(p=self.world.param, change=change, **self.how)
         return ended, self.log.read_text().splitlines()
+
+    def rival(self, param: int) -> None:
+        """A whole run of another engine, perhaps with another parameter, after this one's look and before its first step."""
+        self.story.append(f"rival {param}")
+        ended = self.space.run(p=param, **self.how)
+        assert ended.code in (ExitCode.OK, ExitCode.FAILED), f"{self.story}: {ended.code}"
+
+    def overtaken(self) -> None:
+        """A run is open while something is edited and another run makes it; then the first goes on with what it knew.
+
+        What it says is of no time and not compared; the next run must not be misled by what it left.
+        """
+        self.story.append("overtaken by")
+        self.world.put(self.space)
+
+        def change(_: Any) -> None:
+            self.told(self.world.edit(self.space))
+            self.world.put(self.space)
+            self.done.update(self.run(self.space)[1])
+
+        ended, _ = self.run(self.space, change)
+        assert ended.code in (ExitCode.OK, ExitCode.FAILED), f"{self.story}: {ended.code}"
+
+    def nothing_more(self, before: Ended) -> None:
+        """The same once more: what was made is current, what failed fails again."""
+        ended, ran = self.run(self.space)
+        made = before.of(StepState.RAN) | before.of(StepState.RESTORED) | before.of(StepState.CURRENT)
+        assert ended.of(StepState.CURRENT) == made, f"{self.story}: {ended.outcomes}"
+        assert not ran, f"{self.story}: {ran}"
 
     def crash(self) -> None:
         """A run that ends in the middle of a step: before its result is recorded, or just after."""
@@ -351,12 +423,9 @@ class Oracle:
                     honest(*given)
                 if not left:
                     raise Crash
-                if given[3] is not None:
-                    recorded.append(given[1])
 
             run.workspace.traces.save = save
 
-        recorded: list[str] = []
         self.log.write_text("")
         os.environ["ORACLE_LOG"] = str(self.log)
         try:
@@ -367,13 +436,16 @@ class Oracle:
         else:
             self.done.update(self.log.read_text().splitlines())
 
-    def compare(self, ended: Ended, clean: Ended, fresh: Space) -> None:
+    def compare(self, ended: Ended, clean: Ended, fresh: Space, files: bool) -> None:
+        """files: whether they can be compared; of two runs with different parameters the last one to write has its way."""
         story = self.story
         for state in (StepState.FAILED, StepState.BLOCKED, StepState.SKIPPED):
             assert ended.of(state) == clean.of(state), f"{story}: {state}"
         assert not clean.of(StepState.CURRENT)
         assert ended.values == clean.values, f"{story}: {ended.values} != {clean.values}"
         assert ended.code == clean.code
+        if not files:
+            return
         for name in clean.of(StepState.RAN) | clean.of(StepState.RESTORED):
             assert self.space.result_file(name).read_bytes() == fresh.result_file(name).read_bytes(), f"{story}: {name}"
         for path in (fresh.root / "out").glob("*"):

@@ -61,15 +61,29 @@ def split(text: str) -> tuple[str, list[str]]:
         refs.append("$" + match[1])
         return f"_r{len(refs) - 1}"
 
+    expression = _outside_quotes(text, name)
+    _check(_parse(expression), len(refs))
+    return expression, refs
+
+
+def renamed(text: str, name: Callable[[str], str]) -> str:
+    """`text` with the step of each reference outside quotes replaced by what `name` says of it."""
+
+    def one(match: re.Match[str]) -> str:
+        step, dot, trail = match[1].partition(".")
+        return f"${name(step)}{dot}{trail}"
+
+    return _outside_quotes(text, one)
+
+
+def _outside_quotes(text: str, replace: Callable[[re.Match[str]], str]) -> str:
     parts = []
     end = 0
     for quoted in _TEXT.finditer(text):
-        parts += [_REF.sub(name, text[end : quoted.start()]), quoted[0]]
+        parts += [_REF.sub(replace, text[end : quoted.start()]), quoted[0]]
         end = quoted.end()
-    parts.append(_REF.sub(name, text[end:]))
-    expression = "".join(parts)
-    _check(_parse(expression), len(refs))
-    return expression, refs
+    parts.append(_REF.sub(replace, text[end:]))
+    return "".join(parts)
 
 
 def evaluate(expression: str, values: Mapping[str, Any]) -> bool:
