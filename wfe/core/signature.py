@@ -203,14 +203,14 @@ def _options(decorator: ast.expr | None, problems: list[tuple[int, int, str]]) -
 
 
 def _own(function: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a function's body without those of functions and classes inside it."""
-    todo = list(ast.iter_child_nodes(function))
+    """The nodes of a function's body, in its order, without those of functions and classes inside it."""
+    todo = [*ast.iter_child_nodes(function)][::-1]
     while todo:
         node = todo.pop()
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
             continue
         yield node
-        todo.extend(ast.iter_child_nodes(node))
+        todo.extend([*ast.iter_child_nodes(node)][::-1])
 
 
 def _outputs(
