@@ -5,6 +5,7 @@ Knows how to draw with OpenCV from a NumPy generator, so a seed decides a scene.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -12,19 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 CLASSES = ("circle", "square", "triangle", "star", "heart", "cross")
+SMALLEST, LARGEST = 0.045, 0.25  # radius of a shape's circumscribed circle by the picture's longer side
+MOST_HIDDEN = 0.3  # the part of a shape's box that later shapes' boxes may cover
 _SUBPIXEL = 4  # fixed-point bits that cv2.fillPoly takes: corners at 1/16 pixel, so small shapes have exact boxes
 
 Picture = NDArray[np.uint8]
 Points = NDArray[np.float64]
 Colour = tuple[float, float, float]
+Box = tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """One drawn shape: its class, and the tight box x1, y1, x2, y2 in pixels of its whole outline."""
+    """One drawn shape: its class, and the tight box of its whole outline, hidden parts included."""
 
     class_id: int
-    box: tuple[float, float, float, float]
+    box: Box
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,24 +87,34 @@ def edge(picture: Picture, points: Points, colour: Colour, thickness: int) -> No
     cv2.polylines(picture, [fixed], True, colour, thickness, cv2.LINE_AA, _SUBPIXEL)
 
 
-def box_of(points: Points, grow: float = 0.0) -> tuple[float, float, float, float]:
+def box_of(points: Points, grow: float = 0.0) -> Box:
     """The tight box of a polygon, larger by `grow` pixels on each side (half the thickness of its edge)."""
     (x1, y1), (x2, y2) = points.min(axis=0) - grow, points.max(axis=0) + grow
     return float(x1), float(y1), float(x2), float(y2)
 
 
+def hidden_part(box: Box, later: Sequence[Box]) -> float:
+    """The part of `box` that lies in the boxes drawn after it, each counted whole: 0 to 1 and more."""
+    hidden = 0.0
+    for by in later:
+        wide = min(box[2], by[2]) - max(box[0], by[0])
+        high = min(box[3], by[3]) - max(box[1], by[1])
+        hidden += max(wide, 0.0) * max(high, 0.0)
+    return hidden / ((box[2] - box[0]) * (box[3] - box[1]))
+
+
 def draw_scene(rng: np.random.Generator, width: int, height: int) -> Scene:
-    """A random scene: background, clutter, 1 to 9 shapes that may overlap, then blur, noise, light and compression."""
+    """A random scene: background, clutter, 2 to 10 shapes that may overlap, then blur, noise, light and compression."""
     picture = _background(rng, width, height)
     for _ in range(int(rng.integers(0, 9))):
         _clutter(rng, picture)
     unit = float(max(width, height))
     shapes: list[Shape] = []
-    wanted = int(rng.integers(1, 10))
+    wanted = int(rng.integers(2, 11))
     for _ in range(wanted * 4):
         if len(shapes) == wanted:
             break
-        radius = unit * float(np.exp(rng.uniform(np.log(0.05), np.log(0.26))))
+        radius = unit * float(np.exp(rng.uniform(np.log(SMALLEST), np.log(LARGEST))))
         shape = _draw_shape(rng, picture, radius, shapes)
         if shape is not None:
             shapes.append(shape)
@@ -131,7 +145,7 @@ def _background(rng: np.random.Generator, width: int, height: int) -> Picture:
         coarse = rng.uniform(0, 255, (cells, cells, 3)).astype(np.float32)
         picture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.float64)
         flat = _colour(rng)
-        picture = flat + (picture - flat) * rng.uniform(0.1, 0.55)
+        picture = flat + (picture - flat) * rng.uniform(0.1, 0.4)
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
@@ -167,7 +181,7 @@ def _clutter(rng: np.random.Generator, picture: Picture) -> None:
 
 
 def _draw_shape(rng: np.random.Generator, picture: Picture, radius: float, others: list[Shape]) -> Shape | None:
-    """Draw one shape where it covers no other by more than a quarter; None when this try found no such place."""
+    """Draw one shape where none gets hidden by more than MOST_HIDDEN; None when this try found no such place."""
     height, width = picture.shape[:2]
     class_id = int(rng.integers(0, len(CLASSES)))
     upright = CLASSES[class_id] == "heart"
@@ -178,7 +192,7 @@ def _draw_shape(rng: np.random.Generator, picture: Picture, radius: float, other
         rng.uniform(radius * 0.9, max(radius, height - radius * 0.9)),
         radius,
         angle,
-        rng.uniform(0.9, 1.11),
+        rng.uniform(0.92, 1.09),
     )
     thickness = int(rng.integers(1, max(1, int(radius / 9)) + 1)) if rng.random() < 0.35 else 0
     box = box_of(points, thickness / 2)
@@ -186,64 +200,55 @@ def _draw_shape(rng: np.random.Generator, picture: Picture, radius: float, other
         return None
     if box[2] > width + 0.1 * radius or box[3] > height + 0.1 * radius:
         return None
-    if any(_covered(other.box, box) > 0.25 for other in others):
+    boxes = [other.box for other in others] + [box]
+    if any(hidden_part(one, boxes[index + 1 :]) > MOST_HIDDEN for index, one in enumerate(boxes)):
         return None
-    mask = np.zeros((height, width), dtype=np.uint8)
-    fill_mask = np.round((points - 0.5) * (1 << _SUBPIXEL)).astype(np.int32)
-    cv2.fillPoly(mask, [fill_mask], 255, cv2.LINE_8, _SUBPIXEL)
-    around = np.array(cv2.mean(picture, mask)[:3])
-    colour = _colour(rng)
-    for _ in range(6):
-        if np.abs(colour - around).sum() > 110:
-            break
-        colour = _colour(rng)
-    else:
-        colour = 255.0 - around if abs(float(around.mean()) - 127) > 40 else np.array([250.0, 250.0, 250.0])
+    # all work is done on the part of the picture that the shape and its shadow reach
+    left, top = max(0, int(box[0] - 2)), max(0, int(box[1] - 2))
+    part = picture[top : int(box[3] + 0.1 * radius + 3), left : int(box[2] + 0.1 * radius + 3)]
+    inner = points - np.array([left, top])
+    mask = np.zeros(part.shape[:2], dtype=np.uint8)
+    cv2.fillPoly(mask, [np.round((inner - 0.5) * (1 << _SUBPIXEL)).astype(np.int32)], 255, cv2.LINE_8, _SUBPIXEL)
+    colour = _contrasting(rng, np.array(cv2.mean(part, mask)[:3]))
+    layer = part.copy()
     if rng.random() < 0.2:
-        _shadow(picture, points, radius)
-    layer = picture.copy()
-    fill(layer, points, _tuple(colour))
+        fill(layer, inner + radius * 0.1, (0, 0, 0))
+        layer = np.asarray(cv2.addWeighted(layer, 0.35, part, 0.65, 0), dtype=np.uint8)
+    below = layer.copy()
+    fill(layer, inner, _tuple(colour))
     if rng.random() < 0.3:
-        x1, y1, x2, y2 = (int(v) for v in box)
-        shade = np.linspace(rng.uniform(-50, 0), rng.uniform(0, 50), max(1, y2 - y1 + 2))[:, None, None]
-        top, left = max(0, y1), max(0, x1)
-        part = layer[top : y2 + 1, left : x2 + 1]
-        inside = mask[top : y2 + 1, left : x2 + 1, None] > 0
-        lit = np.clip(part + shade[top - y1 : top - y1 + part.shape[0]], 0, 255)
-        part[...] = np.where(inside, lit, part).astype(np.uint8)
-    opacity = rng.uniform(0.85, 1.0)
-    cv2.addWeighted(layer, opacity, picture, 1 - opacity, 0, dst=picture)
+        shade = np.linspace(rng.uniform(-40, 0), rng.uniform(0, 40), len(layer))[:, None, None]
+        lit = np.clip(layer + shade, 0, 255)
+        layer = np.where(mask[..., None] > 0, lit, layer).astype(np.uint8)
+    opacity = rng.uniform(0.88, 1.0)
+    part[...] = cv2.addWeighted(layer, opacity, below, 1 - opacity, 0)
     if thickness:
         edge(picture, points, _tuple(_colour(rng)), thickness)
     clipped = (max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height)))
     return Shape(class_id, clipped)
 
 
-def _shadow(picture: Picture, points: Points, radius: float) -> None:
-    layer = picture.copy()
-    fill(layer, points + radius * 0.1, (0, 0, 0))
-    cv2.addWeighted(layer, 0.35, picture, 0.65, 0, dst=picture)
-
-
-def _covered(box: tuple[float, float, float, float], by: tuple[float, float, float, float]) -> float:
-    """The part of `box` that lies in `by`, 0 to 1."""
-    wide = min(box[2], by[2]) - max(box[0], by[0])
-    high = min(box[3], by[3]) - max(box[1], by[1])
-    return max(wide, 0.0) * max(high, 0.0) / ((box[2] - box[0]) * (box[3] - box[1]))
+def _contrasting(rng: np.random.Generator, around: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A random colour that a person tells from the mean colour that it will cover."""
+    for _ in range(8):
+        colour = _colour(rng)
+        if np.abs(colour - around).sum() > 150:
+            return colour
+    return np.array([250.0, 250.0, 250.0]) if around.mean() < 128 else np.array([20.0, 20.0, 20.0])
 
 
 def _camera(rng: np.random.Generator, picture: Picture) -> Picture:
     """What a camera adds: blur, light, noise, JPEG."""
     unit = max(picture.shape)
     if rng.random() < 0.35:
-        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.3, 1.0) * unit / 256), dtype=np.uint8)
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.2, 0.7) * unit / 256), dtype=np.uint8)
     values = picture.astype(np.float32)
     if rng.random() < 0.5:
-        values = (values - 128) * rng.uniform(0.6, 1.25) + 128 + rng.uniform(-30, 30)
+        values = (values - 128) * rng.uniform(0.7, 1.2) + 128 + rng.uniform(-25, 25)
     if rng.random() < 0.6:
-        values += rng.standard_normal(values.shape, dtype=np.float32) * rng.uniform(1, 10)
+        values += rng.standard_normal(values.shape, dtype=np.float32) * rng.uniform(1, 8)
     picture = np.clip(values, 0, 255).astype(np.uint8)
     if rng.random() < 0.3:
-        _, coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 95))])
+        _, coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(45, 95))])
         picture = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), dtype=np.uint8)
     return picture

@@ -14,7 +14,18 @@ import pytest
 import wfe
 from models.draw_picture import HEIGHT, THINGS, WIDTH, draw_picture
 from models.evaluate_shapes import held_out, iou, matched, measure
-from models.shapes import CLASSES, box_of, draw_scene, fill, outline, place
+from models.shapes import (
+    CLASSES,
+    LARGEST,
+    MOST_HIDDEN,
+    SMALLEST,
+    box_of,
+    draw_scene,
+    fill,
+    hidden_part,
+    outline,
+    place,
+)
 from nodes.vision.decode import Detection, counts
 from nodes.vision.detect import detect
 from nodes.vision.drawing import annotate, class_colour, draw
@@ -49,9 +60,7 @@ def test_the_detector_says_what_it_is(root: Path, found: dict[str, Any]) -> None
     assert (root / "models" / "shapes.onnx").stat().st_size < 1_000_000
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the detector is trained too little: it misnames or misses a third of this picture"
-)
+@pytest.mark.xfail(strict=True, reason="every thing is found with its name, and five boxes too many")
 def test_every_thing_on_the_default_picture_is_found(found: dict[str, Any]) -> None:
     left = list(found["detections"])
     for name, x, y, radius, angle, _, thickness, _ in THINGS:
@@ -63,6 +72,31 @@ def test_every_thing_on_the_default_picture_is_found(found: dict[str, Any]) -> N
     assert left == []
 
 
+def test_the_default_picture_holds_only_what_the_detector_is_made_for() -> None:
+    """Its things have the sizes of the training's scenes, all classes are there, and none is hidden more than there."""
+    boxes = []
+    for name, x, y, radius, angle, _, thickness, _ in THINGS:
+        assert SMALLEST <= radius / max(WIDTH, HEIGHT) <= LARGEST
+        boxes.append(box_of(place(outline(CLASSES.index(name)), x, y, radius, float(np.radians(angle))), thickness / 2))
+    assert {thing[0] for thing in THINGS} == set(CLASSES)
+    for index, box in enumerate(boxes):
+        assert box[0] >= 0 and box[1] >= 0 and box[2] <= WIDTH and box[3] <= HEIGHT
+        assert hidden_part(box, boxes[index + 1 :]) <= MOST_HIDDEN
+
+
+def test_shapes_on_a_scene_are_never_hidden_more_than_said() -> None:
+    for index in range(20):
+        boxes = [shape.box for shape in draw_scene(np.random.default_rng([5, index]), 160, 120).shapes]
+        assert boxes
+        for place_, box in enumerate(boxes):
+            assert hidden_part(box, boxes[place_ + 1 :]) < MOST_HIDDEN + 0.05  # boxes were cut at the picture's edge
+
+
+def test_the_hidden_part_counts_every_later_shape() -> None:
+    assert hidden_part((0, 0, 10, 10), []) == 0
+    assert hidden_part((0, 0, 10, 10), [(5, 5, 20, 20), (-5, 0, 1, 10), (10, 0, 20, 10)]) == pytest.approx(0.35)
+
+
 def test_the_default_picture_is_the_drawn_one(found: dict[str, Any]) -> None:
     assert (found["width"], found["height"]) == (WIDTH, HEIGHT)
     assert np.abs(found["image"].astype(int) - draw_picture()).mean() < 4  # JPEG took the rest
@@ -71,10 +105,10 @@ def test_the_default_picture_is_the_drawn_one(found: dict[str, Any]) -> None:
 @pytest.mark.slow
 def test_accuracy_on_scenes_that_no_training_saw(root: Path) -> None:
     accuracy = measure(root / "models" / "shapes.onnx", list(held_out(50)))
-    assert accuracy.map50 > 0.88
-    assert accuracy.map50_95 > 0.55
-    assert accuracy.precision > 0.75
-    assert accuracy.recall > 0.85
+    assert accuracy.map50 > 0.97
+    assert accuracy.map50_95 > 0.7
+    assert accuracy.precision > 0.85
+    assert accuracy.recall > 0.95
 
 
 def test_matching_takes_each_shape_once() -> None:
