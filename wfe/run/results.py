@@ -60,6 +60,8 @@ class Results:
                 raise Missing(f"step {step!r} has no result yet")
             return gather([self.find(one) if one in self._rows else Result(None) for one in among])
         trace = self.workspace.traces.find(row.key)
+        if trace is None:
+            self.workspace.traces.disown(self.workflow, step, row.key)
         if trace is None or not self.workspace.traces.whole(trace):
             raise Missing(f"the result of step {step!r} is not in the store any more")
         from wfe.run.workspace import result_of

@@ -80,6 +80,7 @@ class Run(Known):
         self._priorities: dict[str, float] = {}
         self._telling = threading.RLock()
         self._remaking = threading.RLock()
+        self._begun = False
         self._finished = False
 
     @property
@@ -150,6 +151,7 @@ class Run(Known):
 
     def start(self) -> None:
         """Tell that the run begins."""
+        self._begun = True
         estimates = (
             {name: row[5] for name, row in self.rows.items()}
             if any(one not in self.marks for one in self.index.ids)
@@ -221,6 +223,8 @@ class Run(Known):
 
     def remade(self, name: str) -> Trace:
         """Make a step again whose row stands though its trace was damaged: the look at every step reads no traces."""
+        if not self._begun:
+            return super().remade(name)  # `doit info` must not run anything
         with self._remaking:
             row = self.row(name)
             found = self.workspace.traces.find(row.key) if row else None

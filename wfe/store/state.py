@@ -70,9 +70,15 @@ class State:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             return self._connect(str(self.path))
         except (sqlite3.DatabaseError, OSError) as error:
-            if isinstance(error, sqlite3.OperationalError | OSError) and not _is_damage(error):
-                return self._read_only(error)
-            return self._anew(error)
+            if _is_damage(error) or self._denied(error):
+                return self._anew(error)
+            return self._read_only(error)
+
+    def _denied(self, error: Exception) -> bool:
+        """Whether the header calls a file read-only that is not: a flipped bit can."""
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY and all(
+            os.access(path, os.W_OK) for path in (self.path, self.path.parent)
+        )
 
     def _connect(self, where: str, uri: bool = False) -> sqlite3.Connection:
         db = sqlite3.connect(
@@ -100,6 +106,8 @@ class State:
         return db
 
     def _anew(self, error: Exception) -> sqlite3.Connection:
+        if self.read_only:
+            return self._connect(":memory:")  # what was copied is damaged, and nothing can be put aside
         aside = self.path.with_name(f"{self.path.name}.damaged")
         for suffix in ("", "-wal", "-shm"):
             file = Path(f"{self.path}{suffix}")
@@ -118,7 +126,9 @@ class State:
             # immutable=1 needs neither lock nor -shm file; a -wal that was not checkpointed is not seen, which can only
             # cause a rebuild.
             with contextlib.suppress(sqlite3.DatabaseError):
-                source = self._connect(f"file:{self.path.as_posix()}?immutable=1", uri=True)
+                from urllib.parse import quote  # 4 ms that a cache which can be written to need not spend
+
+                source = self._connect(f"file:{quote(self.path.as_posix())}?immutable=1", uri=True)
                 source.backup(memory)
                 source.close()
         return memory
@@ -129,7 +139,7 @@ class State:
 
     def _guarded(self, error: sqlite3.DatabaseError) -> None:
         """A damaged database met in the middle of a run: begin a new one. Other failures go up, with a next step."""
-        if _is_damage(error):
+        if _is_damage(error) or self._denied(error):
             with contextlib.suppress(sqlite3.DatabaseError):
                 self._db.close()
             self._db = self._anew(error)
@@ -203,23 +213,34 @@ class State:
         self._execute("VACUUM")
 
 
-def _is_damage(error: Exception) -> bool:
-    text = str(error)
-    return isinstance(error, sqlite3.DatabaseError) and (
-        type(error) is sqlite3.DatabaseError
-        or any(
-            part in text
-            for part in (
-                "malformed",
-                "not a database",
-                "no such table",
-                "has no column",
-                "corrupt",
-                "no such column",
-                "incomplete input",
-            )
-        )
+# What the system says of a sound database: everything else is told by its content, which only damage can have made so.
+_SYSTEM: Final = frozenset(
+    (
+        sqlite3.SQLITE_AUTH,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_MISUSE,
+        sqlite3.SQLITE_NOLFS,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_TOOBIG,
     )
+)
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether the content of the database is at fault: a flipped bit can be a page, a name that is no UTF-8 any more, a
+    table without its column, a constraint without its index, a format from the future."""
+    if not isinstance(error, sqlite3.DatabaseError) or isinstance(error, sqlite3.ProgrammingError | sqlite3.DataError):
+        return False
+    code = getattr(error, "sqlite_errorcode", None)  # none for a name that cannot be decoded
+    return code is None or code & 0xFF not in _SYSTEM
 
 
 def _hint(error: Exception) -> str:

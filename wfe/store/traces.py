@@ -129,6 +129,14 @@ class Traces:
         """step -> row as a plain tuple, for every step of a workflow that was ever done (fast path; see `row`)."""
         return self.state.all("step", workflow)
 
+    def disown(self, workflow: str, step: str, key: str) -> None:
+        """Take away a step's row whose trace turned out damaged, so that the next run makes the step again: the look at
+        every step reads rows alone."""
+        with self.state.transaction():
+            found = self.state.get("step", step, workflow)
+            if found is not None and self.row(found).key == key:
+                self.state.remove("step", step, workflow)
+
     @staticmethod
     def row(found: Any) -> Row:
         static, key, mark, ups, files, seconds, at = found

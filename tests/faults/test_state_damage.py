@@ -1,0 +1,199 @@
+"""The state database cut off and with flipped bits: at worst a rebuild, never a wrong value and never an exception."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from faults.conftest import STEPS, Damaged
+from wfe.core.outcome import Note
+from wfe.run.project import Project
+from wfe.run.results import Results
+from wfe.run.workspace import Workspace
+from wfe.store.state import State
+
+PAGE = 4096
+
+
+def spread(length: int, count: int) -> list[int]:
+    """Positions over a file: its ends, the header, the borders of pages, and some between, always the same."""
+    borders = {edge + off for edge in range(0, length + 1, PAGE) for off in (-1, 0, 1)}
+    between = random.Random(1).sample(range(length), max(0, count - len(borders)))
+    return sorted(at for at in {0, 1, 16, 18, 99, 100, *borders, *between} if 0 <= at < length)
+
+
+def truncate(damaged: Damaged, positions: Iterable[int]) -> None:
+    whole = damaged.db.read_bytes()
+
+    def cut(at: int) -> None:
+        damaged.fresh_state()
+        damaged.db.write_bytes(whole[:at])
+
+    for at in positions:
+        damaged.attempt(f"state.db cut at {at}", lambda at=at: cut(at))
+
+
+def flip(damaged: Damaged, positions: Iterable[int]) -> None:
+    whole = damaged.db.read_bytes()
+
+    def put(at: int) -> None:
+        damaged.fresh_state()
+        data = bytearray(whole)
+        data[at] ^= 1 << at % 8
+        damaged.db.write_bytes(data)
+
+    for at in positions:
+        damaged.attempt(f"state.db with bit {at % 8} of byte {at} flipped", lambda at=at: put(at))
+
+
+def test_truncated(damaged: Damaged) -> None:
+    truncate(damaged, spread(damaged.db.stat().st_size, 45))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(8))
+def test_truncated_every_few_bytes(damaged: Damaged, part: int) -> None:
+    truncate(damaged, range(part * 13, damaged.db.stat().st_size, 8 * 13))
+
+
+def test_bits_of_the_header_flipped(damaged: Damaged) -> None:
+    # Those that SQLite reads: magic, page size, versions, counters, freelist, schema format, encoding, validity.
+    flip(damaged, [0, 15, *range(16, 24), 27, 31, 35, 39, *range(43, 64, 2), 67, 71, 95, 99])
+
+
+def test_bits_flipped(damaged: Damaged) -> None:
+    flip(damaged, random.Random(2).sample(range(100, damaged.db.stat().st_size), 60))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(8))
+def test_bits_flipped_every_few_bytes(damaged: Damaged, part: int) -> None:
+    flip(damaged, range(part * 7, damaged.db.stat().st_size, 8 * 7))
+
+
+def test_overwritten_with_something_else(damaged: Damaged) -> None:
+    for content in (b"not a database at all\n" * 500, bytes(40_000), b"SQLite format 3\0" + bytes(40_000)):
+        damaged.fresh_state()
+        assert damaged.attempt(content[:20], lambda content=content: damaged.db.write_bytes(content)) == set(STEPS)
+        assert (damaged.space.cache / "state.db.damaged").is_file()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TABLE trace",
+        "DROP TABLE step",
+        "DELETE FROM trace",
+        "DELETE FROM step",
+        "DELETE FROM memo",
+        "DELETE FROM file",
+        "ALTER TABLE step RENAME COLUMN body TO boby",
+        "DROP TABLE step; CREATE TABLE step(scope TEXT, name TEXT, body BLOB)",
+        "UPDATE trace SET body = zeroblob(40)",
+        "UPDATE trace SET body = substr(body, 1, 20)",
+        "UPDATE trace SET body = 'text'",
+        "UPDATE trace SET body = (SELECT body FROM trace LIMIT 1)",
+        "UPDATE step SET body = (SELECT body FROM step LIMIT 1)",
+        "UPDATE memo SET body = (SELECT body FROM memo LIMIT 1)",
+        "UPDATE step SET name = CAST(x'ff80' AS TEXT) WHERE name = 'load'",
+        "UPDATE trace SET name = CAST(x'ff80' AS TEXT) WHERE rowid = 1",
+    ],
+)
+def test_rows_that_say_something_else(damaged: Damaged, statement: str) -> None:
+    def damage() -> None:
+        db = sqlite3.connect(damaged.db)
+        db.executescript(statement)
+        db.close()
+
+    damaged.attempt(statement, damage)
+
+
+def test_a_lost_result_is_made_again_when_somebody_needs_it(damaged: Damaged) -> None:
+    """The look at every step reads no traces. An injected input whose trace is lost must not be left out."""
+    space = damaged.space
+    db = sqlite3.connect(damaged.db)
+    db.execute("DELETE FROM trace")
+    db.commit()
+    db.close()
+    space.edit("nodes/n.py", '"lines": len(lines)', '"lines": 0 + len(lines)')
+    ended = space.run()
+    assert ended.values == damaged.want
+    space.ran(*STEPS)  # three because `last` needs them, the others since this test reads all values at the end
+    assert "its stored result was damaged; it is made again" in [
+        event.message for event in ended.events if isinstance(event, Note)
+    ]
+    space.run()
+    space.nothing_ran()
+
+
+def test_reading_a_lost_result_makes_the_next_run_make_it(damaged: Damaged) -> None:
+    from wfe.core.result import Missing
+
+    db = sqlite3.connect(damaged.db)
+    db.execute("DELETE FROM trace")
+    db.commit()
+    db.close()
+    workspace = Workspace(Project.at(damaged.space.root))
+    with pytest.raises(Missing, match="is not in the store any more"):
+        Results(workspace, "w").find("load")
+    workspace.close()
+    assert "load" not in _rows(damaged.db)
+    damaged.attempt("load disowned", lambda: None)
+
+
+def _rows(db: Path) -> list[str]:
+    state = State(db)
+    try:
+        return list(state.all("step", "w"))
+    finally:
+        state.close()
+
+
+# --- the write-ahead log: what a killed run leaves beside the database
+
+
+def unfinished(damaged: Damaged) -> dict[str, bytes]:
+    """state.db, -wal and -shm as a killed run leaves them, whose last commits stand in the log alone."""
+    damaged.fresh_state()
+    state = State(damaged.db)  # open, so that nothing is moved into the database yet
+    rows = state.all("step", "w")
+    traces = state.all("trace")
+    for table, found, scope in (("step", rows, "w"), ("trace", traces, "")):
+        state.remove(table, scope=scope)
+        state.set_many(table, found.items(), scope)
+    files = {file.name: file.read_bytes() for file in damaged.space.cache.glob("state.db*")}
+    state.close()
+    assert len(files["state.db-wal"]) > 3 * PAGE
+    return files
+
+
+@pytest.mark.parametrize("name", ["state.db-wal", "state.db-shm", "state.db"])
+def test_the_log_damaged(damaged: Damaged, name: str) -> None:
+    files = unfinished(damaged)
+    length = len(files[name])
+
+    def put(content: bytes) -> None:
+        for file in damaged.space.cache.glob("state.db*"):
+            file.unlink()
+        for one, data in files.items():
+            (damaged.space.cache / one).write_bytes(content if one == name else data)
+
+    assert damaged.attempt("whole", lambda: put(files[name])) == set()
+    for at in [0, 1, 31, 32, 33, *random.Random(3).sample(range(length), 6)]:
+        damaged.attempt(f"{name} cut at {at}", lambda at=at: put(files[name][:at]))
+        flipped = bytearray(files[name])
+        flipped[at] ^= 1 << at % 8
+        damaged.attempt(f"{name}: bit of byte {at} flipped", lambda flipped=flipped: put(bytes(flipped)))
+
+
+def test_the_log_of_another_database(damaged: Damaged) -> None:
+    files = unfinished(damaged)
+    shutil.rmtree(damaged.space.cache)
+    damaged.space.cache.mkdir()
+    (damaged.space.cache / "state.db-wal").write_bytes(files["state.db-wal"])
+    damaged.attempt("a log without its database", lambda: None)
