@@ -52,6 +52,7 @@ class OllamaServer:
     pullable: list[str] = field(default_factory=list)
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     host: str = ""
+    weights: str = ""  # other weights under the same names
     ended: threading.Event = field(default_factory=threading.Event)
     client_left: threading.Event = field(default_factory=threading.Event)
 
@@ -99,7 +100,7 @@ def _handler(server: OllamaServer) -> type[BaseHTTPRequestHandler]:
                 "model": name,
                 "modified_at": "2026-01-02T03:04:05Z",
                 "size": 4683087332,
-                "digest": digest_of(name),
+                "digest": digest_of(name + server.weights),
                 "details": {
                     "format": "gguf",
                     "family": "qwen2",

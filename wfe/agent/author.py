@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import ast
 import difflib
+import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from wfe.agent import gates, header, prompt
+from wfe.agent import example, gates, header, prompt, weights
 from wfe.agent.events import Asked, GivenUp, Judged, Kept, Said, Tell, silent
 from wfe.agent.gate import Site
 from wfe.agent.imports import installed
@@ -75,22 +76,42 @@ class Desk:
     def project(self) -> Path:
         return self.site.project
 
+    def ask(self, subject: str, messages: Sequence[Message], schema: Mapping[str, Any]) -> str:
+        """As Model.ask; what the server says of the model's weights is noted on the way."""
+        record = weights.changed(self.project, self.model.name, self.model.digest())
+        if record is not None:
+            put(self.project / weights.RECORD, json.dumps(record, indent=2, sort_keys=True) + "\n")
+        return self.model.ask(subject, messages, schema, self.tell)
 
-def request(spec: NodeSpec, desk: Desk) -> header.Origin:
-    """What a file for `spec` would say of its origin, as far as it is known without asking the model."""
+
+def request(spec: NodeSpec, desk: Desk, shown: example.Example | None = None) -> header.Origin:
+    """What a file for `spec` would say of its origin, as far as it is known without asking the model.
+
+    shown: the example in the question, None for the nearest one.
+    """
+    shown = shown or example.nearest(spec, desk.project, desk.prompts.texts["example.py"])
     return header.Origin(
-        model=desk.model.name, weights="", spec=spec.digest, prompts=desk.prompts.digest, seed=desk.model.seed
+        model=desk.model.name,
+        weights=weights.last(desk.project, desk.model.name),
+        spec=spec.digest,
+        prompts=example.prompts_digest(desk.prompts.digest, shown),
+        seed=desk.model.seed,
+        example=shown.module,
     )
 
 
 def current(spec: NodeSpec, desk: Desk) -> Path | None:
     """The file that answers this request already, None when there is none. Never asks the model."""
     path = target(desk.project, spec)
-    wanted = request(spec, desk)
+    packaged = desk.prompts.texts["example.py"]
     for candidate in (path, _with(path, ".draft")):
         if candidate.is_file():
             found = header.read(candidate.read_text(encoding="utf-8", errors="replace"))
-            if found is None or found.origin.same_request(wanted):
+            if found is None:
+                return candidate
+            # The one that it was shown, while that is there: a nearer one that came later is no reason to ask again.
+            shown = example.named(found.origin.example, desk.project, packaged)
+            if found.origin.same_request(request(spec, desk, shown)):
                 return candidate
     return None
 
@@ -111,7 +132,8 @@ def write_node(spec: NodeSpec, desk: Desk, neighbours: Sequence[str] = ()) -> Wr
     if (path := current(spec, desk)) is not None:
         return Written(spec, WrittenState.CURRENT, path)
     schema = prompt.node_schema(spec)
-    asked = prompt.node_messages(desk.prompts, spec, installed(), neighbours)
+    shown = example.nearest(spec, desk.project, desk.prompts.texts["example.py"])
+    asked = prompt.node_messages(desk.prompts, spec, installed(), neighbours, shown.text)
     messages: Sequence[Message] = asked
     best: tuple[int, Draft | None, str, tuple[Verdict, ...]] = (-1, None, "answer", ())
     seen: set[tuple[str, tuple[Verdict, ...]]] = set()
@@ -121,14 +143,14 @@ def write_node(spec: NodeSpec, desk: Desk, neighbours: Sequence[str] = ()) -> Wr
         text = ""
         draft: Draft | None = None
         try:
-            text = desk.model.ask(spec.name, messages, schema, desk.tell)
+            text = desk.ask(spec.name, messages, schema)
             draft = draft_of(read(text, schema), desk.site)
             gate, verdicts, passed = judge(draft, spec, desk)
         except Unusable as unusable:
             gate, verdicts, passed, text = "answer", unusable.verdicts, (), unusable.text or text
             desk.tell(Judged(spec.name, gate, str(verdicts[0]) if verdicts else "unusable"))
         if draft is not None and not gate:
-            return _keep(spec, draft, passed, desk, number)
+            return _keep(spec, draft, passed, desk, number, shown)
         if ORDER.index(gate) >= best[0]:
             best = (ORDER.index(gate), draft or best[1], gate, verdicts)
         if (gate, verdicts) in seen:
@@ -215,11 +237,11 @@ def _allowed(draft: Draft, spec: NodeSpec, desk: Desk) -> Permissions:
     )
 
 
-def _keep(spec: NodeSpec, draft: Draft, passed: tuple[str, ...], desk: Desk, asked: int) -> Written:
-    import json
-
+def _keep(
+    spec: NodeSpec, draft: Draft, passed: tuple[str, ...], desk: Desk, asked: int, shown: example.Example
+) -> Written:
     asks = json.dumps(draft.permissions.plain()) if draft.permissions else ""
-    origin = replace(request(spec, desk), weights=desk.model.digest(), gates=passed, permissions=asks)
+    origin = replace(request(spec, desk, shown), weights=desk.model.digest(), gates=passed, permissions=asks)
     text = header.write(origin, draft.code)
     path = target(desk.project, spec)
     state, diff = WrittenState.KEPT, ""

@@ -192,7 +192,7 @@ def _typed(subject: str, messages: Sequence[Message], schema: Mapping[str, Any],
         desk.tell(Asked(subject, number))
         text = ""
         try:
-            text = desk.model.ask(subject, messages, schema, desk.tell)
+            text = desk.ask(subject, messages, schema)
             return read(text, schema)
         except Unusable as unusable:
             again = unusable.verdicts == wrong
@@ -278,7 +278,9 @@ def _generation(spec: NodeSpec, path: Path, desk: Callable[[], Desk]) -> Generat
         return written
 
     origin = request(spec, desk())
-    key = sha256(json.dumps([origin.model, origin.spec, origin.prompts, origin.seed]).encode()).hexdigest()
+    key = sha256(
+        json.dumps([origin.model, origin.weights, origin.spec, origin.prompts, origin.seed]).encode()
+    ).hexdigest()
     return Generation(
         name=f"generate:{path.stem}:{spec.name}",
         spec=spec,
@@ -319,7 +321,7 @@ def outline_by_model(messages: Sequence[Message], subject: str, desk: Desk) -> O
         desk.tell(Asked(subject, number))
         text = ""
         try:
-            text = desk.model.ask(subject, messages, schema, desk.tell)
+            text = desk.ask(subject, messages, schema)
             outline: Outline = read(text, schema)
             wrong = tuple(check(outline, desk.project))
             gate = "plan"

@@ -21,8 +21,9 @@ _LINE = re.compile(r"# wfe-([a-z-]+): ?(.*)\Z")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a generated file comes from. spec, prompts: SHA-256; gates: what it passed; permissions: as JSON, or
-    empty.
+    """Where a generated file comes from. spec, prompts: SHA-256 (prompts: of the templates and of the example);
+    example: the module that the model was shown, "" for the one that comes with wfe; gates: what it passed;
+    permissions: as JSON, or empty.
     """
 
     model: str
@@ -32,12 +33,15 @@ class Origin:
     seed: int
     gates: tuple[str, ...] = ()
     permissions: str = ""
+    example: str = ""
 
     def same_request(self, other: Origin) -> bool:
-        """Whether both answer the same question: the weights are known only to the server, which nobody asks for
-        nothing.
+        """Whether both answer the same question. Weights that are not known (only the server knows them, and nobody
+        asks it for nothing) are taken to be the same.
         """
-        return (self.model, self.spec, self.prompts, self.seed) == (other.model, other.spec, other.prompts, other.seed)
+        weights = not self.weights or not other.weights or self.weights == other.weights
+        mine, its = ((one.model, one.spec, one.prompts, one.seed) for one in (self, other))
+        return weights and mine == its
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ def read(text: str) -> Generated | None:
             seed=int(found["seed"]),
             gates=tuple(part.strip() for part in found.get("gates", "").split(",") if part.strip()),
             permissions=found.get("permissions", ""),
+            example=found.get("example", ""),
         )
     except (KeyError, ValueError):
         # A damaged header is an edit: the file belongs to whoever made it so.

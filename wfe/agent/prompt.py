@@ -102,9 +102,11 @@ def change_messages(
 
 
 def node_messages(
-    prompts: Prompts, spec: NodeSpec, installed: Sequence[str], neighbours: Sequence[str] = ()
+    prompts: Prompts, spec: NodeSpec, installed: Sequence[str], neighbours: Sequence[str] = (), example: str = ""
 ) -> list[Message]:
-    """The question for one node. neighbours: lines about what comes before and after it."""
+    """The question for one node. neighbours: lines about what comes before and after it; example: the text of a good
+    node, "" for the packaged one.
+    """
     told = [f"- input {one.name}: {one.description}" for one in spec.inputs if one.description]
     told += [f"- output {one.name}: {one.description}" for one in spec.outputs if one.description]
     text = prompts.fill(
@@ -116,7 +118,7 @@ def node_messages(
         fields="\n".join(told),
         neighbours="\n".join(neighbours) or "(it stands alone)",
         installed=", ".join(installed) or "none",
-        example=prompts.texts["example.py"],
+        example=example.strip() or prompts.texts["example.py"].strip(),
     )
     return [Message("system", prompts.texts["system"]), Message("user", text)]
 
