@@ -1,6 +1,6 @@
 """Runs: parallelism, fans, the worker's round trip, two runs at once, memory; each against something in the same run.
 
-    python tests/bench/runs.py [--quick] [--only parallel,fan,noop,trip,together,memory]
+python tests/bench/runs.py [--quick] [--only parallel,fan,noop,trip,together,memory]
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-NODES = '''
+NODES = """
 from wfe import workflow_node
 
 @workflow_node(outputs={"total": int})
@@ -49,7 +49,7 @@ def counted(n: int, log: str):
     while time.process_time() < end:
         pass
     return {"n": n}
-'''
+"""
 DODO = "from wfe.dodo import open_project\n\nDOIT_CONFIG, task_workflow = open_project(__file__)\n"
 WFE = [sys.executable, "-m", "wfe", "run"]
 
@@ -83,8 +83,22 @@ class Bench:
         one, two = turns(self.times if self.quick else 1, lambda: side(1), lambda: side(2))
         row(f"{steps:,} CPU-bound steps of 20 ms, -n 2", two, one, "-n 1", f"{one / two:.2f} times", ">= 1.9 times")
         both = self.bare(steps)
-        row("  the same by a multiprocessing pool of 2", both[1], both[0], "a bare loop", f"{both[0] / both[1]:.2f} times", "(the machine)")
-        row("  engine time a step, serial, its start included", (one - both[0]) / steps, both[0] / steps, "a step by the bare loop", "", "< 1 ms")
+        row(
+            "  the same by a multiprocessing pool of 2",
+            both[1],
+            both[0],
+            "a bare loop",
+            f"{both[0] / both[1]:.2f} times",
+            "(the machine)",
+        )
+        row(
+            "  engine time a step, serial, its start included",
+            (one - both[0]) / steps,
+            both[0] / steps,
+            "a step by the bare loop",
+            "",
+            "< 1 ms",
+        )
 
     def bare(self, steps: int) -> tuple[float, float]:
         """The same work without wfe: seconds of one process, of two."""
@@ -98,13 +112,17 @@ class Bench:
             " print(middle - begin, time.perf_counter() - middle)\n"
         )
         (self.place / "parallel" / "bare.py").write_text(code)
-        done = subprocess.run([sys.executable, "bare.py"], cwd=self.place / "parallel", capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "bare.py"], cwd=self.place / "parallel", capture_output=True, text=True, check=True
+        )
         one, two = done.stdout.split()
         return float(one), float(two)
 
     def sides(self) -> tuple[int, dict[str, list[dict[str, object]]]]:
         steps = 1_000 if self.quick else 10_000
-        written: list[dict[str, object]] = [{"id": f"s{n}", "function": "b.trivial", "inputs": {"n": n}} for n in range(steps)]
+        written: list[dict[str, object]] = [
+            {"id": f"s{n}", "function": "b.trivial", "inputs": {"n": n}} for n in range(steps)
+        ]
         fan: list[dict[str, object]] = [
             {"id": "numbers", "function": "b.numbers", "inputs": {"count": steps}},
             {"id": "s", "function": "b.trivial", "foreach": "$numbers.numbers", "inputs": {"n": "$item"}},
@@ -132,7 +150,13 @@ class Bench:
 
     def trip(self) -> None:
         """Seconds from one trivial step's start to its end in a chain, store included, by the run's own events."""
-        root = self.project("trip", w=[{"id": f"s{n}", "function": "b.trivial", "inputs": {"n": n} if not n else {"n": f"$s{n - 1}.n"}} for n in range(300)])
+        root = self.project(
+            "trip",
+            w=[
+                {"id": f"s{n}", "function": "b.trivial", "inputs": {"n": n} if not n else {"n": f"$s{n - 1}.n"}}
+                for n in range(300)
+            ],
+        )
         code = (
             "import statistics, sys, wfe\n"
             "class Ends:\n"
@@ -146,13 +170,26 @@ class Bench:
         found = []
         for _ in range(self.times):
             shutil.rmtree(root / "cache", ignore_errors=True)
-            found.append(float(subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True).stdout))
+            found.append(
+                float(
+                    subprocess.run(
+                        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+                    ).stdout
+                )
+            )
         written = []
         for number in range(1_000):
             begin = time.perf_counter()
             (root / f"{number}.json").write_text('{"n":1}\n')
             written.append(time.perf_counter() - begin)
-        row("a trivial step in a chain: worker, store, scheduler", statistics.median(found), statistics.median(written), "writing its file", "", "<= 1.0 ms")
+        row(
+            "a trivial step in a chain: worker, store, scheduler",
+            statistics.median(found),
+            statistics.median(written),
+            "writing its file",
+            "",
+            "<= 1.0 ms",
+        )
 
     def together(self) -> None:
         steps = 60 if self.quick else 200
@@ -160,7 +197,9 @@ class Bench:
         def side(count: int) -> float:
             root = self.project("together")
             log = root / "log"
-            nodes = [{"id": f"s{n}", "function": "b.counted", "inputs": {"n": n, "log": str(log)}} for n in range(steps)]
+            nodes = [
+                {"id": f"s{n}", "function": "b.counted", "inputs": {"n": n, "log": str(log)}} for n in range(steps)
+            ]
             (root / "workflows" / "w.json").write_text(json.dumps({"nodes": nodes}))
             begin = time.perf_counter()
             runs = [subprocess.Popen([*WFE, "w", "-q"], cwd=root) for _ in range(count)]
@@ -172,7 +211,14 @@ class Bench:
             return seconds
 
         one, two = turns(self.times, lambda: side(1), lambda: side(2))
-        row(f"two runs at once of {steps} steps of 20 ms ({steps} executions)", two, one, "one run", f"{two / one:.2f}", "<= 1.15")
+        row(
+            f"two runs at once of {steps} steps of 20 ms ({steps} executions)",
+            two,
+            one,
+            "one run",
+            f"{two / one:.2f}",
+            "<= 1.15",
+        )
 
     def memory(self) -> None:
         """Resident memory of the engine while a step sends events: after the first tenth, and at the end."""
@@ -180,7 +226,7 @@ class Bench:
         root = self.project("memory", w=[{"id": "s", "function": "c.talks", "inputs": {"events": events}}])
         (root / "nodes" / "c.py").write_text(
             "import wfe\nfrom wfe import workflow_node\n\n@workflow_node(outputs={'n': int})\ndef talks(events: int):\n"
-            "    for n in range(events):\n        wfe.progress(n, events)\n    return {'n': events}\n"
+            "    for n in range(events):\n        wfe.log(f'line {n}')\n    return {'n': events}\n"
         )
         code = (
             "import wfe, os\n"
@@ -194,7 +240,10 @@ class Bench:
         )
         done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
         count, first, most = map(int, done.stdout.split())
-        print(f"| engine's memory over {events:,} events ({count:,} heard) | {most / 2**20:.1f} MB | {first / 2**20:.1f} MB (after a tenth) | {most / max(first, 1):.3f} | flat |", flush=True)
+        print(
+            f"| engine's memory over {events:,} events ({count:,} heard) | {most / 2**20:.1f} MB | {first / 2**20:.1f} MB (after a tenth) | {most / max(first, 1):.3f} | flat |",
+            flush=True,
+        )
 
 
 def run(command: list[str], where: Path) -> float:
@@ -203,7 +252,9 @@ def run(command: list[str], where: Path) -> float:
     done = subprocess.run(command, cwd=where, capture_output=True, text=True)
     seconds = time.perf_counter() - begin
     if done.returncode:
-        sys.exit(f"{' '.join(command)} in {where}: exit code {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        sys.exit(
+            f"{' '.join(command)} in {where}: exit code {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+        )
     return seconds
 
 
@@ -232,7 +283,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), given.quick)
         load = ", ".join(f"{one:.1f}" for one in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown"
-        print(f"load average at the start: {load}\n\n| what | wfe | against | ratio | wanted |\n|---|---|---|---|---|", flush=True)
+        print(
+            f"load average at the start: {load}\n\n| what | wfe | against | ratio | wanted |\n|---|---|---|---|---|",
+            flush=True,
+        )
         for name in given.only.split(","):
             getattr(bench, name)()
 
