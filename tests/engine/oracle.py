@@ -447,6 +447,7 @@ class Oracle:
         if not files:
             return
         for name in clean.of(StepState.RAN) | clean.of(StepState.RESTORED):
+            assert self.space.result_file(name).is_file(), f"{story}: {name}"
             assert self.space.result_file(name).read_bytes() == fresh.result_file(name).read_bytes(), f"{story}: {name}"
         for path in (fresh.root / "out").glob("*"):
             living = self.space.root / "out" / path.name

@@ -80,7 +80,7 @@ class Run(Known):
         self._priorities: dict[str, float] = {}
         self._telling = threading.RLock()
         self._remaking = threading.RLock()
-        self._begun = False
+        self.begun = False  # whether steps may be performed; else they are only looked at
         self._finished = False
 
     @property
@@ -151,7 +151,7 @@ class Run(Known):
 
     def start(self) -> None:
         """Tell that the run begins."""
-        self._begun = True
+        self.begun = True
         estimates = (
             {name: row[5] for name, row in self.rows.items()}
             if any(one not in self.marks for one in self.index.ids)
@@ -223,7 +223,7 @@ class Run(Known):
 
     def remade(self, name: str) -> Trace:
         """Make a step again whose row stands though its trace was damaged: the look at every step reads no traces."""
-        if not self._begun:
+        if not self.begun:
             return super().remade(name)  # `doit info` must not run anything
         with self._remaking:
             row = self.row(name)

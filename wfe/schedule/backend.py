@@ -56,12 +56,12 @@ class Backend:
         return run is not None and (task in run.marks or bool(self._own(task)))
 
     def remove(self, task: str) -> None:
-        """`doit forget TASK`, and what doit does after a failure (then there is nothing to forget)."""
+        """`doit forget TASK`. In a run, doit asks for this too when a step failed, or one before it did: its earlier result
+        is then as good as ever, for the day when the cause is gone."""
         run = type(self).run
-        if run is None:
+        if run is None or run.begun:
             return
-        if task not in run.outcomes or task in run.marks:
-            run.workspace.forget(run.workflow, task)
+        run.workspace.forget(run.workflow, task)
         if self._own(task):
             run.workspace.state.remove("memo", task, f"doit:{run.workflow}")
 
