@@ -240,10 +240,13 @@ class Workers:
     def _choose(self, call: Call, aside: list[Warm]) -> Warm | None:
         """The idle worker that served this function last, else the one used last; dead ones go to `aside`."""
         recent = monotonic() - 0.1  # one that died just now is noticed when it is written to
+        wanted = (call.module, call.function, call.code)
+        last = self._idle[-1] if self._idle else None
+        if last is not None and last.since >= recent and last.root == call.root and wanted in last.known:
+            return self._idle.pop()
         for warm in [warm for warm in self._idle if warm.since < recent and not warm.child.alive()]:
             self._idle.remove(warm)
             aside.append(warm)
-        wanted = (call.module, call.function, call.code)
         fit = [warm for warm in self._idle if warm.root == call.root]
         best = next((warm for warm in reversed(fit) if wanted in warm.known), fit[-1] if fit else None)
         if best is not None:
