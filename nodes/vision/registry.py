@@ -27,8 +27,10 @@ class Entry(TypedDict):
 
 
 @workflow_node(outputs={"entry": dict})
-def find_model(model_name: str, registry: Path) -> dict[str, Any]:
+def find_model(model_name: str, registry: Path, ready: bool = False) -> dict[str, Any]:
     """The registry's entry of a model, by its name ("yolox_s") or its file's ("yolox_s.onnx").
+
+    ready: whether it must be one that can be used as it is fetched; weights that need an export are refused then.
 
     A step of its own, so that a new entry in the registry fetches no other model again. Raises ValueError.
     """
@@ -44,4 +46,11 @@ def find_model(model_name: str, registry: Path) -> dict[str, Any]:
         close = get_close_matches(model_name, [*listed, *by_file], n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(listed))}"
         raise ValueError(f"{registry}: knows no model {model_name!r}; {hint}")
+    file = str(listed[name]["file"])
+    if ready and not file.endswith(".onnx"):
+        raise ValueError(
+            f"{registry}: {name!r} is fetched as {file}, weights that must be exported first: "
+            f"run workflow=export_yolov8 model_name={name} weights_path=models/{file} model_path=models/{name}.onnx, "
+            f"then give model_path=models/{name}.onnx here"
+        )
     return {"entry": {"name": name, **listed[name]}}

@@ -67,14 +67,17 @@ def data() -> Path:
     return Path(folder)
 
 
-def excerpt(source: Path, path: Path, count: int) -> Path:
-    """The first `count` packets of a video, copied without encoding anew."""
+def excerpt(source: Path, path: Path, count: int, first: int = 0) -> Path:
+    """`count` packets of a video from the key frame at packet `first` on, copied without encoding anew."""
     with av.open(str(source)) as given, av.open(str(path), "w") as made:
         stream = given.streams.video[0]
         copy = made.add_stream_from_template(stream)
         for number, packet in enumerate(packet for packet in given.demux(stream) if packet.size):
-            if number == count:
+            if number == first + count:
                 break
+            if number < first:
+                continue
+            assert number > first or packet.is_keyframe
             packet.stream = copy
             made.mux(packet)
     return path

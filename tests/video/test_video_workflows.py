@@ -1,0 +1,150 @@
+"""The video workflows through the engine: what a change costs, what a killed run leaves, what a broken file gives."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+from space import Space
+
+from nodes.vision.registry import find_model
+from nodes.vision.video_read import frames
+from wfe.core.outcome import StepState
+from wfe.errors import ExitCode
+
+from .conftest import ROOT, Make, pictures
+
+COMMON = {"model_path": "models/shapes.onnx", "sessions": 1, "threads": 1, "segment_frames": 10}
+
+
+@pytest.fixture
+def project(space: Space) -> Space:
+    """This project's own video nodes, workflows and its small model, with an empty cache."""
+    shutil.rmtree(space.root / "nodes")
+    for name in ("nodes/vision", "workflows", "models"):
+        skip = shutil.ignore_patterns("__pycache__", "*.py" if name == "models" else "*.none")
+        shutil.copytree(ROOT / name, space.root / name, dirs_exist_ok=True, ignore=skip)
+    return space
+
+
+def segments(number: int) -> set[str]:
+    return {f"infer[{index}]" for index in range(number)}
+
+
+def test_what_a_change_costs(project: Space, make_video: Make) -> None:
+    video = make_video(count=40)
+    first = project.run("video_detection_mp4", source=str(video), save_video=True, output_path="out.mp4", **COMMON)
+    assert first.code is ExitCode.OK
+    assert segments(4) <= first.of(StepState.RAN)
+    summary = first.values["realtime_detection"]
+    assert summary["frames_processed"] == 40 and summary["total_detections"] > 40
+    assert summary["where"] == "CPUExecutionProvider"
+    assert len(summary["detections"]) == 40
+    assert len(list(frames(project.root / "out.mp4"))) == 40
+    lines = [json.loads(line) for line in Path(project.root, summary["detections_path"]).read_text().splitlines()]
+    assert [line["frame"] for line in lines] == list(range(40))
+    assert [line["detections"] for line in lines] == summary["detections"]
+
+    again = project.run("video_detection_mp4", source=str(video), save_video=True, output_path="out.mp4", **COMMON)
+    project.nothing_ran()
+    assert again.values["realtime_detection"] == summary
+
+    stricter = project.run(
+        "video_detection_mp4",
+        source=str(video),
+        save_video=True,
+        output_path="out.mp4",
+        conf_threshold=0.6,
+        **COMMON,
+    )
+    project.ran("postprocess", "render", "realtime_detection")
+    assert stricter.values["realtime_detection"]["total_detections"] < summary["total_detections"]
+
+    too_low = project.run("video_detection_mp4", source=str(video), conf_threshold=0.01, **COMMON)
+    assert "floor" in too_low.failure("postprocess")
+
+
+def test_a_longer_file_costs_its_new_part(project: Space, make_video: Make) -> None:
+    shown = pictures(60)
+    project.run("video_detection_mp4", source=str(make_video("a.mp4", frames=shown[:35])), **COMMON)
+    make_video("a.mp4", frames=shown)
+    longer = project.run("video_detection_mp4", source=str(make_video("a.mp4", frames=shown)), **COMMON)
+    assert longer.values["realtime_detection"]["frames_processed"] == 60
+    assert segments(3).isdisjoint(longer.of(StepState.RAN))
+    assert {"infer[3]", "infer[4]", "infer[5]"} <= longer.of(StepState.RAN)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_a_killed_run_goes_on_where_it_was(project: Space, make_video: Make) -> None:
+    given = [f"{name}={value}" for name, value in COMMON.items()]
+    arguments = ["run", "workflow=video_detection_mp4", f"source={make_video(count=50)}", *given]
+    process = project.start(*arguments)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("ran") and "infer[1]" in line:
+            break
+    os.killpg(process.pid, signal.SIGKILL)
+    process.stdout.close()
+    assert process.wait(60) == -signal.SIGKILL
+    said = project.doit(*arguments).stdout
+    assert [line.split()[0] for line in said.splitlines() if "infer[0]" in line or "infer[1]" in line] == [
+        "current"
+    ] * 2
+    assert "Frames processed: 50" in said
+
+
+def test_a_cut_video_gives_what_is_there_and_says_so(project: Space, make_video: Make) -> None:
+    whole = make_video(count=60, options={"movflags": "+faststart"}).read_bytes()
+    cut = project.root / "cut.mp4"
+    cut.write_bytes(whole[: len(whole) * 6 // 10])
+    ended = project.run("video_detection_mp4", source="cut.mp4", **COMMON)
+    summary = ended.values["realtime_detection"]
+    assert ended.code is ExitCode.OK
+    assert 10 < summary["frames_processed"] < 60
+    assert "promises 60 frames" in summary["damage"]
+
+
+def test_a_text_file_as_video_or_model_is_named(project: Space, make_video: Make) -> None:
+    text = project.file("text.mp4", "no video\n" * 30)
+    ended = project.run("video_detection_mp4", source=str(text), **COMMON)
+    assert "cannot be read as a video" in ended.failure("plan_segments")
+    project.file("text.onnx", "no model\n" * 30)
+    given = {**COMMON, "model_path": "text.onnx"}
+    ended = project.run("video_detection_mp4", source=str(make_video(count=5)), **given)
+    assert "text.onnx" in ended.failure("infer[0]")
+
+
+def test_weights_that_need_an_export_are_refused_with_the_next_step(project: Space, make_video: Make) -> None:
+    ended = project.run("video_detection_mp4", source=str(make_video(count=5)), model="yolov8n")
+    assert ended.code is not ExitCode.OK
+    assert "workflow=export_yolov8 model_name=yolov8n" in ended.failure("find_model")
+    assert find_model("yolov8n", ROOT / "models" / "models.json")["entry"]["file"] == "yolov8n.pt"
+
+
+def test_tracking(project: Space, make_video: Make) -> None:
+    ended = project.run(
+        "video_tracking", source=str(make_video(count=40)), output_path="t.mp4", line=[[160, 0], [160, 240]], **COMMON
+    )
+    assert ended.code is ExitCode.OK, ended.outcomes
+    assert ended.values["track"]["tracks"] >= 1
+    assert ended.values["zone"]["most"] >= 1
+    assert {"crossed_in", "crossed_out", "crossings"} == set(ended.values["line"])
+    assert len(list(frames(project.root / "t.mp4"))) == 40
+    project.run(
+        "video_tracking", source=str(make_video(count=40)), output_path="t.mp4", line=[[99, 0], [99, 240]], **COMMON
+    )
+    project.ran("line", "render")
+
+
+def test_all_backends_side_by_side(project: Space) -> None:
+    ended = project.run("parallel_yolov8", iterations=3, warmup=1, threads=1)
+    found = ended.values["compare_performance"]
+    assert {one["name"] for one in found["ranking"]} >= {"onnxruntime:cpu", "openvino:cpu"}
+    assert all(one["agreement"]["agrees"] for one in found["ranking"])
+    names = {one["name"] for one in [*found["ranking"], *found["skipped"]]}
+    assert len(names) == 6 and all(one["reason"] for one in found["skipped"])
+    assert (project.root / "cache/results/parallel_yolov8/backends.png").read_bytes().startswith(b"\x89PNG")
