@@ -13,12 +13,13 @@ from pathlib import Path, PosixPath, WindowsPath
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 __version__ = "0.1.0"
-__all__ = ["Output", "Skip", "__version__", "device", "log", "progress", "workflow_node"]
+__all__ = ["Output", "Pickled", "Skip", "__version__", "device", "log", "progress", "workflow_node"]
 
 if TYPE_CHECKING:
     from wfe.api import Report as Report
     from wfe.api import run as run
     from wfe.errors import WfeError as WfeError
+    from wfe.wire.codecs import Pickled as Pickled
 
     Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -119,7 +120,8 @@ def device(pool: str = "gpu") -> int | None:
     return held[0] if held else None
 
 
-_ENGINE = {"run": "wfe.api", "Report": "wfe.api", "WfeError": "wfe.errors"}
+# `Pickled` is no engine's: it is here, and not imported above, so that a worker starts without it.
+_ENGINE = {"run": "wfe.api", "Report": "wfe.api", "WfeError": "wfe.errors", "Pickled": "wfe.wire.codecs"}
 
 
 def __getattr__(name: str) -> Any:

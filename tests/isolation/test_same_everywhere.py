@@ -119,6 +119,35 @@ def test_arrays(lab: Lab) -> None:
     lab.space.nothing_ran()
 
 
+def test_a_pickle_only_when_the_node_says_so(lab: Lab) -> None:
+    lab.space.nodes("""
+        from wfe import Pickled
+        class Model:
+            def __init__(self, weight):
+                self.weight = weight
+
+        @workflow_node()
+        def a(w: int):
+            return {"model": Pickled(Model(w))}
+
+        @workflow_node()
+        def b(model: Any):
+            return {"kind": type(model).__name__, "weight": model.weight}
+
+        @workflow_node()
+        def c():
+            return {"model": Model(1)}
+    """)
+    lab.workflow([{"id": "a", "inputs": {"w": 3}}, {"id": "b", "inputs": {"model": "$a.model"}}, {"id": "c"}])
+    found = lab.run()
+    assert found.values["b"] == {"kind": "Model", "weight": 3}
+    lab.space.failed("c")
+    assert "cannot be stored" in found.failure("c")
+    lab.workflow([{"id": "a", "inputs": {"w": 3}}, {"id": "b", "inputs": {"model": "$a.model"}}])
+    lab.run()
+    lab.space.nothing_ran()
+
+
 def test_skip(lab: Lab) -> None:
     lab.space.nodes("""
         @workflow_node(outputs=["x"])

@@ -23,11 +23,12 @@ class Codec(NamedTuple):
 
 
 class Pickled:
-    """Wraps a value that shall travel as a pickle: the explicit opt-in. `return Pickled(model)`; a reader gets the
-    model.
+    """Wraps a value that shall travel as a pickle: the explicit opt-in, `from wfe import Pickled`.
+    `return {"model": Pickled(model)}`; a parameter that gets it, and `report["step"]["model"]`, have the model itself.
 
-    A pickle runs code when it is read, and reads only where the same packages are: prefer arrays, bytes and JSON
-    values.
+    A pickle runs code when it is read, and reads only where the same packages are (another environment's worker may
+    lack them): prefer arrays, bytes and JSON values. Only pickles of the project's own store are read, which its own
+    steps wrote; one that a confined step (unapproved generated code) returns is refused.
     """
 
     def __init__(self, value: Any) -> None:
@@ -52,7 +53,7 @@ def refusal(array: Any) -> str:
 def _write_array(array: Any, path: str) -> None:
     import numpy
 
-    with open(path, "xb") as file:  # noqa: PTH123
+    with open(path, "xb") as file:
         numpy.lib.format.write_array(file, numpy.asarray(array), allow_pickle=False)
 
 
@@ -73,21 +74,21 @@ def _read_array(path: str) -> Any:
 
 
 def _write_bytes(value: Any, path: str) -> None:
-    with open(path, "xb") as file:  # noqa: PTH123
+    with open(path, "xb") as file:
         file.write(value)
 
 
 def _write_pickle(value: Pickled, path: str) -> None:
     import pickle
 
-    with open(path, "xb") as file:  # noqa: PTH123
+    with open(path, "xb") as file:
         pickle.dump(value.value, file, protocol=5)
 
 
 def _read_pickle(path: str) -> Any:
     import pickle
 
-    with open(path, "rb") as file:  # noqa: PTH123
+    with open(path, "rb") as file:
         return pickle.load(file)
 
 
