@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -238,3 +239,29 @@ def test_a_desk_tells_which_arrays_were_kept(pool: Pool) -> None:
     assert first.flag is Flag.DONE
     pool.forget([first])
     assert kept.sum() == 8
+
+
+def test_the_example_of_the_documentation_runs() -> None:
+    """The left column of the module's docstring in this process, the right one in another, line by line."""
+    assert shm.__doc__ is not None
+    lines = shm.__doc__.split("----                                            ----\n")[1].split("\n\n")[0].splitlines()
+    column = lines[0].index("pool") + len("pool = Pool()".ljust(48))
+    left = [line[4:column].rstrip() for line in lines]
+    right = [line[column:].rstrip() for line in lines if line[column:].strip()]
+    told = next(at for at, line in enumerate(left) if line.startswith("... tell it block.path"))
+    program = "\n".join(
+        ["import sys, json", "from wfe.wire.shm import Block, Flag", "path = sys.argv[1]", *right[:-1]]
+        + ["print(json.dumps([image.tolist(), image.flags.writeable]))", right[-1], "sys.stdin.read()"]
+    )
+    names: dict[str, object] = {"Pool": Pool, "Flag": Flag, "image": numpy.arange(6, dtype=numpy.uint8).reshape(2, 3)}
+    exec("\n".join(left[:told]), names)
+    block = names["block"]
+    assert isinstance(block, Block)
+    other = subprocess.Popen(
+        [sys.executable, "-c", program, str(block.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    exec("\n".join(left[told + 1 :]), names)
+    said, _ = other.communicate()
+    assert other.returncode == 0
+    assert json.loads(said) == [[[0, 1, 2], [3, 4, 5]], False]
+    assert not block.path.exists()
