@@ -60,7 +60,6 @@ def test_the_detector_says_what_it_is(root: Path, found: dict[str, Any]) -> None
     assert (root / "models" / "shapes.onnx").stat().st_size < 1_000_000
 
 
-@pytest.mark.xfail(strict=True, reason="every thing is found with its name, and five boxes too many")
 def test_every_thing_on_the_default_picture_is_found(found: dict[str, Any]) -> None:
     left = list(found["detections"])
     for name, x, y, radius, angle, _, thickness, _ in THINGS:
@@ -106,8 +105,8 @@ def test_the_default_picture_is_the_drawn_one(found: dict[str, Any]) -> None:
 def test_accuracy_on_scenes_that_no_training_saw(root: Path) -> None:
     accuracy = measure(root / "models" / "shapes.onnx", list(held_out(50)))
     assert accuracy.map50 > 0.97
-    assert accuracy.map50_95 > 0.7
-    assert accuracy.precision > 0.85
+    assert accuracy.map50_95 > 0.72
+    assert accuracy.precision > 0.92
     assert accuracy.recall > 0.95
 
 
