@@ -246,8 +246,9 @@ def test_the_example_of_the_documentation_runs() -> None:
     assert shm.__doc__ is not None
     lines = shm.__doc__.split("----                                            ----\n")[1].split("\n\n")[0].splitlines()
     column = lines[0].index("pool") + len("pool = Pool()".ljust(48))
-    left = [line[4:column].rstrip() for line in lines]
-    right = [line[column:].rstrip() for line in lines if line[column:].strip()]
+    both = [not line[column - 2 : column].strip() for line in lines]  # else a long line of the left one
+    left = [line[4:column] if two else line[4:] for line, two in zip(lines, both, strict=True)]
+    right = [line[column:] for line, two in zip(lines, both, strict=True) if two and line[column:]]
     told = next(at for at, line in enumerate(left) if line.startswith("... tell it block.path"))
     program = "\n".join(
         ["import sys, json", "from wfe.wire.shm import Block, Flag", "path = sys.argv[1]", *right[:-1]]
