@@ -21,7 +21,7 @@ from nodes.vision.stream import Stage, Stream
 from nodes.vision.stream_split import Split, candidates, choose, cores
 from nodes.vision.video_model import Opened, open_model
 from nodes.vision.video_plan import Segment, check
-from nodes.vision.video_read import Damage, Frame, VideoError, frames
+from nodes.vision.video_read import Damage, Frame, VideoError, frames, probe
 from wfe import progress, workflow_node
 
 FLOOR = 0.05
@@ -95,15 +95,15 @@ def infer_segment(
         collected.add(seen.time, seen.letterbox, seen.found)
         if number % 25 == 0:
             progress(number, part["frames"], f"segment {part['index']}")
-    if not collected.times:
+    assert with_model.split is not None and with_model.opened is not None
+    if not collected.times and part["start"] is None:
         raise VideoError(f"{path}: no frame of segment {part['index']} can be decoded; copy or record it again")
     check(path, part)
     lost = part["frames"] - len(collected.times)
     if lost > 0 and not damage.message:
         damage.message = f"{path}: {lost} of {part['frames']} frames of segment {part['index']} cannot be decoded"
-    assert with_model.split is not None and with_model.opened is not None
     return {
-        **collected.arrays(),
+        **collected.arrays(with_model.opened, path),
         "detector": with_model.opened.detector.to_json(),
         "frames": len(collected.times),
         "seconds": round(time.perf_counter() - began, 4),
@@ -210,14 +210,22 @@ class Collected:
         self._counts.append(len(found.scores))
         self._found.append(found)
 
-    def arrays(self) -> dict[str, Any]:
-        """boxes, scores, classes, counts, times and the letterbox, as `infer_segment` returns them."""
-        assert self._letterbox is not None
+    def arrays(self, opened: Opened, path: Path) -> dict[str, Any]:
+        """boxes, scores, classes, counts, times and the letterbox, as `infer_segment` returns them.
+
+        A file cut within a key frame leaves a last segment without a frame; its letterbox is that of the file's pictures.
+        """
+        letterbox = self._letterbox
+        if letterbox is None:
+            info = probe(path)
+            letterbox = opened.letterbox(np.empty((info.height, info.width, 3), np.uint8))
+            nothing = np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int64)
+            self._found.append(Candidates(*nothing))
         return {
             "boxes": np.concatenate([found.boxes for found in self._found]).astype(np.float32),
             "scores": np.concatenate([found.scores for found in self._found]).astype(np.float32),
             "classes": np.concatenate([found.classes for found in self._found]).astype(np.int32),
             "counts": np.array(self._counts, dtype=np.int32),
             "times": np.array(self.times, dtype=np.float64),
-            "letterbox": self._letterbox.to_json(),
+            "letterbox": letterbox.to_json(),
         }

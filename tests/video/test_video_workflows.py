@@ -97,11 +97,12 @@ def test_a_killed_run_goes_on_where_it_was(project: Space, make_video: Make) -> 
     assert "Frames processed: 50" in said
 
 
-def test_a_cut_video_gives_what_is_there_and_says_so(project: Space, make_video: Make) -> None:
+@pytest.mark.parametrize("part", [0.5, 0.6, 0.65])
+def test_a_cut_video_gives_what_is_there_and_says_so(project: Space, make_video: Make, part: float) -> None:
     whole = make_video(count=60, options={"movflags": "+faststart"}).read_bytes()
     cut = project.root / "cut.mp4"
-    cut.write_bytes(whole[: len(whole) * 6 // 10])
-    ended = project.run("video_detection_mp4", source="cut.mp4", **COMMON)
+    cut.write_bytes(whole[: round(len(whole) * part)])
+    ended = project.run("video_detection_mp4", source=str(cut), **COMMON)
     summary = ended.values["realtime_detection"]
     assert ended.code is ExitCode.OK
     assert 10 < summary["frames_processed"] < 60

@@ -1,0 +1,135 @@
+"""Live sources: streams on loopback, loss and return, a file as a camera, and a camera that is not there."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from nodes.vision.live import realtime_detection
+from nodes.vision.live_source import LiveSource, kind_of
+from nodes.vision.video_read import VideoError, frames
+
+from .conftest import SHAPES, Broadcast, Make
+from .rtsp import Rtsp
+
+FFMPEG = shutil.which("ffmpeg")
+
+
+def live(source: object, **more: object) -> LiveSource:
+    return LiveSource(str(source), threading.Event(), **{"first_wait": 0.001, **more})  # type: ignore[arg-type]
+
+
+def test_what_a_source_is() -> None:
+    kinds = {"0": "camera", "12": "camera", "rtsp://h/x": "stream", "udp://127.0.0.1:1": "stream", "a.mp4": "file"}
+    assert {source: kind_of(source) for source in kinds} == kinds
+    assert kind_of("file:///a.mp4") == "file"
+
+
+@pytest.mark.timeout(60)
+def test_a_lost_stream_is_opened_again(broadcast: Callable[..., Broadcast]) -> None:
+    sender = broadcast(8, 8, None)
+    source = live(sender.address)
+    seen = list(islice(source, 40))
+    assert [frame.index for frame in seen] == list(range(40))
+    assert all(one.time <= other.time for one, other in zip(seen, seen[1:], strict=False))
+    assert source.lost == 2 and sender.connections == 3
+
+
+@pytest.mark.timeout(60)
+def test_a_stream_that_stays_away_is_given_up(broadcast: Callable[..., Broadcast]) -> None:
+    sender = broadcast(8)
+    source = live(sender.address, reconnects=2)
+    assert 0 < len(list(source)) <= 8
+    assert "given up after 2 attempts" in source.ended and source.lost == 1
+    assert sender.connections == 3
+
+
+def test_what_cannot_be_opened_is_an_error_at_once(tmp_path: Path) -> None:
+    with pytest.raises(VideoError, match="is the sender running"):
+        next(iter(live("http://127.0.0.1:9/none")))
+    with pytest.raises(VideoError, match="camera 77 cannot be opened"):
+        next(iter(live("77")))
+    with pytest.raises(FileNotFoundError, match="none.mp4"):
+        next(iter(live(tmp_path / "none.mp4")))
+
+
+def test_a_file_as_a_camera_loses_no_frame_to_the_source(make_video: Make) -> None:
+    path = make_video(count=5)
+    source = live(path)
+    assert len(list(source)) == 5 and source.ended == "the file's end"
+
+
+@pytest.mark.timeout(60)
+def test_rtsp(make_video: Make) -> None:
+    server = Rtsp(make_video("a.ts", count=200))
+    try:
+        seen = list(islice(live(server.address, reconnects=0), 20))
+    finally:
+        server.close()
+    assert len(seen) == 20 and seen[0].picture.shape == (240, 320, 3)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(FFMPEG is None, reason="needs ffmpeg")
+@pytest.mark.parametrize("scheme", ["udp", "http"])
+def test_a_stream_that_ffmpeg_sends(make_video: Make, scheme: str) -> None:
+    kind = socket.SOCK_DGRAM if scheme == "udp" else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"{scheme}://127.0.0.1:{probe.getsockname()[1]}"
+    listen = ["-listen", "1"] if scheme == "http" else []
+    command = [str(FFMPEG), "-nostdin", "-loglevel", "info", "-re", "-stream_loop", "-1", "-i", str(make_video(gop=5))]
+    sender = subprocess.Popen(
+        [*command, "-c", "copy", "-f", "mpegts", *listen, address], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert sender.stderr is not None
+        if scheme == "http":
+            wait_for_listener(int(address.rpartition(":")[2]))
+        seen = list(islice(live(address), 10))
+    finally:
+        sender.kill()
+        sender.communicate()
+    assert [frame.index for frame in seen] == list(range(10))
+    assert seen[0].picture.shape == (240, 320, 3)
+
+
+def wait_for_listener(port: int) -> None:
+    """Return when something listens on the port, without connecting (the sender serves one connection alone)."""
+    wanted = f"0100007F:{port:04X}"
+    while True:
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[1] == wanted and fields[3] == "0A":
+                return
+
+
+@pytest.mark.timeout(120)
+def test_the_node_counts_drops_records_and_ends(
+    broadcast: Callable[..., Broadcast], tmp_path: Path, make_video: Make
+) -> None:
+    sender = broadcast(None)
+    found = realtime_detection(
+        SHAPES,
+        sender.address,
+        max_duration=1.5,
+        save_video=True,
+        output_path=str(tmp_path / "rec.mp4"),
+        display="none",
+        threads=1,
+    )
+    assert found["frames_processed"] > 0 and found["frames_dropped"] > 0, "the sender is faster than any detector"
+    assert found["ended"] == "max_duration of 1.5 s"
+    assert found["total_detections"] == sum(len(one["detections"]) for one in found["detections"]) > 0
+    assert found["recordings"] == [found["output_path"]] == [str(tmp_path / "rec.mp4")]
+    assert len(list(frames(tmp_path / "rec.mp4"))) == found["frames_processed"]
+    file = realtime_detection(SHAPES, str(make_video(count=10)), display="none", threads=1)
+    assert file["ended"] == "the file's end"
+    assert file["frames_processed"] + file["frames_dropped"] == 10
