@@ -226,7 +226,8 @@ def _make(root: Path, lock: Lock, python: Interpreter, uv: Uv, say: Say, place: 
         remove_tree(staging)
         raise
     whole = sum(seconds.values())
-    say(Progress("ready", f"Environment of {lock.spec} ready in {whole:.1f} s", whole))
+    holds = lock.spec if lock.spec.requirements else f"Python {python.version}"
+    say(Progress("ready", f"Environment of {holds} ready in {whole:.1f} s", whole))
     return prefix
 
 
