@@ -83,7 +83,10 @@ class Binder:
             hint = nearest(name, list(self.params)) or "declare it under workflow.params"
             self.wrong((*path, *inner), f"step {node.id!r}: no parameter {name!r}", hint)
 
+        before = len(self.problems)
         value = substitute(value, self.params, unknown)
+        if len(self.problems) > before:
+            return None, []  # what is left of it would be told as no reference
         try:
             refs = list(refs_in(value))
         except NotAReference as error:
@@ -171,7 +174,7 @@ class Binder:
                 at, f"step {node.id!r}: input {parameter.name!r} must be {parameter.type}, found {describe(tree)}"
             )
             return None
-        kind = self.kind(parameter, tree)
+        kind = self.kind(parameter, "" if refs else tree)
         if kind == "output":
             return self.output(node, parameter, tree, bool(refs), at)
         return Binding(kind, tree, holes, False, parameter.optional, parameter.type.optional)
@@ -257,7 +260,7 @@ class Binder:
                 if other in self.upstreams
                 for key in self.upstreams[other].outputs or ()
             }
-            hint = nearest(name, sorted(known)) if known else ""
+            hint = nearest(name, sorted(known)) if known and name not in known else ""
             what = "a path to write to" if parameter.type.has("output") else "a value"
             self.wrong(
                 (*node.at, "inputs") if node.inputs else node.at,

@@ -205,7 +205,7 @@ class _Planner:
         needs = tuple(
             dict.fromkeys(
                 [
-                    *(other for other in node.depends_on if other in known),
+                    *(other for other in node.depends_on if other in known and other != node.id),
                     *(ref[1] for ref in refs if ref[1] not in ITEMS),
                 ]
             )
