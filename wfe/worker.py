@@ -11,6 +11,7 @@ here.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from _thread import allocate_lock, start_new_thread
@@ -202,7 +203,11 @@ class Caller:
         return reply
 
     def returned(self, value: Any, place: Any, outputs: list[str]) -> dict[str, Any]:
-        tree, filled = encode(value, place, outputs)
+        try:
+            tree, filled = encode(value, place, outputs)
+        except OSError as error:  # NumPy tells how many bytes were written, and drops the system's reason
+            message = f"its result cannot be written: {error.strerror or error}; is the disk full?"
+            return {"state": "raised", "kind": "environment", "message": message, "traceback": "", "bases": []}
         return {"state": "returned", "value": tree, "holes": filled}
 
     def sit_down(self) -> Any:
@@ -303,6 +308,9 @@ class Worker(Caller):
         super().tidy(reply)
 
 
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+
+
 def describe(error: BaseException) -> dict[str, Any]:
     """An exception as text: only text travels, so that no exception can be unpicklable."""
     if isinstance(error, wfe.Skip):
@@ -316,7 +324,7 @@ def describe(error: BaseException) -> dict[str, Any]:
     bases = [base.__name__ for base in kind.__mro__ if base is not object]
     return {
         "state": "raised",
-        "kind": kind.__name__,
+        "kind": "environment" if isinstance(error, OSError) and error.errno in FULL else kind.__name__,
         "message": message,
         "traceback": _traceback_of(error, message),
         "bases": bases,

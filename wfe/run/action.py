@@ -20,6 +20,7 @@ from wfe.errors import EnvironmentFailure
 from wfe.run.executor import Call, Died, Raised, Reply, Returned, Skipped
 from wfe.run.inputs import holes_of, staged
 from wfe.run.returned import BadReturn, result_of
+from wfe.run.workspace import room
 from wfe.store.stamp import holds
 from wfe.store.traces import File, Row, Trace
 
@@ -75,7 +76,10 @@ class Action:
         except OSError as error:
             return Done(
                 StepState.FAILED,
-                failure=Failure("environment", f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")),
+                failure=Failure(
+                    "environment",
+                    f"{error.strerror or error}: {error.filename or self.workspace.project.cache}{room(error)}",
+                ),
             )
 
     def current(self) -> Done:

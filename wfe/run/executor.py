@@ -80,7 +80,8 @@ class Skipped:
 class Raised:
     """The call failed, and the callee could still say how.
 
-    kind: the exception's type name, or "output" when a returned value is of no known codec (`message` names which key).
+    kind: the exception's type name, or "output" when a returned value is of no known codec (`message` names which key),
+    or "environment" when the disk was full.
     traceback: formatted, without frames of ours. bases: names of the exception's classes, for `retries` by name.
     """
 

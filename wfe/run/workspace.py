@@ -6,12 +6,14 @@ Knows where results, targets, logs and staging directories lie, and writes rows.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import platform
 import shutil
 import threading
 import time
+from pathlib import Path
 
 from wfe.core.digest import canonical, digest
 from wfe.core.result import Artifact, Result, put
@@ -28,18 +30,29 @@ from wfe.store.traces import File, Row, Trace, Traces
 
 
 class Workspace:
-    """A project's results. Thread-safe; several processes may have the same one open."""
+    """A project's results. Thread-safe; several processes may have the same one open.
+
+    On a cache that cannot be written to, what is there is used, and what is made stands in a temporary directory until
+    `close`.
+    """
 
     def __init__(self, project: Project) -> None:
         self.project = project
         self.state = State(project.cache / "state.db")
-        self.blobs = Blobs(project.cache / "blobs")
+        self._cache = project.cache
+        if self.state.read_only:
+            import tempfile
+
+            # Of its own accord gone at the end of a process that never closes this (`doit list`).
+            self._scratch = tempfile.TemporaryDirectory(prefix="wfe-", ignore_cleanup_errors=True)
+            self._cache = Path(self._scratch.name)
+        self.blobs = Blobs(self._cache / "blobs", beneath=project.cache / "blobs" if self.state.read_only else None)
         self.files = Files(self.state, project.root)
         self.traces = Traces(self.state, self.blobs)
         self._claims: Claims | None = None
         self._base = f"{project.root}{os.sep}"
-        self._results = self._shown(f"{project.cache}{os.sep}steps{os.sep}").replace(os.sep, "/")
-        self._staging = project.cache / "staging" / f"{os.getpid()}-{_here()}-{time.time_ns():x}"
+        self._results = self._shown(f"{self._cache}{os.sep}steps{os.sep}").replace(os.sep, "/")
+        self._staging = self._cache / "staging" / f"{os.getpid()}-{_here()}-{time.time_ns():x}"
         self._local = threading.local()
         self._made: set[str] = set()
 
@@ -68,6 +81,8 @@ class Workspace:
 
     def close(self) -> None:
         shutil.rmtree(self._staging, ignore_errors=True)
+        if self.state.read_only:
+            self._scratch.cleanup()
         self.state.close()
 
     # --- places
@@ -77,7 +92,7 @@ class Workspace:
         return f"{self._results}{workflow}/{step}.json"
 
     def log_file(self, workflow: str, step: str) -> str:
-        return self._folder(f"{self.project.cache}{os.sep}logs{os.sep}{workflow}") + f"{os.sep}{step}.log"
+        return self._folder(f"{self._cache}{os.sep}logs{os.sep}{workflow}") + f"{os.sep}{step}.log"
 
     def absolute(self, path: str) -> str:
         return self.files.absolute(path)
@@ -176,8 +191,8 @@ class Workspace:
             files.append(self._write_result(workflow, step, trace))
         except OSError as error:
             raise EnvironmentFailure(
-                f"step {step!r}: its result cannot be written: {error.strerror or error}: {error.filename}",
-                "nothing was recorded",
+                f"its result cannot be written: {error.strerror or error}: {error.filename or self.project.cache}; "
+                f"nothing was recorded{room(error)}"
             ) from error
         row = Row(static, key, trace.mark, ups, tuple(files), trace.seconds, trace.made)
         self.traces.save(workflow, step, row, trace if fresh else None)
@@ -237,6 +252,12 @@ def _here() -> str:
     except OSError:
         space = 0
     return digest(f"{platform.node()} {space}".encode())[:8]
+
+
+def room(error: OSError) -> str:
+    """What to do about a full disk, to follow the words of an error; "" for another error."""
+    full = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
+    return "; free some space (`wfe collect` removes old results)" if error.errno in full else ""
 
 
 def _alive(number: int) -> bool:

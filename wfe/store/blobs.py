@@ -20,13 +20,22 @@ from wfe.store.stamp import Stamp, put_in_place
 
 
 class Blobs:
-    """The blobs under one directory."""
+    """The blobs under one directory.
 
-    def __init__(self, root: Path) -> None:
+    beneath: other blobs, which are read and never written; those that are new go under `root`.
+    """
+
+    def __init__(self, root: Path, beneath: Path | None = None) -> None:
         self.root = root
         self._base = f"{root}{os.sep}"
+        self._beneath = "" if beneath is None else f"{beneath}{os.sep}"
+        self._bad: set[str] = set()  # of those beneath
 
     def path(self, digest: str) -> str:
+        if self._beneath and digest not in self._bad:
+            found = f"{self._beneath}{digest[:2]}{os.sep}{digest[2:]}"
+            if os.path.exists(found):
+                return found
         return f"{self._base}{digest[:2]}{os.sep}{digest[2:]}"
 
     def has(self, digest: str) -> bool:
@@ -47,8 +56,10 @@ class Blobs:
             if self.intact(digest):
                 os.unlink(source)
                 return target
-        else:
-            os.makedirs(os.path.dirname(target), exist_ok=True)
+            if self._beneath:
+                self.drop(digest)
+                target = self.path(digest)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
         _protect(source)
         os.replace(source, target)
         return target
@@ -77,6 +88,9 @@ class Blobs:
     def drop(self, digest: str) -> None:
         """Delete a blob (damaged, or not needed). A missing one is fine."""
         path = self.path(digest)
+        if self._beneath and path.startswith(self._beneath):
+            self._bad.add(digest)
+            return
         try:
             if os.name == "nt":
                 os.chmod(path, stat.S_IWRITE)
