@@ -32,6 +32,7 @@ from wfe.core.signature import decorator_of, signature_of
 from wfe.errors import WorkflowError
 
 MAX_REPAIRS = 3
+RUN = "the run of the whole workflow"
 TRIED_GATES = ("runs", "tested", "proof")
 ORDER = ("answer", *(gate.name for gate in gates.STATIC), *TRIED_GATES)
 Grant = Callable[[NodeSpec, Permissions], Permissions]
@@ -131,6 +132,26 @@ def write_node(spec: NodeSpec, desk: Desk, neighbours: Sequence[str] = ()) -> Wr
     """
     if (path := current(spec, desk)) is not None:
         return Written(spec, WrittenState.CURRENT, path)
+    return _write(spec, desk, neighbours)
+
+
+def mend_node(spec: NodeSpec, desk: Desk, wrong: Sequence[Verdict], neighbours: Sequence[str] = ()) -> Written:
+    """Write the node `spec` again, which is there and failed in a run as `wrong` says. It stays unless a draft passes
+    every gate. Raises as `write_node`; WorkflowError for a node that a person wrote or edited.
+    """
+    path = target(desk.project, spec)
+    found = header.read(path.read_text(encoding="utf-8", errors="replace"))
+    if found is None or found.edited:
+        raise WorkflowError(f"{spec.path} is a person's own", hint="mend it by hand")
+    test = _with(path, ".test")
+    told = {"name": spec.name, "code": found.body, "test": test.read_text(encoding="utf-8") if test.is_file() else ""}
+    return _write(spec, desk, neighbours, (json.dumps(told), tuple(wrong)))
+
+
+def _write(
+    spec: NodeSpec, desk: Desk, neighbours: Sequence[str], failed: tuple[str, tuple[Verdict, ...]] | None = None
+) -> Written:
+    """Ask until a draft passes. failed: the answer that passed before, and what went wrong with it in a run."""
     schema = prompt.node_schema(spec)
     shown = example.nearest(spec, desk.project, desk.prompts.texts["example.py"])
     asked = prompt.node_messages(desk.prompts, spec, installed(), neighbours, shown.text)
@@ -138,7 +159,9 @@ def write_node(spec: NodeSpec, desk: Desk, neighbours: Sequence[str] = ()) -> Wr
     best: tuple[int, Draft | None, str, tuple[Verdict, ...]] = (-1, None, "answer", ())
     seen: set[tuple[str, tuple[Verdict, ...]]] = set()
     number = 0
-    for number in range(1, MAX_REPAIRS + 2):
+    if failed is not None:
+        messages = prompt.repair_messages(asked, failed[0], RUN, failed[1], desk.prompts.texts["repair"])
+    for number in range(1, MAX_REPAIRS + (2 if failed is None else 1)):
         desk.tell(Asked(spec.name, number))
         text = ""
         draft: Draft | None = None

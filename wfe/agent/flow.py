@@ -14,12 +14,25 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from wfe.agent import approval, header, prompt
-from wfe.agent.author import MAX_REPAIRS, Desk, Written, WrittenState, current, put, request, target, write_node
+from wfe.agent import approval, header, past, prompt, upstream
+from wfe.agent.author import (
+    MAX_REPAIRS,
+    RUN,
+    Desk,
+    Written,
+    WrittenState,
+    current,
+    mend_node,
+    put,
+    request,
+    target,
+    write_node,
+)
 from wfe.agent.events import Asked, Judged, Kept, Said
 from wfe.agent.model import Message, read
 from wfe.agent.outline import (
     Outline,
+    Overlay,
     check,
     compiler,
     document_of,
@@ -33,8 +46,9 @@ from wfe.agent.verdict import Unusable, Verdict
 from wfe.catalog import Catalogue
 from wfe.core.parse import parse
 from wfe.core.signature import Signature
-from wfe.core.workflow import Workflow
+from wfe.core.workflow import Node, Workflow
 from wfe.errors import ExitCode, Problem, WfeError, WorkflowError
+from wfe.run.project import Project
 
 OUTLINES = Path(".wfe") / "outlines"
 SIGNATURES = Path(".wfe") / "signatures"
@@ -106,14 +120,17 @@ def create(
 
 
 def complete(path: Path, desk: Desk, try_run: TryRun | None = None) -> Created:
-    """Write every node that the document `path` lacks, then try it. Raises WorkflowError for what is wrong besides."""
+    """Write every node that the document `path` lacks, then try it, and have generated nodes that fail in it mended.
+
+    Raises WorkflowError for what is wrong besides.
+    """
     found = analyze(path, desk.project)
     if found.problems:
         raise WorkflowError([Problem(text) for text in found.problems])
     name = found.workflow.name
     written = []
     for spec in found.missing:
-        written.append(generate(spec, desk, path))
+        written.append(generate(spec, desk, path, try_run=try_run))
     ran = None
     if all(one.state is not WrittenState.REJECTED for one in written):
         left = analyze(path, desk.project)
@@ -123,15 +140,88 @@ def complete(path: Path, desk: Desk, try_run: TryRun | None = None) -> Created:
             )
         if try_run is not None:
             desk.tell(Said(f"trying {name} end to end"))
-            ran = try_run(name)
+            ran, mended = _try(path, desk, try_run)
+            again = {one.spec.name: one for one in mended}
+            written = [one for one in written if one.spec.name not in again] + list(again.values())
             if ran is ExitCode.OK:
                 for one in (one for one in written if one.state is WrittenState.KEPT):
                     _note_real_run(desk.project, one.path)
     return Created(name, path, found.workflow.document.value, tuple(written), ran)
 
 
-def generate(spec: NodeSpec, desk: Desk, path: Path | None = None) -> Written:
-    """Write one node, for the place that it has in the document `path` if one is given."""
+def _try(path: Path, desk: Desk, try_run: TryRun) -> tuple[ExitCode, list[Written]]:
+    """Run the workflow; while generated nodes fail in it, send each back with what happened and run it again.
+
+    At most MAX_REPAIRS times, and not after an error that came back. What was accepted before stays.
+    """
+    mended: list[Written] = []
+    seen: set[tuple[str, Verdict]] = set()
+    cache = Project.at(desk.project).cache
+    for number in range(MAX_REPAIRS + 1):
+        before = past.records(cache)
+        ran = try_run(path.stem)
+        if ran is not ExitCode.FAILED or number == MAX_REPAIRS:
+            return ran, mended
+        wrong = _blamed(path, desk, past.failures(cache, before, path.stem))
+        if not wrong:
+            return ran, mended
+        for spec, verdict in wrong:
+            if (spec.name, verdict) in seen:
+                desk.tell(Said(f"{spec.name}: the same error came back, so no further try"))
+                return ran, mended
+            seen.add((spec.name, verdict))
+            desk.tell(Judged(spec.name, RUN, str(verdict)))
+            mended.append(generate(spec, desk, path, wrong=(verdict,), try_run=try_run))
+            if mended[-1].state is not WrittenState.KEPT:
+                return ran, mended
+        desk.tell(Said(f"trying {path.stem} again"))
+    raise AssertionError("BUG: the last try returns")
+
+
+def _blamed(path: Path, desk: Desk, failed: Sequence[past.Failed]) -> list[tuple[NodeSpec, Verdict]]:
+    """Of the steps that failed, those whose node was generated and not edited since, each node once."""
+    workflow = read_workflow(path, desk.project)
+    nodes = {node.id: node for node in workflow.nodes}
+    found: dict[str, tuple[NodeSpec, Verdict]] = {}
+    for one in failed:
+        node = nodes.get(one.step.partition("[")[0])
+        spec = _spec_of(node, workflow, desk.project) if node and one.kind != "environment" else None
+        if spec is not None:
+            given = ", ".join(f"{name}={text}" for name, text in one.inputs)
+            hint = "the inputs are real results of the steps before; the traceback ends: " + one.where
+            got = f"{one.kind}: {one.message}"
+            found.setdefault(spec.name, (spec, Verdict(f"step {one.step}", f"a result for {given}", got, hint)))
+    return list(found.values())
+
+
+def _spec_of(node: Node, workflow: Workflow, project: Path) -> NodeSpec | None:
+    """The specification that the node's file was generated from; None for one that a person wrote or edited."""
+    catalogue = Catalogue(project)
+    known = catalogue.find(node.function) if node.function else None
+    if known is None or not known.module.startswith("nodes.custom."):
+        return None
+    text = project.joinpath(*known.module.split(".")).with_suffix(".py").read_text(encoding="utf-8", errors="replace")
+    found = header.read(text)
+    if found is None or found.edited:
+        return None
+    specs = _generated(_outline_of(project, workflow.name), project)
+    specs += missing_specs(workflow, Overlay(project, hidden=(known.module,)))
+    return next((spec for spec in specs if spec.digest == found.origin.spec), None)
+
+
+def generate(
+    spec: NodeSpec,
+    desk: Desk,
+    path: Path | None = None,
+    *,
+    wrong: Sequence[Verdict] = (),
+    try_run: TryRun | None = None,
+) -> Written:
+    """Write one node, for the place that it has in the document `path` if one is given.
+
+    wrong: how the node that is there failed in a run; it is written again then. try_run: runs the steps before it where
+    they have no result yet, so that it can be tried on real values; without, those that stand are taken.
+    """
     told: Sequence[str] = ()
     if path is not None:
         document = json.loads(path.read_text(encoding="utf-8")) if path.suffix == ".json" else None
@@ -139,6 +229,9 @@ def generate(spec: NodeSpec, desk: Desk, path: Path | None = None) -> Written:
             specs = analyze(path, desk.project).missing
             told = neighbours(spec, document, specs, Catalogue(desk.project))
             desk = replace(desk, site=replace(desk.site, compiles=compiler(desk.project, document, specs)))
+            if wrong or current(spec, desk) is None:
+                real = upstream.real_inputs(spec, path, specs, desk.project, try_run)
+                desk = replace(desk, bench=replace(desk.bench, real=real))
     granted: list[bool] = []
 
     def grant(one: NodeSpec, permissions: Any) -> Any:
@@ -146,7 +239,8 @@ def generate(spec: NodeSpec, desk: Desk, path: Path | None = None) -> Written:
         granted.append(given == permissions)
         return given
 
-    written = write_node(spec, replace(desk, grant=grant), told)
+    at = replace(desk, grant=grant)
+    written = mend_node(spec, at, wrong, told) if wrong else write_node(spec, at, told)
     if written.state is WrittenState.KEPT and granted and granted[-1]:
         approval.approve(desk.project, written.path, "permitted")
     return written
@@ -213,8 +307,6 @@ def analyze(path: Path, project: Path) -> Analysis:
     outline = _outline_of(project, path.stem)
     known = specs_of(outline, Catalogue(project)) if outline else []
     missing = missing_specs(workflow, catalogue, known)
-    from wfe.agent.outline import Overlay
-
     problems: tuple[str, ...] = ()
     try:
         planned(workflow, Overlay(project, missing))

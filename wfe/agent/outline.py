@@ -28,12 +28,22 @@ Outline = Mapping[str, Any]
 class Overlay(Catalogue):
     """A project's catalogue with nodes in it that are only specified, or drafted as `texts` (module -> source)."""
 
-    def __init__(self, root: Path, specs: Sequence[NodeSpec] = (), texts: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        specs: Sequence[NodeSpec] = (),
+        texts: Mapping[str, str] | None = None,
+        hidden: Sequence[str] = (),
+    ) -> None:
+        """hidden: modules that count as not written."""
         super().__init__(root)
+        self.hidden = frozenset(hidden)
         self.specs = {spec.module: spec for spec in specs}
         self.texts = dict(texts or {})
 
     def load(self, module: str) -> Source | None:
+        if module in self.hidden:
+            return None
         if module in self.texts:
             return source_of(self.texts[module], module)
         spec = self.specs.get(module)
@@ -43,7 +53,7 @@ class Overlay(Catalogue):
         return super().load(module)
 
     def modules(self) -> list[str]:
-        return sorted({*super().modules(), *self.specs, *self.texts})
+        return sorted({*super().modules(), *self.specs, *self.texts} - self.hidden)
 
     def code(self, signature: Signature) -> Code:
         if signature.module in self.specs or signature.module in self.texts:

@@ -22,6 +22,7 @@ from typing import Any
 
 from wfe.agent.sandbox import REFUSED, Limits, Policy, Sandbox, granted
 from wfe.agent.spec import Draft, NodeSpec, Permissions
+from wfe.agent.upstream import MARK
 from wfe.agent.verdict import Verdict
 from wfe.errors import EnvironmentFailure
 
@@ -64,21 +65,25 @@ def attempt(draft: Draft, spec: NodeSpec, bench: Bench) -> Tried:
     """Try a draft. Raises EnvironmentFailure when the sandbox itself fails, which says nothing of the draft."""
     run_examples = bool(bench.allowed) or not draft.permissions.network
     examples = [*draft.examples, *bench.real] if run_examples else []
-    with _stage(draft, spec, bench, examples) as (staging, order):
+    with _stage(draft, spec, bench, len(draft.examples), examples) as (staging, order):
         argv = [sys.executable, "-B", "-s", "-P", str(TRIAL), str(order)]
         with _door(bench, staging) as door:
             policy = granted(Policy((staging,), gateway=door, limits=bench.limits), bench.allowed.read, bench.project)
             line = bench.sandbox.command(argv, policy) if bench.sandbox else argv
             ending = _run(line, staging, bench.seconds)
         lines = _report(staging / "report.ndjson")
+    examples = [*draft.examples, *(_shown(one) for one in examples[len(draft.examples) :])]
     return _judge(lines, ending, draft, examples)
 
 
 @contextmanager
 def _stage(
-    draft: Draft, spec: NodeSpec, bench: Bench, examples: Sequence[dict[str, Any]]
+    draft: Draft, spec: NodeSpec, bench: Bench, proposed: int, examples: Sequence[dict[str, Any]]
 ) -> Iterator[tuple[Path, Path]]:
-    """A fresh directory with the draft as a module under `root/`, and the order for trial.py."""
+    """A fresh directory with the draft as a module under `root/`, and the order for trial.py.
+
+    proposed: how many of the examples come from the model; the others are real and may have files.
+    """
     folder = bench.cache / "trials"
     folder.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f"{spec.name}-", dir=folder)).resolve()
@@ -96,7 +101,8 @@ def _stage(
             "root": str(root),
             "code": str(code),
             "test": draft.test,
-            "examples": list(examples),
+            "proposed": proposed,
+            "examples": [*examples[:proposed], *(_copied(one, staging / "real") for one in examples[proposed:])],
             "outputs": {one.name: one.kind.kind for one in spec.outputs},
             "report": str(staging / "report.ndjson"),
         }
@@ -104,6 +110,26 @@ def _stage(
         yield staging, order
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _copied(tree: Any, folder: Path) -> Any:
+    """A real value with its files copied to where the draft may read, and spoil, them."""
+    if isinstance(tree, dict) and MARK in tree:
+        place = folder / str(len(list(folder.iterdir())) if folder.is_dir() else 0)
+        place.mkdir(parents=True)
+        return {**tree, "path": shutil.copyfile(tree["path"], place / Path(tree["path"]).name).as_posix()}
+    if isinstance(tree, dict):
+        return {key: _copied(value, folder) for key, value in tree.items()}
+    return [_copied(value, folder) for value in tree] if isinstance(tree, list) else tree
+
+
+def _shown(tree: Any) -> Any:
+    """A real value as the model may be told of it: a file by its name."""
+    if isinstance(tree, dict) and MARK in tree:
+        return {tree[MARK]: Path(tree["path"]).name}
+    if isinstance(tree, dict):
+        return {key: _shown(value) for key, value in tree.items()}
+    return [_shown(value) for value in tree] if isinstance(tree, list) else tree
 
 
 @contextmanager
