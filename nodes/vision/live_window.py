@@ -74,7 +74,6 @@ class Window:
         pygame = self._pygame
         height, width = picture.shape[:2]
         if self._surface is None:
-            pygame.display.set_caption(self._title)
             self._surface = pygame.display.set_mode((width, height), pygame.RESIZABLE)
         pygame.display.set_caption(self._title + (" [recording]" if recording else ""))
         drawn = pygame.image.frombuffer(picture.tobytes(), (width, height), "BGR")
