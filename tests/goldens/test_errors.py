@@ -1,0 +1,177 @@
+"""The exact text of every error that a workflow document, its nodes or its parameters can cause.
+
+Each is in `expected/NAME.txt`. `GOLDENS=write pytest tests/goldens -n 0` writes them anew: read the difference before
+you keep it, since a reader who is lost has nothing but these words.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from space import Space
+
+from wfe.errors import ExitCode, WfeError
+
+EXPECTED = Path(__file__).parent / "expected"
+NODES = """
+from typing import TypedDict
+
+class Sizes(TypedDict):
+    width: int
+    height: int
+
+@workflow_node()
+def load(path: Path, limit: int = 10, ratio: float = 0.5, strict: bool = False, tags: list[str] = []) -> Sizes:
+    return {"width": 1, "height": 2}
+
+@workflow_node()
+def resize(width: int, height: int, by: float = 1.0):
+    return {"small": width}
+
+@workflow_node()
+def save(small: int, to: Output):
+    to.write_text(str(small))
+"""
+LOAD = {"id": "load", "function": "n.load", "inputs": {"path": "in.txt"}}
+
+
+def document(*nodes: dict[str, Any], **head: Any) -> str:
+    return json.dumps({"workflow": {"name": "w", **head}, "nodes": list(nodes)}, indent=2)
+
+
+def node(id: str, function: str = "", depends_on: list[str] | None = None, **inputs: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {"id": id, "function": function or f"n.{id}"}
+    if depends_on is not None:
+        found["depends_on"] = depends_on
+    return {**found, "inputs": inputs}
+
+
+CASES: dict[str, str | bytes] = {
+    "unknown_function": document(node("load", "n.laod", path="in.txt")),
+    "unknown_module": document(node("load", "m.load", path="in.txt")),
+    "missing_required_input": document(node("load"), node("resize", width=3)),
+    "unknown_input": document(node("load", path="in.txt", limt=3)),
+    "wrong_type_of_a_constant": document(
+        node("load", path="in.txt", limit="ten", ratio=[1], strict=1, tags=["a", 2]),
+        node("resize", width=1.5, height=True),
+    ),
+    "unknown_output": document(LOAD, node("resize", width="$load.widht", height="$load.height")),
+    "unknown_step": document(LOAD, node("resize", depends_on=["lod"], width="$laod.width", height=2)),
+    "cycle": document(
+        node("a", "n.resize", width="$c.small", height=1),
+        node("b", "n.resize", width="$a.small", height=1),
+        node("c", "n.resize", width="$b.small", height=1),
+    ),
+    "cycle_of_one": document(node("a", "n.resize", width="$a.small", height=1)),
+    "duplicate_id": document(LOAD, LOAD),
+    "duplicate_output_file": document(
+        node("one", "n.save", small=1, to="out/a.txt"), node("two", "n.save", small=2, to="out/../out/a.txt")
+    ),
+    "bad_json": '{\n  "workflow": {"name": "w"},\n  "nodes": [\n    {"id": "a" "function": "n.load"}\n  ]\n}\n',
+    "json_cut_off": '{\n  "workflow": {"name": "w"},\n  "nodes": [\n    {"id": "a",',
+    "duplicate_keys": '{\n  "workflow": {"name": "w"},\n  "nodes": [\n    {"id": "a", "function": "n.load",\n     "id": "b"}\n  ]\n}\n',
+    "not_utf8": b'{"workflow": {"name": "w"},\n "nodes": [{"id": "caf\xe9"}]}',
+    "empty": "",
+    "a_list": "[1, 2]",
+    "unknown_key": '{\n  "workflow": {"name": "w"},\n  "nodes": [\n    {"id": "a", "function": "n.save", "dependson": []}\n  ]\n}\n',
+    "unknown_parameter_in_the_document": document(node("load", path="${input}"), params={"inptu": "in.txt"}),
+    "missing_input_file": document(node("load", path="im.txt")),
+    "several_in_order": document(
+        node("load", path="missing.txt", limit="x", other=1),
+        node("resize", width="$lod.width"),
+        node("save", "n.svae", small=1),
+    ),
+}
+YAML: dict[str, str | bytes] = {
+    "bad_yaml": "workflow:\n  name: w\nnodes:\n  - id: a\n   function: n.load\n",
+    "duplicate_keys_yaml": "workflow:\n  name: w\nnodes:\n  - id: a\n    function: n.load\n    id: b\n",
+    "wrong_type_yaml": "workflow:\n  name: w\nnodes:\n  - id: load\n    function: n.load\n    inputs:\n      path: in.txt\n      limit: ten\n",
+}
+BRACKETS = 100_000_000
+
+
+def refused(space: Space, **params: Any) -> str:
+    """What the user reads when the workflow is run: nothing may have been run."""
+    with pytest.raises(WfeError) as caught:
+        space.run(**params)
+    assert caught.value.code is ExitCode.WORKFLOW
+    assert not (space.cache / "steps").exists()
+    return "".join(f"{problem}\n" for problem in caught.value.problems)
+
+
+def compare(name: str, text: str) -> None:
+    file = EXPECTED / f"{name}.txt"
+    if os.environ.get("GOLDENS") == "write":
+        file.write_text(text, encoding="utf-8")
+    assert text == file.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def project(space: Space) -> Space:
+    space.nodes(NODES)
+    space.file("in.txt", "x")
+    return space
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_json(project: Space, name: str) -> None:
+    content = CASES[name]
+    project.file("workflows/w.json", content)
+    compare(name, refused(project))
+
+
+@pytest.mark.parametrize("name", YAML)
+def test_yaml(project: Space, name: str) -> None:
+    project.file("workflows/w.yaml", YAML[name])
+    compare(name, refused(project))
+
+
+def test_unknown_parameter(project: Space) -> None:
+    project.file("workflows/w.json", document(LOAD, params={"conf": 0.5, "iou": 0.4}))
+    compare("unknown_parameter", refused(project, cnf="0.3"))
+
+
+def test_parameter_of_the_wrong_type(project: Space) -> None:
+    project.file("workflows/w.json", document(node("load", path="in.txt", limit="${limit}"), params={"limit": 3}))
+    compare("parameter_of_the_wrong_type", refused(project, limit="many"))
+
+
+def test_unknown_workflow(project: Space) -> None:
+    project.file("workflows/quick.json", document(LOAD))
+    with pytest.raises(WfeError) as caught:
+        project.run("quik")
+    compare("unknown_workflow", f"{caught.value}\n")
+
+
+def test_one_name_two_candidates(project: Space) -> None:
+    project.file(
+        "workflows/w.json",
+        document(LOAD, node("again", "n.load", path="in.txt"), node("resize", depends_on=["load", "again"], height=1)),
+    )
+    compare("two_candidates", refused(project))
+
+
+def test_a_node_that_does_not_parse(project: Space) -> None:
+    project.file("nodes/broken.py", "def f(:\n    pass\n")
+    project.file("workflows/w.json", document(node("a", "broken.f"), LOAD))
+    compare("node_that_does_not_parse", refused(project))
+
+
+@pytest.mark.parametrize("kind", ["json", "yaml"])
+def test_brackets(project: Space, kind: str) -> None:
+    """100 MB are refused by their size, 60 MB by their depth; neither crashes nor takes long."""
+    for name, count in (("brackets", BRACKETS), ("deep", 60_000_000)):
+        project.file(f"workflows/w.{kind}", b"[" * count)
+        compare(f"{name}_{kind}", refused(project))
+    (project.root / f"workflows/w.{kind}").unlink()
+
+
+def test_none_is_forgotten() -> None:
+    """An expected text that no test compares would only seem to hold something."""
+    named = {*CASES, *YAML, "unknown_parameter", "parameter_of_the_wrong_type", "unknown_workflow", "two_candidates"}
+    named |= {"node_that_does_not_parse", "brackets_json", "brackets_yaml", "deep_json", "deep_yaml"}
+    assert {file.stem for file in EXPECTED.glob("*.txt")} == named
