@@ -71,7 +71,7 @@ class Sources:
         """The first imported file whose text is no longer the imported one (or that is gone), or ""."""
         for path, text in list(self.texts.items()):
             try:
-                with open(path, "rb") as file:  # noqa: PTH123
+                with open(path, "rb") as file:
                     if file.read() == text:
                         continue
             except OSError:
