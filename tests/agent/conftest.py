@@ -16,6 +16,17 @@ from wfe.agent.sandbox import KINDS, Sandbox
 from wfe.agent.tries import TRIAL_LIMITS, Bench
 
 MakeDesk = Callable[..., Desk]
+TWICE = ("test_agent_corpus", "test_agent_run_repair", "test_agent_key")
+"""What goes through whole drafts: with a second mechanism beside bubblewrap it is the same again, and slow."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if KINDS[0].missing():
+        return
+    for item in items:
+        if item.nodeid.rpartition("/")[2].partition(".")[0] in TWICE and f"{KINDS[1].name}" in item.name:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.name)

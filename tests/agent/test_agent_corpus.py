@@ -90,11 +90,12 @@ def test_a_good_answer_is_accepted_at_once(case: Case, desk: MakeDesk, served: S
     assert found.origin.gates[-2:] == ("tested", "proof")
 
 
-@pytest.mark.parametrize("case", BAD, ids=lambda case: case.name)
+SPECS = [one.spec for one in GOOD]
+
+
+@pytest.mark.parametrize("case", [one for one in BAD if one.spec in SPECS], ids=lambda case: case.name)
 def test_a_repair_converges(case: Case, desk: MakeDesk, served: Served, outside: Outside) -> None:
-    good = next(one for one in GOOD if one.spec == case.spec or one.spec.name == case.spec.name)
-    if good.spec != case.spec:
-        pytest.skip("no good answer for this signature")
+    good = next(one for one in GOOD if one.spec == case.spec)
     server = served(in_turn(case.reply(**outside.places()), good.reply()))
     at = desk(server)
     written = write_node(case.spec, at)
