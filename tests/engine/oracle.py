@@ -145,6 +145,7 @@ class World:
 
     def add(self) -> None:
         kinds = [kind for kind, need in NEEDS.items() if need in ("", "v") or self.of(need)]
+        kinds += [kind for kind in kinds if kind in ("each", "total", "include")]  # they need others, and are rare
         kind = kinds[self.choose(len(kinds))]
         need = NEEDS[kind]
         self.made += 1
@@ -444,6 +445,9 @@ class Oracle:
         assert not clean.of(StepState.CURRENT)
         assert ended.values == clean.values, f"{story}: {ended.values} != {clean.values}"
         assert ended.code == clean.code
+        for node in self.world.nodes:
+            self.asked(node, clean)
+            self.fanned(node, clean)
         if not files:
             return
         for name in clean.of(StepState.RAN) | clean.of(StepState.RESTORED):
@@ -452,3 +456,30 @@ class Oracle:
         for path in (fresh.root / "out").glob("*"):
             living = self.space.root / "out" / path.name
             assert living.is_file() and living.read_text() == path.read_text(), f"{story}: {path.name}"
+
+    def asked(self, node: dict[str, Any], clean: Ended) -> None:
+        """A step whose condition does not hold was not made. Both runs have the same conditions, so that to compare them
+        would not show that they are forgotten."""
+        if "when" not in node:
+            return
+        other, _, least = node["when"].partition(".v > ")
+        other = other.removeprefix("$")
+        value = clean.values.get(f"{other}__last" if other in self.world.of("include") else other)
+        if value is not None and value["v"] <= int(least):
+            name = f"{node['id']}__one" if node["kind"] == "include" else node["id"]
+            made = clean.of(StepState.RAN) | clean.of(StepState.RESTORED)
+            assert name not in made, f"{self.story}: {name} ran though {node['when']!r} does not hold"
+
+    def fanned(self, node: dict[str, Any], clean: Ended) -> None:
+        """Each item got a step, and each step its own item: this too both runs could have wrong alike."""
+        items = clean.values.get(node.get("from", ""))
+        if node["kind"] != "each" or items is None:
+            return
+        c = self.world.param if node["c"] == 3 else node["c"]
+        wanted = [(item * 2 + c + self.world.constants[2]) % 5 for item in items["items"] if not (item == 3 and c == 1)]
+        found = [
+            value["v"]
+            for name, value in clean.values.items()
+            if name.startswith(f"{node['id']}[") and value is not None
+        ]
+        assert sorted(found) == sorted(wanted), f"{self.story}: {node['id']}: {found}, not {wanted}"
