@@ -24,6 +24,7 @@ from wfe.agent.events import AgentEvent, GivenUp
 from wfe.agent.flow import analyze, complete, create, generations
 from wfe.agent.model import ModelFailure
 from wfe.agent.ollama_model import OllamaModel
+from wfe.agent.outline import check
 from wfe.agent.sandbox import KINDS
 from wfe.agent.spec import NodeSpec, Permissions
 from wfe.errors import ExitCode, WorkflowError
@@ -270,3 +271,12 @@ def test_existing_nodes_are_told_to_the_model_and_used(desk: MakeDesk, served: S
     told = server.chats[0]["messages"][1]["content"]
     assert "- text.count.count(text: str) -> {words: int}  # How many words a text has." in told
     assert len(server.chats) == 1
+
+
+@pytest.mark.parametrize("value", ["/etc/passwd", "~/.ssh/id_ed25519", "../secret", "${url}"])
+def test_a_model_cannot_name_a_private_file_as_an_input(tmp_path: Path, value: str) -> None:
+    outline = text_example.outline("/etc/passwd")
+    outline["nodes"][1]["inputs"].append({"name": "table", "type": "Path", "value": value})
+    assert any("for a Path" in one.expected for one in check(outline, tmp_path))
+    outline["nodes"][1]["inputs"][-1]["value"] = "tables/a.csv"
+    assert not any("for a Path" in one.expected for one in check(outline, tmp_path))

@@ -225,3 +225,20 @@ def test_files_and_arrays_of_the_steps_before_are_copied(desk: MakeDesk, served:
     tried = attempt(Draft(code), spec, replace(at.bench, real=real))
     assert tried.passed and tried.results == ("{'sum': 18}",), tried
     assert (at.project / "cache" / "results" / "t.txt").read_text().startswith("three")
+
+
+@pytest.mark.parametrize("name", ["../secret.txt", "link.txt"])
+def test_a_file_outside_the_project_is_not_handed_to_a_draft(tmp_path: Path, name: str) -> None:
+    from wfe.agent.spec import Field, NodeSpec
+
+    project = tmp_path / "project"
+    (project / "workflows").mkdir(parents=True)
+    (tmp_path / "secret.txt").write_text("CANARY")
+    (project / "link.txt").symlink_to(tmp_path / "secret.txt")
+    (project / "own.txt").write_text("mine")
+    spec = NodeSpec("add", "p", (Field("lines", "Path"),), (Field("sum", "int"),))
+    for value, found in ((name, 0), ("own.txt", 1)):
+        nodes = [{"id": "add", "function": "custom.add.add", "inputs": {"lines": value}}]
+        path = project / "workflows" / "w.json"
+        path.write_text(json.dumps({"workflow": {"name": "w"}, "nodes": nodes}))
+        assert len(real_inputs(spec, path, [spec], project)) == found

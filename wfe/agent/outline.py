@@ -123,6 +123,11 @@ def check(outline: Outline, project: Path) -> list[Verdict]:
         for one in node["inputs"]:
             if one["type"] == "Output" and not (isinstance(one["value"], str) and _inside(one["value"])):
                 wrong.append(Verdict(place, "a relative path inside the project for an Output", repr(one["value"])))
+            # A file that a document names is readable to the node, sandbox or not: a model must not choose a private one.
+            read = _constant(one["value"], outline)
+            if one["type"] == "Path" and isinstance(read, str) and not read.startswith("$") and not _inside(read):
+                hint = "the user gives another path when running it"
+                wrong.append(Verdict(place, "a relative path inside the project for a Path", repr(read), hint))
     if wrong:
         return wrong
     try:
@@ -145,6 +150,12 @@ def compile_problems(document: Mapping[str, Any], catalogue: Catalogue) -> list[
 def planned(workflow: Workflow, catalogue: Catalogue) -> None:
     """Plan `workflow`, everything in the main environment. Raises WorkflowError with all problems."""
     plan(workflow, {}, catalogue, lambda asked: {node.id: Placed("") for node, _, _ in asked})
+
+
+def _constant(value: Any, outline: Outline) -> Any:
+    """A value with the default of the parameter that it names in its place."""
+    params = {f"${{{one['name']}}}": one["value"] for one in outline.get("params", ())}
+    return params.get(value, value) if isinstance(value, str) else value
 
 
 def _inside(path: str) -> bool:

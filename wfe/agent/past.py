@@ -7,12 +7,14 @@ in which process, does not matter. The texts come from nodes: they are no more t
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 _MOST_BYTES = 16 << 20
+_PATH = re.compile(r'(File ")[^"]*[/\\]([^"/\\]+)(?=")')
 _FRAMES = 12
 """Lines of a traceback that are told, counted from its end, which says what happened."""
 
@@ -30,7 +32,8 @@ class Failed:
     @property
     def where(self) -> str:
         """The last lines of the traceback, with paths cut to their names: the model has no use for this machine's."""
-        return "\n".join(line.rstrip() for line in self.traceback.splitlines()[-_FRAMES:])
+        lines = (line.rstrip() for line in self.traceback.splitlines()[-_FRAMES:])
+        return "\n".join(_PATH.sub(r"\1\2", line) for line in lines)
 
 
 def records(cache: Path) -> frozenset[str]:

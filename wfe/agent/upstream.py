@@ -144,6 +144,9 @@ def _plain(value: Result, binding: Binding, results: Results, project: Project) 
         kind = "array" if one.codec == "npy" else "file" if binding.kind == "file" else "text"
         tree = put(tree, one.trail, _marked(kind, results.path(one)))
     if binding.kind == "file" and isinstance(tree, str):
+        # Copied to an unwritten node, so no link and no `..` may lead to a file that is none of the project's.
+        if not (project.root / tree).resolve().is_relative_to(project.root.resolve()):
+            raise _None("a file outside the project")
         return _marked("file", project.root / tree)
     if binding.kind == "file" and MARK not in (tree if isinstance(tree, dict) else {}):
         raise _None("a list of files")
