@@ -74,6 +74,8 @@ def open_project(dodo: str) -> tuple[dict[str, Any], Callable[[], Iterator[Task]
         _fail(WfeError([*error.problems, *([Problem(missing)] if missing else [])], code=error.code))
     if door.run.index.plan.max_parallel:
         config["num_process"] = min(door.run.index.plan.max_parallel, 64)
+    if called.command == "forget" and not called.arguments:
+        config["default_tasks"] = list(door.run.index.ids)  # without any, doit 0.37 ends with a TypeError
     return config, lambda: _steps(door, called)
 
 

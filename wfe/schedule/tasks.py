@@ -6,6 +6,7 @@ run to.
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -50,6 +51,34 @@ class StepAction(BaseAction):  # type: ignore[misc]
 
     def __str__(self) -> str:
         return f"wfe: {self.run.step(self.name).function}"
+
+
+class Clean(BaseAction):  # type: ignore[misc]
+    """Deletes a step's files; the store keeps its result. doit shows its text, also where it only tells (`clean -n`)."""
+
+    def __init__(self, run: Run, name: str) -> None:
+        self.run = run
+        self.name = name
+        self.task: Task | None = None
+        self.out: str | None = None
+        self.err: str | None = None
+        self.result: Any = None
+        self.values: dict[str, Any] = {}
+
+    def execute(self, out: Any = None, err: Any = None) -> BaseFail | None:
+        del out, err
+        try:
+            self.run.workspace.clean(self.run.workflow, self.name)
+        except OSError as error:
+            return TaskFailed(f"{error.filename} cannot be removed: {error.strerror}")
+        return None
+
+    def __str__(self) -> str:
+        workspace = self.run.workspace
+        row = self.run.row(self.name)
+        paths = [one.path for one in row.files if one.role == "out"] if row is not None else []
+        there = [path for path in paths if os.path.exists(workspace.absolute(path))]
+        return f"remove {', '.join(there)}" if there else "nothing to remove"
 
 
 class UpToDate:
@@ -112,7 +141,7 @@ class Tasks:
             targets=[workspace.result_file(run.workflow, name), *step.targets().values()],
             task_dep=self.needs(step),
             uptodate=[(UpToDate(run, name),)],
-            clean=[(workspace.clean, [run.workflow, name])],
+            clean=[Clean(run, name)],
             doc=step.description or step.function.removeprefix("nodes."),
             subtask_of=group,
         )

@@ -1,0 +1,156 @@
+"""doit's own commands on workflows: what they say, what they do, and the exit code. Every call is a process of its own."""
+
+from __future__ import annotations
+
+import pytest
+from space import Space
+
+NODES = """
+@workflow_node()
+def load(path: Path):
+    return {"text": path.read_text()}
+
+@workflow_node()
+def shout(text: str, mark: str = "!"):
+    return {"loud": text.upper() + mark}
+
+@workflow_node()
+def write(loud: str, to: Output):
+    to.write_text(loud)
+
+@workflow_node()
+def bad(text: str):
+    raise ValueError("no " + text)
+"""
+
+
+@pytest.fixture
+def project(space: Space) -> Space:
+    space.nodes(NODES)
+    space.file("in.txt", "abc")
+    space.workflow(
+        [
+            {"id": "load", "description": "Read it", "inputs": {"path": "in.txt"}},
+            {"id": "shout", "inputs": {"text": "$load.text", "mark": "${mark}"}},
+            {"id": "write", "inputs": {"loud": "$shout.loud", "to": "out/a.txt"}},
+        ],
+        params={"mark": "!"},
+        description="Shout a file",
+    )
+    return space
+
+
+def test_without_a_workflow(project: Space) -> None:
+    listed = project.doit("list")
+    assert listed.stdout.split() == ["w", "Shout", "a", "file"]
+    assert not (project.root / ".doit.db").exists() and not list(project.root.glob(".doit.db*"))
+    run = project.doit("run", code=2)
+    assert run.stdout == ""
+    assert run.stderr == "no workflow was chosen; there are: w\n  doit run workflow=w\n"
+    of_which = project.doit("run", "mark=?", code=2)
+    assert of_which.stderr == "mark=...: of which workflow?; say workflow=NAME; there are: w\n"
+
+
+def test_wrong_names(project: Space) -> None:
+    """Told without a traceback, and before anything runs."""
+    assert project.doit("run", "workflow=v", code=3).stderr == "there is no workflow 'v'; known: w\n"
+    wrong = project.doit("run", "workflow=w", "mrk=?", code=3)
+    assert wrong.stderr == "workflows/w.json: workflow 'w' has no parameter 'mrk'; did you mean 'mark'?\n"
+    assert '"nostep"' in project.doit("run", "workflow=w", "nostep", code=3).stderr
+    assert "nonsense" in project.doit("run", "workflow=w", "--nonsense", code=3).stderr
+    assert not (project.cache / "steps").exists()
+
+
+def test_run_list_and_info(project: Space) -> None:
+    before = project.doit("list", "workflow=w", "--status", "--deps", "--all").stdout
+    assert [line for line in before.splitlines() if line.strip()] == [
+        "R load    Read it",
+        " -  in.txt",
+        "R shout   n.shout",
+        "R write   n.write",
+    ]
+    assert not (project.cache / "steps").exists(), "doit list ran something"
+
+    assert "w: 3 ran in" in project.doit("run", "workflow=w").stdout
+    assert (project.root / "out/a.txt").read_text() == "ABC!"
+    assert "w: 3 current in" in project.doit("run", "workflow=w").stdout
+    assert "U load " in project.doit("list", "workflow=w", "--status").stdout
+    info = project.doit("info", "workflow=w", "write").stdout
+    assert "up-to-date" in info and " - shout" in info and " - out/a.txt" in info
+
+    asked = project.doit("list", "workflow=w", "--status", "mark=?").stdout
+    assert [line.split()[:2] for line in asked.splitlines()] == [["U", "load"], ["R", "shout"], ["R", "write"]]
+    part = project.doit("run", "workflow=w", "mark=?", "shout").stdout
+    assert "w: 1 ran, 1 current in" in part and (project.root / "out/a.txt").read_text() == "ABC!"
+    assert "w: 1 restored, 2 current in" in project.doit("run", "workflow=w", "shout", "write").stdout
+    assert "w: 3 ran in" in project.doit("run", "workflow=w", "-a").stdout
+    two = project.doit("run", "workflow=w", "-n", "2", "mark=??").stdout
+    assert "w: 2 ran, 1 current in" in two and (project.root / "out/a.txt").read_text() == "ABC??"
+
+
+def test_clean_and_forget(project: Space) -> None:
+    project.run()
+    told = project.doit("clean", "workflow=w", "-n")
+    assert "write - executing 'remove out/a.txt, cache/steps/w/write.json'" in told.stdout or (
+        "write - executing 'remove cache/steps/w/write.json, out/a.txt'" in told.stdout
+    ), told.stdout
+    assert (project.root / "out/a.txt").exists() and project.result_file("load").exists()
+    done = project.doit("clean", "workflow=w", "write")
+    assert done.stderr == ""
+    assert not (project.root / "out/a.txt").exists() and not project.result_file("write").exists()
+    assert project.result_file("shout").exists()
+    assert "w: 1 restored, 2 current in" in project.doit("run", "workflow=w").stdout
+    assert (project.root / "out/a.txt").read_text() == "ABC!"
+    assert project.doit("clean", "workflow=w").stderr == ""
+    assert not project.result_file("load").exists()
+    project.run()
+    project.restored("load", "shout", "write")
+
+    assert project.doit("forget", "workflow=w", "shout").stdout == "forgetting shout\n"
+    project.run()
+    project.ran("shout")
+    project.current("load", "write")  # the same output stops the rebuild
+    assert project.doit("forget", "workflow=w").stdout.split() == ["forgetting", "load", "forgetting", "shout"] + [
+        "forgetting",
+        "write",
+    ]
+    project.run()
+    project.ran("load", "shout", "write")
+
+
+def test_ignore(project: Space) -> None:
+    project.run()
+    assert project.doit("ignore", "workflow=w", "write").stdout == "ignoring write\n"
+    found = project.doit("run", "workflow=w", "mark=?").stdout
+    assert "you told doit to ignore it" in found and "w: 1 ran, 1 current, 1 skipped (write) in" in found
+    assert (project.root / "out/a.txt").read_text() == "ABC!"
+    assert "I write" in project.doit("list", "workflow=w", "--status", "mark=?").stdout
+    project.doit("forget", "workflow=w", "write")
+    project.doit("run", "workflow=w", "mark=?")
+    assert (project.root / "out/a.txt").read_text() == "ABC?"
+
+
+def test_failures_and_exit_codes(project: Space) -> None:
+    project.workflow(
+        [
+            {"id": "load", "inputs": {"path": "in.txt"}},
+            {"id": "bad", "inputs": {"text": "$load.text"}},
+            {"id": "after", "function": "n.write", "inputs": {"to": "out/b.txt", "loud": "x"}, "depends_on": ["bad"]},
+            {"id": "other", "function": "n.shout", "depends_on": ["load"]},
+        ],
+        name="fails",
+    )
+    stopped = project.doit("run", "workflow=fails", code=1).stdout
+    assert "failed    bad" in stopped and "ValueError: no abc" in stopped and "blocked   after" in stopped
+    for jobs in ("1", "2"):
+        went_on = project.doit("run", "workflow=fails", "--continue", "-n", jobs, code=1).stdout
+        assert "failed    bad" in went_on and "1 failed (bad), 1 blocked in" in went_on
+    project.run("fails")
+    project.current("load", "other")
+    project.failed("bad")
+    assert not (project.root / "out/b.txt").exists()
+    assert "2 ran in" in project.doit("run", "-a", "workflow=fails", "other").stdout
+    (project.root / "cache2").write_text("a file where the cache should be")
+    refused = project.doit("run", "workflow=w", code=None, WFE_CACHE=str(project.root / "cache2"))
+    assert refused.returncode in (0, 4) and "Traceback" not in refused.stderr
+    assert "cannot be written to" in refused.stdout + refused.stderr
