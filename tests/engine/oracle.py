@@ -348,7 +348,8 @@ class Oracle:
             self.overtaken()
         self.world.put(self.space)
         other_param = self.world.choose(4) if event == 3 else self.world.param
-        ended, ran = self.run(self.space, lambda _: self.rival(other_param) if event in (3, 4) else None)
+        changes = {3: lambda _: self.rival(other_param), 4: self.rival_late}
+        ended, ran = self.run(self.space, changes.get(event))
         again = [line for line in ran if line in self.done]
         if self.harmed:
             again = [line for line in again if not line.startswith(("('write'", "('array'"))]
@@ -382,6 +383,18 @@ class Oracle:
         self.story.append(f"rival {param}")
         ended = self.space.run(p=param, **self.how)
         assert ended.code in (ExitCode.OK, ExitCode.FAILED), f"{self.story}: {ended.code}"
+
+    def rival_late(self, run: Any) -> None:
+        """The same run of another engine when this one has decided on its first step and is about to make it."""
+        claims = run.workspace.claims
+        honest = claims.hold
+
+        def hold(*given: Any) -> Any:
+            claims.hold = honest
+            self.rival(self.world.param)
+            return honest(*given)
+
+        claims.hold = hold
 
     def overtaken(self) -> None:
         """A run is open while something is edited and another run makes it; then the first goes on with what it knew.

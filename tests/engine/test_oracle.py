@@ -110,7 +110,7 @@ BROKEN = {
     "a failed attempt is the end": ("wfe.run.action", "Action.attempts", "or not retry.again(", "or not False and retry.again("),
 }  # fmt: skip
 # These few in every run show that the oracle sees; all of them with the slow ones.
-QUICK = ("the code is not in the key", "nothing is ever current", "who comes late makes it again")
+QUICK = ("the code is not in the key", "nothing is ever current", "conditions are forgotten")
 
 
 @pytest.mark.parametrize("fault", [pytest.param(one, marks=() if one in QUICK else pytest.mark.slow) for one in BROKEN])
