@@ -1,4 +1,8 @@
-"""A video ten times as long takes no more memory."""
+"""A video ten times as long holds no more frames in memory.
+
+What grows is what was found: some 3 kB of candidates a frame, and the lists of up to 50,000 detections. One frame kept of
+each ten (230 kB), or one tensor of each forty (790 kB), would break the bound.
+"""
 
 from __future__ import annotations
 
@@ -45,4 +49,5 @@ def test_memory_is_flat(make_video: Make, tmp_path: Path) -> None:
     long = make_video("long.mp4", frames=shown * 60)
     (few, before), (many, after) = peak(short, tmp_path), peak(long, tmp_path)
     assert (few, many) == (120, 1200)
-    assert after < 1.1 * before
+    kib = (after - before) / (1024 if sys.platform == "darwin" else 1)
+    assert kib / (many - few) < 20
