@@ -27,7 +27,6 @@ from wfe.schedule.reporter import Reporter
 from wfe.schedule.runner import Carriers
 from wfe.schedule.tasks import Tasks
 
-
 # Kept: a context that nobody holds is closed at once, and the handlers would go with it.
 _open = contextlib.ExitStack()
 

@@ -33,7 +33,10 @@ def shown(text: str) -> str:
         ("@workflow_node()\ndef f():\n def g(): return {'no': 1}\n return {'a': 1}", "m.f() -> {a: Any}"),
         ("@workflow_node()\ndef f():\n g = lambda: {'no': 1}\n return", "m.f() -> {}"),
         ("@workflow_node(outputs=['a', 'b'])\ndef f(): return x", "m.f() -> {a: Any, b: Any}"),
-        ("@workflow_node(outputs={'a': list[int], 'i': np.ndarray})\ndef f(): return x", "m.f() -> {a: list[int], i: array}"),
+        (
+            "@workflow_node(outputs={'a': list[int], 'i': np.ndarray})\ndef f(): return x",
+            "m.f() -> {a: list[int], i: array}",
+        ),
         ("Box = list[float]\n@workflow_node()\ndef f(a: Box): return 1", "m.f(a: list[float]) -> ?"),
     ],
 )

@@ -141,7 +141,14 @@ def test_what_may_fit(wanted: str, offered: str, fits: bool) -> None:
 
 @pytest.mark.parametrize(
     ("annotation", "optional"),
-    [("int", False), ("int | None", True), ("Any", True), ("None", True), ("Literal['a', None]", True), ("list[None]", False)],
+    [
+        ("int", False),
+        ("int | None", True),
+        ("Any", True),
+        ("None", True),
+        ("Literal['a', None]", True),
+        ("list[None]", False),
+    ],
 )
 def test_optional(annotation: str, optional: bool) -> None:
     assert read(annotation).optional is optional
