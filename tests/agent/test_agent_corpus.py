@@ -65,7 +65,7 @@ def test_a_bad_answer_is_caught_by_its_gate(case: Case, desk: MakeDesk, served: 
     assert (written.state, written.gate) == (WrittenState.REJECTED, case.gate), written.verdicts
     assert written.asked == 2  # the same answer again gives the same verdict, and then it stops
     outside.untouched()
-    assert names_in(at.project) == [case.spec.path + ".rejected"]
+    assert names_in(at.project) == [".wfe/models.json", case.spec.path + ".rejected"]
     report = written.path.read_text()
     assert report.startswith(f"# Rejected by {case.gate} after 2 drafts of qwen2.5-coder:7b. This is no node.\n# ")
     for secret in ("CANARY-KEY", "CANARY-TOKEN"):
@@ -82,7 +82,7 @@ def test_a_good_answer_is_accepted_at_once(case: Case, desk: MakeDesk, served: S
     assert written.state is WrittenState.KEPT, written.verdicts
     assert written.asked == 1
     outside.untouched()
-    assert names_in(at.project) == [case.spec.path, case.spec.path + ".test"]
+    assert names_in(at.project) == [".wfe/models.json", case.spec.path, case.spec.path + ".test"]
     found = header.read(written.path.read_text())
     assert found is not None and not found.edited
     assert found.origin.model == "qwen2.5-coder:7b" and len(found.origin.weights) == 64

@@ -225,7 +225,13 @@ def test_a_rejected_node_stops_the_trial_and_says_so(desk: MakeDesk, served: Ser
 
     heard: list[AgentEvent] = []
     at = desk(served(answer), tell=heard.append)
-    made = create(text_example.WISH, at, agentic=True, try_run=lambda name: pytest.fail("must not be tried"))
+
+    def tried(name: str) -> ExitCode:
+        """The steps before a node may be run for their values; the workflow itself must not be tried."""
+        assert Path(name).parent.name == "upstream", f"{name} must not be tried"
+        return ExitCode.FAILED
+
+    made = create(text_example.WISH, at, agentic=True, try_run=tried)
     assert not made.good and made.ran is None
     assert [event.subject for event in heard if isinstance(event, GivenUp)] == ["generate_summary"]
     with pytest.raises(WorkflowError, match="no draft passed 'signature'"):
