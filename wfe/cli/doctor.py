@@ -65,7 +65,7 @@ def doctor(json: here.Json = False) -> None:
 
 
 def _machine() -> Iterator[Finding]:
-    from wfe.door import processors
+    from wfe.run.workers import processors
 
     yield Finding("wfe", wfe.__version__)
     yield Finding("Python", f"{platform.python_version()} ({sys.executable})")

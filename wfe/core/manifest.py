@@ -7,7 +7,7 @@ rebuilds nothing. Texts are exact for short values and digests for long ones.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from wfe.core.digest import canonical, digest
 from wfe.core.outcome import Reason
@@ -98,8 +98,3 @@ def _short(text: str | None) -> str:
         head, _, rest = text.partition("#")
         return f"{head}#{rest[:8]}{rest[32:]}"
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def to_json(manifest: Manifest) -> dict[str, Any]:
-    """For `--json`: part -> text."""
-    return dict(manifest)

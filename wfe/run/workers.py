@@ -47,6 +47,13 @@ class Warm:
     cancelled: bool = False
 
 
+def processors() -> int:
+    """The CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class Workers:
     """Calls node functions in worker processes of the interpreter `python` (its path; default: this one).
 
@@ -75,10 +82,9 @@ class Workers:
         threaded: bool = os.name == "nt",
     ) -> None:
         reap()  # what an engine that was killed left in the memory file system
-        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.python = str(python) or sys.executable
-        self.limit = limit or processors
-        self.threads = threads or max(1, processors // self.limit)
+        self.limit = limit or processors()
+        self.threads = threads or max(1, processors() // self.limit)
         self._path = tuple(path)
         self._environ = dict(environ or {})
         self._idle_seconds = idle
