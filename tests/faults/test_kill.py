@@ -19,22 +19,29 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
 NODES = """
 import os, signal
 
+ENGINE = os.getppid()
+
 def count(log, name):
     number = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(number, (name + "\\n").encode())
+    end = os.lseek(number, 0, os.SEEK_CUR)  # behind our own line: two at once get two numbers
     os.close(number)
     with open(log) as file:
-        return len(file.readlines())
+        return file.read(end).count("\\n")
 
 @workflow_node()
 def step(name: str, before: list, log: str):
     at = count(log, name)
     fatal = log + ".fatal"
-    if os.path.exists(fatal):
-        with open(fatal) as file:
-            if int(file.read()) == at:
+    if os.getppid() == ENGINE:  # a worker that outlived an earlier engine kills nobody
+        try:
+            with open(fatal) as file:
+                due = int(file.read()) <= at
+            if due:
                 os.unlink(fatal)
-                os.kill(os.getppid(), signal.SIGKILL)
+                os.kill(ENGINE, signal.SIGKILL)
+        except FileNotFoundError:
+            pass
     return {"made": name + "(" + ",".join(before) + ")", "long": name * 1000}
 """
 LAYERS, WIDTH = 5, 4
