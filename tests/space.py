@@ -20,9 +20,9 @@ from typing import Any
 from wfe.core.outcome import Event, Outcome, StepState
 from wfe.core.result import Result
 from wfe.door import enter
+from wfe.engine.project import Project
+from wfe.engine.run import Run
 from wfe.errors import ExitCode
-from wfe.run.project import Project
-from wfe.run.run import Run
 from wfe.schedule.runner import execute
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -31,7 +31,7 @@ def test_each_contract_can_be_broken(tmp_path: Path) -> None:
     for module, line in [
         ("store/stamp.py", "import wfe.report.lines"),
         ("core/graph.py", "def now():\n    import time\n    return time.time()"),
-        ("run/hole.py", "import doit"),
+        ("engine/hole.py", "import doit"),
         ("wire/frames.py", "import yaml"),
         ("store/stray.py", ""),
     ]:

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from wfe.core.outcome import Listener, Outcome, StepState
+from wfe.engine.project import Project
 from wfe.errors import EnvironmentFailure, ExitCode, Interrupted, NodeFailure, Problem, WfeError, nearest
-from wfe.run.project import Project
 
 if TYPE_CHECKING:
     from wfe.door import Door
-    from wfe.run.results import Results
+    from wfe.engine.results import Results
 
 Told = Literal["auto", "plain", "live", "json", "quiet"]
 
@@ -130,8 +130,8 @@ class Report:
 
     def _read(self, read: Callable[[Results], Any]) -> Any:
         from wfe.core.result import Missing
-        from wfe.run.results import Results
-        from wfe.run.workspace import Workspace
+        from wfe.engine.results import Results
+        from wfe.engine.workspace import Workspace
 
         workspace = Workspace(self._project)
         try:
@@ -142,7 +142,7 @@ class Report:
             workspace.close()
 
     def _value(self, step: str, results: Results) -> Any:
-        from wfe.run.results import value_of
+        from wfe.engine.results import value_of
 
         if step in self._members:
             return [self._value(member, results) for member in self._members[step]]

@@ -19,8 +19,8 @@ import doit.cmd_run
 from doit.task import Task, dict_to_task
 
 from wfe.door import Door, enter, signals
+from wfe.engine.project import Project
 from wfe.errors import ExitCode, Problem, WfeError
-from wfe.run.project import Project
 from wfe.schedule.backend import Backend, Checker
 from wfe.schedule.invocation import Invocation, invocation, variables
 from wfe.schedule.reporter import Reporter

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from wfe.core.outcome import Listener
+from wfe.engine.prepare import prepare
+from wfe.engine.project import Project
+from wfe.engine.run import Run
+from wfe.engine.workspace import Workspace
 from wfe.errors import ExitCode
-from wfe.run.prepare import prepare
-from wfe.run.project import Project
-from wfe.run.run import Run
-from wfe.run.workspace import Workspace
 
 if TYPE_CHECKING:
-    from wfe.run.executors import Executors
+    from wfe.engine.executors import Executors
 
 GRACE: Final = 5.0  # seconds that running steps get after the first Ctrl-C
 
@@ -99,7 +99,7 @@ def enter(
 
         def executors() -> Executors:
             from wfe.agent.guard import Guard
-            from wfe.run.executors import Executors
+            from wfe.engine.executors import Executors
 
             workspace.reap()
             guard = Guard(project.root, unsafe=unsafe or bool(os.environ.get("WFE_UNSAFE")), say=run.note)

@@ -11,7 +11,7 @@ from typing import Any
 
 from wfe.core.outcome import Listener
 from wfe.door import Door, enter, signals
-from wfe.run.project import Project
+from wfe.engine.project import Project
 
 
 def perform(

@@ -132,7 +132,7 @@ class Caller:
         self.desk: Any = None
 
     def answer(self, call: dict[str, Any]) -> dict[str, Any]:
-        """The reply to a request of `run/workers.py`: a dict with "state" and what belongs to that state."""
+        """The reply to a request of `engine/workers.py`: a dict with "state" and what belongs to that state."""
         begun = [perf_counter()]
         try:
             function = self.functions.get((call["module"], call["function"], call["code"]))

@@ -13,8 +13,8 @@ import pytest
 from wfe.agent.confined import Confined
 from wfe.agent.sandbox import Sandbox
 from wfe.agent.spec import Permissions
-from wfe.run.executor import Call, Died, Raised, Reply, Returned
-from wfe.run.hole import Hole
+from wfe.engine.executor import Call, Died, Raised, Reply, Returned
+from wfe.engine.hole import Hole
 
 HEAD = '''import json, os, pickle, struct
 from pathlib import Path

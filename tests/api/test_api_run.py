@@ -203,8 +203,8 @@ def test_a_run_inside_a_listener_of_another_run(project: ProjectUnderTest) -> No
 
 def test_the_name_wfe_run_is_the_function_before_and_after_the_package_of_that_name_is_imported() -> None:
     text = (
-        "import inspect, wfe\nbefore = callable(wfe.run)\nimport wfe.run.project\n"
-        "print(before, callable(wfe.run), 'jobs' in inspect.signature(wfe.run).parameters, wfe.run.project.Project.__name__)"
+        "import inspect, wfe\nbefore = callable(wfe.run)\nimport wfe.engine.project\n"
+        "print(before, callable(wfe.run), 'jobs' in inspect.signature(wfe.run).parameters, wfe.engine.project.Project.__name__)"
     )
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, env={**os.environ})
     assert done.stdout.split() == ["True", "True", "True", "Project"], done.stderr

@@ -27,9 +27,9 @@ from typing import Any
 
 import numpy as np
 
-from wfe.run.executor import Call, Returned
-from wfe.run.hole import Hole
-from wfe.run.workers import Workers
+from wfe.engine.executor import Call, Returned
+from wfe.engine.hole import Hole
+from wfe.engine.workers import Workers
 
 NODES = """
 def add(x):

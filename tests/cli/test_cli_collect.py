@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from wfe.run.project import Project
-from wfe.run.workspace import Workspace
+from wfe.engine.project import Project
+from wfe.engine.workspace import Workspace
 from wfe.store.collect import on_disk, remove, spare
 from wfe.testing import ProjectUnderTest
 

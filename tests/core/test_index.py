@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from wfe.core.plan import Plan
 from wfe.core.step import Binding, Fan, Options, Step
-from wfe.run.index import FAN, LONG, PLAIN, Index
+from wfe.engine.index import FAN, LONG, PLAIN, Index
 
 NAMES = st.text("abc_0", min_size=1, max_size=4)
 TRAILS = st.lists(NAMES | st.integers(0, 9), max_size=3).map(tuple)

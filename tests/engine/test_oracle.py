@@ -93,21 +93,21 @@ def test_with_workers_and_two_at_a_time(seed: int, folders: Folders) -> None:
 BROKEN = {
     "the code is not in the key": ("wfe.core.manifest", "manifest_of", '("code", step.code)', '("code", "")'),
     "one input is not in the key": ("wfe.core.manifest", "manifest_of", "sorted(inputs))", 'sorted(inputs) if name != "b")'),
-    "upstream marks are not compared": ("wfe.run.look", "look", "if marks.get(ids[other]) != ups[position]:", "if False:"),
-    "the plan's part is not compared": ("wfe.run.look", "look", "row[0] != static or ", ""),
+    "upstream marks are not compared": ("wfe.engine.look", "look", "if marks.get(ids[other]) != ups[position]:", "if False:"),
+    "the plan's part is not compared": ("wfe.engine.look", "look", "row[0] != static or ", ""),
     "a stamp always holds": ("wfe.store.stamp", "holds", "if not old[4]:\n        return False", "return True"),
     "a blob is always sound": ("wfe.store.traces", "Traces.whole", "if not self.blobs.has(one):\n                return False", "return True"),
-    "a workspace is always intact": ("wfe.run.workspace", "Workspace.intact", "files = []\n", "return row, True\n        files = []\n"),
+    "a workspace is always intact": ("wfe.engine.workspace", "Workspace.intact", "files = []\n", "return row, True\n        files = []\n"),
     "helpers are not followed": ("wfe.core.reach", "_Walk.follow", "self.external(one.module)\n", "return\n"),
-    "conditions are forgotten": ("wfe.run.decide", "_condition", "if step.when is None:", "if True:"),
+    "conditions are forgotten": ("wfe.engine.decide", "_condition", "if step.when is None:", "if True:"),
     "a step's name is in the key": ("wfe.core.manifest", "manifest_of", '("code", step.code)', '("code", step.code + step.id)'),
     "nothing is ever current": ("wfe.core.rebuild", "decide", "if same and facts.intact:", "if facts.key:\n        return Decision(Verdict.RUN)\n    if same and facts.intact:"),
     "a trace is not kept": ("wfe.store.traces", "Traces.save", "if trace is not None:", "if trace is not None and False:"),
     "a fan's items are taken by place": ("wfe.core.fan", "_bound", "refs.append((path, found.origin[0], (*found.origin[1], *trail)))", "refs.append((path, found.origin[0], (*found.origin[1][:-1], 0, *trail)))"),
-    "the look trusts every file": ("wfe.run.look", "_unharmed", "fresh = None\n", "return row\n"),
-    "who comes late makes it again": ("wfe.run.action", "Action.execute", "before is None or trace.made > before.made", "False"),
+    "the look trusts every file": ("wfe.engine.look", "_unharmed", "fresh = None\n", "return row\n"),
+    "who comes late makes it again": ("wfe.engine.action", "Action.execute", "before is None or trace.made > before.made", "False"),
     "an included condition is lost": ("wfe.core.include", "_moved", "when=_both(node.when, asked)", "when=asked"),
-    "a failed attempt is the end": ("wfe.run.action", "Action.attempts", "or not retry.again(", "or not False and retry.again("),
+    "a failed attempt is the end": ("wfe.engine.action", "Action.attempts", "or not retry.again(", "or not False and retry.again("),
 }  # fmt: skip
 # These few in every run show that the oracle sees; all of them with the slow ones.
 QUICK = ("the code is not in the key", "nothing is ever current", "conditions are forgotten")

@@ -378,7 +378,7 @@ def test_seed_is_part_of_the_key_and_makes_equal(space: Space) -> None:
 
 
 def test_ttl(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
-    from wfe.run import action, decide, run
+    from wfe.engine import action, decide, run
 
     space.nodes("@workflow_node(ttl=60)\ndef a():\n    return {'x': 1}\n@workflow_node()\ndef b(x):\n    return {}\n")
     space.workflow([{"id": "a"}, {"id": "b", "depends_on": ["a"]}])

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from wfe.run.executor import Call, Executor, Reply
-from wfe.run.hole import Hole
-from wfe.run.inline import Inline
-from wfe.run.workers import Workers
+from wfe.engine.executor import Call, Executor, Reply
+from wfe.engine.hole import Hole
+from wfe.engine.inline import Inline
+from wfe.engine.workers import Workers
 
 Event = tuple[str, dict[str, Any]]
 

@@ -10,8 +10,8 @@ import numpy
 import pytest
 
 from tests.executors.conftest import Bench
-from wfe.run.executor import Raised, Returned, Skipped
-from wfe.run.hole import Hole
+from wfe.engine.executor import Raised, Returned, Skipped
+from wfe.engine.hole import Hole
 
 
 def test_returns_json_values(bench: Bench) -> None:

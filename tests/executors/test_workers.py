@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.executors.conftest import Bench
+from wfe.engine.executor import Died, Raised, Returned
+from wfe.engine.hole import Hole
+from wfe.engine.printed import Printed
+from wfe.engine.workers import Workers
 from wfe.errors import EnvironmentFailure
-from wfe.run.executor import Died, Raised, Returned
-from wfe.run.hole import Hole
-from wfe.run.printed import Printed
-from wfe.run.workers import Workers
 from wfe.wire import shm
 
 posix = pytest.mark.skipif(os.name == "nt", reason="signals and fork")
@@ -311,7 +311,7 @@ def test_a_node_that_writes_into_every_descriptor(workers: Bench) -> None:
 
 
 def test_an_interpreter_that_does_not_start(tmp_path: Path) -> None:
-    from wfe.run.executor import Call
+    from wfe.engine.executor import Call
 
     call = Call("s", "nodes.a", "f", str(tmp_path), {})
     with Workers(tmp_path / "no-python") as missing, pytest.raises(EnvironmentFailure, match="cannot be started"):
@@ -376,8 +376,8 @@ def test_workers_end_with_a_killed_engine(tmp_path: Path) -> None:
     )
     engine = (
         "import numpy, sys\n"
-        "from wfe.run.executor import Call\n"
-        "from wfe.run.workers import Workers\n"
+        "from wfe.engine.executor import Call\n"
+        "from wfe.engine.workers import Workers\n"
         "workers = Workers(limit=1)\n"
         f"call = Call('s', 'nodes.a', 'f', {str(tmp_path)!r}, {{'a': None}}, arrays={{('a',): numpy.ones(9)}})\n"
         "workers.call(call, lambda k, c: print(c['message'], workers._blocks.folder, flush=True))\n"
@@ -399,7 +399,7 @@ def test_a_worker_of_every_python_imports_nothing_else_of_ours(tmp_path: Path) -
     (tmp_path / "nodes" / "a.py").write_text(
         "import sys, wfe\ndef f(): return [sorted(sys.modules), list(sys.version_info), sys.path]"
     )
-    from wfe.run.executor import Call
+    from wfe.engine.executor import Call
 
     seen = set()
     for python in found:

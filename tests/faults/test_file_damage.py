@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from faults.conftest import Damaged
-from wfe.run.project import Project
-from wfe.run.workspace import Workspace
+from wfe.engine.project import Project
+from wfe.engine.workspace import Workspace
 from wfe.store.state import pack
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from faults.conftest import STEPS, Damaged
 from wfe.core.outcome import Note
-from wfe.run.project import Project
-from wfe.run.results import Results
-from wfe.run.workspace import Workspace
+from wfe.engine.project import Project
+from wfe.engine.results import Results
+from wfe.engine.workspace import Workspace
 from wfe.store.state import State
 
 PAGE = 4096

@@ -18,8 +18,8 @@ import pytest
 from conftest import Lab  # type: ignore[attr-defined]
 
 from wfe.core.outcome import Note, StepLine, StepProgress, StepState
+from wfe.engine.run import Run
 from wfe.errors import ExitCode
-from wfe.run.run import Run
 
 
 def test_it_runs_where_it_is_said(lab: Lab) -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wfe.engine.gate import Gate, amount, sizes
 from wfe.errors import WorkflowError
-from wfe.run.gate import Gate, amount, sizes
 
 POOLS = {"gpu": 2.0, "memory": 10.0}
 LONG = 20.0  # seconds after which a test calls it a deadlock

@@ -19,12 +19,12 @@ from pathlib import Path
 from wfe.agent.sandbox import Limits, Policy, Sandbox
 from wfe.agent.spec import Permissions
 from wfe.agent.wary import Wary, odd_file
+from wfe.engine.child import BOOT, Child
+from wfe.engine.executor import Call, Died, Emit, Raised, Reply, Returned
+from wfe.engine.hole import Hole
+from wfe.engine.tree import MARK, Tree
+from wfe.engine.workers import THREAD_VARIABLES, Warm, Workers
 from wfe.errors import EnvironmentFailure
-from wfe.run.child import BOOT, Child
-from wfe.run.executor import Call, Died, Emit, Raised, Reply, Returned
-from wfe.run.hole import Hole
-from wfe.run.tree import MARK, Tree
-from wfe.run.workers import THREAD_VARIABLES, Warm, Workers
 
 Wrap = Callable[[Sequence[str], Sequence[int]], list[str]]
 

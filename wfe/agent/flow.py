@@ -47,8 +47,8 @@ from wfe.catalog import Catalogue
 from wfe.core.parse import parse
 from wfe.core.signature import Signature
 from wfe.core.workflow import Node, Workflow
+from wfe.engine.project import Project
 from wfe.errors import ExitCode, Problem, WfeError, WorkflowError
-from wfe.run.project import Project
 
 OUTLINES = Path(".wfe") / "outlines"
 SIGNATURES = Path(".wfe") / "signatures"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wfe.agent.confined import Confined
     from wfe.agent.spec import Permissions
     from wfe.core.step import Step
-    from wfe.run.executor import Call, Executor
+    from wfe.engine.executor import Call, Executor
 
 
 class Guard:

@@ -15,8 +15,8 @@ from wfe.agent.events import Tell
 from wfe.agent.model import DEFAULT_MODEL, Message, Model
 from wfe.catalog import Catalogue
 from wfe.core.parse import parse
+from wfe.engine.project import Project
 from wfe.errors import ExitCode, WfeError, nearest
-from wfe.run.project import Project
 
 SETTINGS = ("model", "seed", "pull", "unsafe", "yes")
 if TYPE_CHECKING:

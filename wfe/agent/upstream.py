@@ -21,11 +21,11 @@ from wfe.core.plan import Plan
 from wfe.core.planner import Placed, plan
 from wfe.core.result import Missing, Result, put
 from wfe.core.step import Binding, Step
+from wfe.engine.inputs import part
+from wfe.engine.project import Project
+from wfe.engine.results import Results
+from wfe.engine.workspace import Workspace
 from wfe.errors import ExitCode, NodeFailure, WfeError
-from wfe.run.inputs import part
-from wfe.run.project import Project
-from wfe.run.results import Results
-from wfe.run.workspace import Workspace
 
 MARK = "wfe-real"
 """The key of {"wfe-real": "file" | "text" | "array", "path"}: what JSON cannot say, in the place of its value."""
@@ -89,7 +89,7 @@ def _partial(document: Mapping[str, Any], steps: set[str], name: str, project: P
 
 
 class _Standing:
-    """The results that stand, as `wfe.run.inputs.Upstream`."""
+    """The results that stand, as `wfe.engine.inputs.Upstream`."""
 
     def __init__(self, results: Results) -> None:
         self.results = results

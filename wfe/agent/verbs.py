@@ -34,8 +34,8 @@ from wfe.agent.flow import (
 )
 from wfe.agent.model import DEFAULT_MODEL
 from wfe.agent.spec import NodeSpec, Permissions
+from wfe.engine.project import Project
 from wfe.errors import ExitCode, WfeError
-from wfe.run.project import Project
 
 Model = Annotated[str, typer.Option("--model", "-m", metavar="MODEL", help="The language model.")]
 Pull = Annotated[bool, typer.Option("--pull", help="Fetch the model when the server does not have it.")]

@@ -14,7 +14,7 @@ from wfe.core.result import Missing, Result
 from wfe.errors import ExitCode, NodeFailure, WfeError
 
 if TYPE_CHECKING:
-    from wfe.run.run import Run
+    from wfe.engine.run import Run
 
 
 def check(

@@ -27,7 +27,7 @@ def clean(
     wfe clean detect
     wfe clean detect draw --forget
     """
-    from wfe.run.workspace import Workspace
+    from wfe.engine.workspace import Workspace
 
     where = here.project()
     name = here.name_of(where, workflow)

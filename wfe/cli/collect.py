@@ -31,7 +31,7 @@ def collect(
     wfe collect
     wfe collect --older-than 7d --to-size 2GB --yes
     """
-    from wfe.run.workspace import Workspace
+    from wfe.engine.workspace import Workspace
     from wfe.store import collect as store
 
     where = here.project()

@@ -65,7 +65,7 @@ def doctor(json: here.Json = False) -> None:
 
 
 def _machine() -> Iterator[Finding]:
-    from wfe.run.workers import processors
+    from wfe.engine.workers import processors
 
     yield Finding("wfe", wfe.__version__)
     yield Finding("Python", f"{platform.python_version()} ({sys.executable})")
@@ -124,7 +124,7 @@ def _devices() -> Iterator[Finding]:
 
 
 def _project() -> Iterator[Finding]:
-    from wfe.run.workspace import Workspace
+    from wfe.engine.workspace import Workspace
     from wfe.store.collect import on_disk
 
     try:

@@ -19,8 +19,8 @@ from wfe.errors import EnvironmentFailure, Place, Problem, WfeError
 if TYPE_CHECKING:
     from wfe.core.planner import Placed
     from wfe.core.workflow import Workflow
+    from wfe.engine.project import Project
     from wfe.env import Declared, Entry, Environments, Need, Placement, Progress
-    from wfe.run.project import Project
 
 app = typer.Typer(
     help="Isolated environments of nodes whose packages clash with the rest.", no_args_is_help=True, **PLAIN
@@ -29,7 +29,7 @@ app = typer.Typer(
 
 def _environments(where: Project, frozen: bool = False) -> Environments:
     """frozen: nothing is resolved and the lock file stays as it is."""
-    from wfe.run.isolated import LOCK_FILE, environments_of
+    from wfe.engine.isolated import LOCK_FILE, environments_of
 
     if frozen:
         from wfe.env import Environments
@@ -72,7 +72,7 @@ def _read(where: Project, names: Iterable[str], problems: list[Problem]) -> Iter
     from wfe.catalog import Catalogue
     from wfe.core.parse import parse
     from wfe.core.planner import Placed, plan
-    from wfe.run.isolated import declared_by
+    from wfe.engine.isolated import declared_by
 
     def read(name: str, place: Place | None = None) -> Workflow:
         path = where.find(name, place)
@@ -91,8 +91,8 @@ def _read(where: Project, names: Iterable[str], problems: list[Problem]) -> Iter
 
 
 def _noted(where: Project, needs: list[Need], plain: list[str], main: Placed, asked: Any) -> dict[str, Placed]:
-    from wfe.run.isolated import need_of
-    from wfe.run.placement import declares
+    from wfe.engine.isolated import need_of
+    from wfe.engine.placement import declares
 
     needs.extend(need_of(where, *one) for one in asked if declares(one[0], one[1]))
     plain.extend(one[0].id for one in asked if not declares(one[0], one[1]))

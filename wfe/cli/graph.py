@@ -31,8 +31,8 @@ def graph(
     wfe graph detect --format mermaid
     wfe graph detect -f dot | dot -Tsvg > detect.svg
     """
-    from wfe.run.prepare import prepare
-    from wfe.run.workspace import Workspace
+    from wfe.engine.prepare import prepare
+    from wfe.engine.workspace import Workspace
 
     where = here.project()
     workspace = Workspace(where)

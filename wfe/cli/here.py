@@ -17,8 +17,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from wfe.core.document import Path as Trail
+from wfe.engine.project import Project
 from wfe.errors import ExitCode, WfeError
-from wfe.run.project import Project
 
 _chosen: Path | None = None
 

@@ -12,8 +12,8 @@ from wfe.errors import ExitCode, Place, WfeError
 
 if TYPE_CHECKING:
     from wfe.core.signature import Parameter, Signature
-    from wfe.run.explain import Forecast
-    from wfe.run.project import Project
+    from wfe.engine.explain import Forecast
+    from wfe.engine.project import Project
 
 _FEW = 12
 """Steps of one fan that are listed one by one."""

@@ -55,8 +55,8 @@ def _copy(path: Path, tail: int | None) -> None:
 
 
 def _none(where: object, name: str, workflow: str, step: str, folder: Path) -> WfeError:
-    from wfe.run.project import Project
-    from wfe.run.workspace import Workspace
+    from wfe.engine.project import Project
+    from wfe.engine.workspace import Workspace
 
     assert isinstance(where, Project)
     workspace = Workspace(where)

@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 
 from wfe.cli import here
+from wfe.engine.project import Project
 from wfe.errors import EnvironmentFailure, WfeError
-from wfe.run.project import Project
 
 
 def _ids(incomplete: str) -> list[str]:
@@ -103,8 +103,8 @@ def _write(run: str, kind: str, output: Path | None) -> None:
 
 def _needs(where: Project, workflow: str) -> Mapping[str, Sequence[str]]:
     """What each step needs as the workflow stands now; nothing when it is gone or does not hold."""
-    from wfe.run.prepare import prepare
-    from wfe.run.workspace import Workspace
+    from wfe.engine.prepare import prepare
+    from wfe.engine.workspace import Workspace
 
     workspace = Workspace(where)
     try:

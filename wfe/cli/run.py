@@ -15,7 +15,7 @@ from wfe.cli import here
 from wfe.errors import ExitCode, WfeError
 
 if TYPE_CHECKING:
-    from wfe.run.project import Project
+    from wfe.engine.project import Project
 
 
 def run(

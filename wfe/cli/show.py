@@ -16,8 +16,8 @@ from wfe.core.result import Artifact, Missing, Result
 from wfe.errors import EnvironmentFailure, ExitCode, WfeError, nearest
 
 if TYPE_CHECKING:
-    from wfe.run.project import Project
-    from wfe.run.results import Results
+    from wfe.engine.project import Project
+    from wfe.engine.results import Results
 
 _WIDE = 100
 
@@ -47,8 +47,8 @@ def show(
     """
     workflow, step, trail = here.address(target)
     where = here.project()
-    from wfe.run.results import Results, json_of
-    from wfe.run.workspace import Workspace
+    from wfe.engine.results import Results, json_of
+    from wfe.engine.workspace import Workspace
 
     name = here.name_of(where, workflow)
     workspace = Workspace(where)
@@ -188,7 +188,7 @@ def _check_suffix(one: Artifact, path: Path) -> None:
 
 def _whole(result: Result, results: Results) -> Any:
     """The value as JSON with its arrays as nested lists and its files as paths."""
-    from wfe.run.results import value_of
+    from wfe.engine.results import value_of
 
     def plain(value: Any) -> Any:
         if isinstance(value, dict):

@@ -13,7 +13,7 @@ from wfe.errors import ExitCode, Place, Problem, WfeError
 
 if TYPE_CHECKING:
     from wfe.core.workflow import Param, Workflow
-    from wfe.run.project import Project
+    from wfe.engine.project import Project
 
 
 def validate(
@@ -71,8 +71,8 @@ def validate(
 def check(where: Project, name: str, given: dict[str, str]) -> tuple[tuple[Problem, ...], list[str]]:
     """(the problems of a workflow, its required parameters without a value)."""
     from wfe.core.parse import parse
-    from wfe.run.prepare import prepare
-    from wfe.run.workspace import Workspace
+    from wfe.engine.prepare import prepare
+    from wfe.engine.workspace import Workspace
 
     left: list[str] = []
     uncertain: set[Place] = set()

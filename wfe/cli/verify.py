@@ -21,7 +21,7 @@ def verify(
     \b
     wfe verify
     """
-    from wfe.run.workspace import Workspace
+    from wfe.engine.workspace import Workspace
     from wfe.store import verify as store
 
     workspace = Workspace(here.project())

@@ -16,7 +16,7 @@ from wfe.errors import ExitCode
 
 if TYPE_CHECKING:
     from wfe.door import Door
-    from wfe.run.project import Project
+    from wfe.engine.project import Project
 
 
 def watch(

@@ -15,8 +15,8 @@ from wfe.errors import ExitCode, WfeError, nearest
 
 if TYPE_CHECKING:
     from wfe.door import Door
-    from wfe.run.explain import Forecast
-    from wfe.run.project import Project
+    from wfe.engine.explain import Forecast
+    from wfe.engine.project import Project
 
 _ORDER = ("run", "unknown", "restore", "skip", "fail", "current")
 _FEW = 40
@@ -57,7 +57,7 @@ def forecasts(
 ) -> tuple[Door, list[Forecast]]:
     """The open run and what it would do. The caller closes it. Raises WfeError."""
     from wfe.door import enter
-    from wfe.run.explain import explain
+    from wfe.engine.explain import explain
 
     door = enter(where, workflow, given, forced=forced)
     try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     # doit imports this module in every project of its environment, for the name of the backend: it must cost nothing.
-    from wfe.run.run import Run
+    from wfe.engine.run import Run
 
 
 class Backend:

@@ -9,7 +9,7 @@ from typing import Any
 from doit.exceptions import UnmetDependency
 
 from wfe.core.outcome import Outcome, StepState
-from wfe.run.run import Run
+from wfe.engine.run import Run
 
 
 class Reporter:

@@ -9,7 +9,7 @@ from doit.control import TaskControl
 from doit.dependency import Dependency, JSONCodec
 from doit.runner import MThreadRunner, Runner
 
-from wfe.run.run import Run
+from wfe.engine.run import Run
 from wfe.schedule.backend import Backend, Checker
 from wfe.schedule.reporter import Reporter
 from wfe.schedule.tasks import Tasks

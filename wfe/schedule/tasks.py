@@ -18,8 +18,8 @@ from doit.task import DelayedLoader, Task
 from wfe.core.outcome import Failure, Outcome, StepState
 from wfe.core.rebuild import Verdict
 from wfe.core.step import Step
+from wfe.engine.run import Run
 from wfe.errors import NodeFailure, WfeError
-from wfe.run.run import Run
 
 
 class StepAction(BaseAction):  # type: ignore[misc]

@@ -15,11 +15,11 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Self
 
+from wfe.engine.child import Child, Gone
+from wfe.engine.executor import Call, Died, Emit, Raised, Reply, Returned, Skipped
+from wfe.engine.hole import Hole
+from wfe.engine.printed import LOG_LIMIT
 from wfe.errors import EnvironmentFailure
-from wfe.run.child import Child, Gone
-from wfe.run.executor import Call, Died, Emit, Raised, Reply, Returned, Skipped
-from wfe.run.hole import Hole
-from wfe.run.printed import LOG_LIMIT
 from wfe.wire.shm import Pool, reap
 
 # Read by the libraries' thread pools when they are loaded. OpenCV reads OPENCV_FOR_THREADS_NUM.

@@ -28,18 +28,18 @@ from wfe.core.outcome import (
 )
 from wfe.core.rebuild import Verdict
 from wfe.core.step import Step
+from wfe.engine.decide import Pending, pending_of
+from wfe.engine.gate import Gate, sizes
+from wfe.engine.index import Index
+from wfe.engine.known import Known
+from wfe.engine.look import look
+from wfe.engine.workspace import Workspace
 from wfe.errors import NodeFailure
-from wfe.run.decide import Pending, pending_of
-from wfe.run.gate import Gate, sizes
-from wfe.run.index import Index
-from wfe.run.known import Known
-from wfe.run.look import look
-from wfe.run.workspace import Workspace
 from wfe.store.stamp import Stamp
 from wfe.store.traces import File, Trace
 
 if TYPE_CHECKING:
-    from wfe.run.executors import Executors
+    from wfe.engine.executors import Executors
 
 
 _UNKNOWN: Final = 0.1  # seconds that a step counts which never ran
@@ -194,7 +194,7 @@ class Run(Known):
         return outcome
 
     def _perform(self, name: str, pending: Pending, force: bool) -> Outcome:
-        from wfe.run.action import Action
+        from wfe.engine.action import Action
 
         verdict, reasons = pending.decision.verdict, pending.decision.reasons
         if pending.skip:

@@ -16,10 +16,10 @@ from wfe.core.outcome import Failure
 from wfe.core.rebuild import Decision, Facts, Verdict, decide
 from wfe.core.result import Missing
 from wfe.core.step import Step
+from wfe.engine import inputs as inputs_
+from wfe.engine.inputs import Inputs
+from wfe.engine.known import Known
 from wfe.errors import NodeFailure
-from wfe.run import inputs as inputs_
-from wfe.run.inputs import Inputs
-from wfe.run.known import Known
 from wfe.store.traces import Row, Trace
 
 

@@ -11,8 +11,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from wfe.run.index import FAN, Index
-from wfe.run.known import mark_of_fan
+from wfe.engine.index import FAN, Index
+from wfe.engine.known import mark_of_fan
 from wfe.store.traces import File
 
 Renew = Callable[[File], "tuple[int, int, int, int, bool] | None"]

@@ -17,11 +17,11 @@ from wfe.core.outcome import Reason
 from wfe.core.rebuild import Verdict
 from wfe.core.result import Missing
 from wfe.core.step import Step
+from wfe.engine import inputs as inputs_
+from wfe.engine.decide import code_parts
+from wfe.engine.run import Run
+from wfe.engine.workspace import result_of
 from wfe.errors import NodeFailure
-from wfe.run import inputs as inputs_
-from wfe.run.decide import code_parts
-from wfe.run.run import Run
-from wfe.run.workspace import result_of
 from wfe.store.stamp import Stamp
 
 _UNPROVEN = Stamp(0, 0, 0, 0, False)

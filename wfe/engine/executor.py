@@ -1,6 +1,6 @@
 """The protocol of an Executor: something that calls node functions somewhere and tells how it went.
 
-Knows the form of a call and of its reply. Does not know keys, caches, workflows or the scheduler: `run/action.py` puts
+Knows the form of a call and of its reply. Does not know keys, caches, workflows or the scheduler: `engine/action.py` puts
 files in place before a call and publishes what it left after.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from wfe.run.hole import Hole, Trail
+from wfe.engine.hole import Hole, Trail
 
 
 @dataclass(frozen=True, slots=True)

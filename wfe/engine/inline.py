@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 import wfe
-from wfe.run.executor import Call, Died, Emit, Raised, Reply, Returned, Skipped
-from wfe.run.hole import Hole
-from wfe.run.printed import Printed
-from wfe.run.workers import request
+from wfe.engine.executor import Call, Died, Emit, Raised, Reply, Returned, Skipped
+from wfe.engine.hole import Hole
+from wfe.engine.printed import Printed
+from wfe.engine.workers import request
 from wfe.wire.values import Staging
 from wfe.worker import Caller, Surroundings
 

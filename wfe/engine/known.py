@@ -15,10 +15,10 @@ import wfe
 from wfe.core.digest import digest, digest_of
 from wfe.core.result import Missing, Result
 from wfe.core.step import Binding, Step
+from wfe.engine import inputs as inputs_
+from wfe.engine.index import Index
+from wfe.engine.workspace import Workspace, result_of
 from wfe.errors import NodeFailure
-from wfe.run import inputs as inputs_
-from wfe.run.index import Index
-from wfe.run.workspace import Workspace, result_of
 from wfe.store.stamp import Stamp
 from wfe.store.traces import Row, Trace, plain
 

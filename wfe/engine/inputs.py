@@ -15,8 +15,8 @@ from wfe.core.digest import digest as hash_of
 from wfe.core.manifest import value_text
 from wfe.core.result import Artifact, Missing, Result, dig_fan, gather, put
 from wfe.core.step import Binding, Step
+from wfe.engine.hole import Hole
 from wfe.errors import NodeFailure
-from wfe.run.hole import Hole
 from wfe.store.stamp import Stamp
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """One worker process: started, spoken with, ended.
 
 Knows pipes, the worker's bootstrap and what its death means. Does not know which call goes to which worker: that is
-`run/workers.py`. On POSIX the calling thread polls the reply pipe and the two that carry what is printed; Windows
+`engine/workers.py`. On POSIX the calling thread polls the reply pipe and the two that carry what is printed; Windows
 cannot poll pipes, so three threads read them there and the worker marks the end of a call in its streams.
 """
 
@@ -22,10 +22,10 @@ from time import monotonic
 from typing import Any
 
 import wfe
+from wfe.engine.executor import Died, Emit
+from wfe.engine.printed import LOG_LIMIT, Printed
+from wfe.engine.tree import MARK, Tree
 from wfe.errors import EnvironmentFailure
-from wfe.run.executor import Died, Emit
-from wfe.run.printed import LOG_LIMIT, Printed
-from wfe.run.tree import MARK, Tree
 from wfe.wire import frames
 from wfe.worker import END_OF_CALL
 

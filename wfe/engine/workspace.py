@@ -17,9 +17,9 @@ from pathlib import Path
 
 from wfe.core.digest import canonical, digest
 from wfe.core.result import Artifact, Result, put
+from wfe.engine.inputs import Inputs
+from wfe.engine.project import Project
 from wfe.errors import EnvironmentFailure
-from wfe.run.inputs import Inputs
-from wfe.run.project import Project
 from wfe.store.blobs import Blobs
 from wfe.store.claims import Claims
 from wfe.store.files import Files

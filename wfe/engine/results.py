@@ -12,7 +12,7 @@ from typing import Any
 
 from wfe.core.document import Path as Trail
 from wfe.core.result import Artifact, Missing, Result, dig_fan, gather, put
-from wfe.run.workspace import Workspace
+from wfe.engine.workspace import Workspace
 from wfe.store.stamp import holds
 from wfe.store.traces import Row
 
@@ -64,7 +64,7 @@ class Results:
             self.workspace.traces.disown(self.workflow, step, row.key)
         if trace is None or not self.workspace.traces.whole(trace):
             raise Missing(f"the result of step {step!r} is not in the store any more")
-        from wfe.run.workspace import result_of
+        from wfe.engine.workspace import result_of
 
         return result_of(self.workspace, trace, step)
 

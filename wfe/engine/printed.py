@@ -12,7 +12,7 @@ import os
 from time import monotonic
 from typing import BinaryIO
 
-from wfe.run.executor import Emit
+from wfe.engine.executor import Emit
 
 LOG_LIMIT = 64 * 1024 * 1024  # bytes
 LINES_A_SECOND = 200

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 import wfe
 from wfe.core.digest import digest, digest_of
 from wfe.core.step import texts_in
+from wfe.engine.index import Index
+from wfe.engine.project import Project
+from wfe.engine.site import folder_time, site_stamp
 from wfe.errors import Place, Problem, WorkflowError
-from wfe.run.index import Index
-from wfe.run.project import Project
-from wfe.run.site import folder_time, site_stamp
 from wfe.store.stamp import holds, stamp
 from wfe.store.state import State
 
@@ -85,7 +85,7 @@ def _plan(
     from wfe.catalog import Catalogue
     from wfe.core.parse import parse
     from wfe.core.planner import plan
-    from wfe.run.placement import Places
+    from wfe.engine.placement import Places
 
     catalogue = Catalogue(project.root)
     workflow = parse(data, project.shown(path), name)

@@ -16,17 +16,17 @@ from wfe.core.outcome import Failure, Note, StepLine, StepProgress, StepState
 from wfe.core.rebuild import Verdict
 from wfe.core.retry import Retry
 from wfe.core.step import Step
+from wfe.engine.executor import Call, Died, Raised, Reply, Returned, Skipped
+from wfe.engine.inputs import holes_of, staged
+from wfe.engine.returned import BadReturn, result_of
+from wfe.engine.workspace import room
 from wfe.errors import EnvironmentFailure
-from wfe.run.executor import Call, Died, Raised, Reply, Returned, Skipped
-from wfe.run.inputs import holes_of, staged
-from wfe.run.returned import BadReturn, result_of
-from wfe.run.workspace import room
 from wfe.store.stamp import holds
 from wfe.store.traces import File, Row, Trace
 
 if TYPE_CHECKING:
-    from wfe.run.decide import Pending
-    from wfe.run.run import Run
+    from wfe.engine.decide import Pending
+    from wfe.engine.run import Run
 
 
 _LONG: Final = 100  # characters of an input in the words about a failure

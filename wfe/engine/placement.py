@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from wfe.core.planner import Code, Placed
 from wfe.core.signature import Signature
 from wfe.core.workflow import Node, Workflow
-from wfe.run.project import Project
-from wfe.run.site import site_stamp
+from wfe.engine.project import Project
+from wfe.engine.site import site_stamp
 from wfe.store.state import State
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Places:
     def __call__(self, asked: Asked) -> dict[str, Placed]:
         found: dict[str, Placed] = {}
         if any(declares(node, signature) for node, signature, _ in asked):
-            from wfe.run.isolated import isolate
+            from wfe.engine.isolated import isolate
 
             isolated = isolate(self.project, self.workflow, asked, self.environments)
             self.read, self.placements = isolated.read, isolated.placements

@@ -12,6 +12,7 @@ from wfe.core.planner import Code, Placed
 from wfe.core.signature import Signature
 from wfe.core.step import ABSENT
 from wfe.core.workflow import Node, Workflow
+from wfe.engine.project import Project
 from wfe.env import declared
 from wfe.env.declared import Declared
 from wfe.env.environments import Environments
@@ -20,7 +21,6 @@ from wfe.env.place import Absent, Isolated, Placement
 from wfe.env.prefix import Say, silent
 from wfe.env.uv import Uv
 from wfe.errors import EnvironmentFailure, Place
-from wfe.run.project import Project
 
 LOCK_FILE: Final = "workflows/environments.lock.json"
 

@@ -14,9 +14,9 @@ from typing import Any
 from wfe.core.result import Artifact, Result, put
 from wfe.core.step import Step
 from wfe.core.types import Type, type_of
-from wfe.run.executor import Returned
-from wfe.run.hole import Hole
-from wfe.run.workspace import Workspace
+from wfe.engine.executor import Returned
+from wfe.engine.hole import Hole
+from wfe.engine.workspace import Workspace
 
 
 class BadReturn(Exception):

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from wfe.core.step import Step
+from wfe.engine.executor import Executor
+from wfe.engine.project import Project
+from wfe.engine.workers import Workers
 from wfe.errors import EnvironmentFailure
-from wfe.run.executor import Executor
-from wfe.run.project import Project
-from wfe.run.workers import Workers
 
 if TYPE_CHECKING:
     from wfe.env.prefix import Progress
@@ -62,7 +62,7 @@ class Executors:
         self.say = say
         self._inline: Executor | None = None
         if inline:
-            from wfe.run.inline import Inline
+            from wfe.engine.inline import Inline
 
             self._inline = Inline(debug)
         self._executors: dict[str, Executor] = {}
@@ -96,8 +96,8 @@ class Executors:
     def _make(self, step: Step) -> Executor:
         if not step.prefix:
             return Workers(limit=self.jobs)
+        from wfe.engine.isolated import LOCK_FILE, environments_of
         from wfe.env.lock import this_platform
-        from wfe.run.isolated import LOCK_FILE, environments_of
 
         environments = environments_of(self.project, self._tell, self._stopping)
         lock = next((one for one in environments.file.read().locks if one.digest == step.prefix), None)

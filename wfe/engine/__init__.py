@@ -1,0 +1,1 @@
+"""How steps are run: looked at, decided, called, published."""
