@@ -1,21 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from desks import MakeDesk, maker
 from ollama_server import Answer, OllamaServer, serving
 
-from wfe.agent import prompt
-from wfe.agent.author import Desk
-from wfe.agent.gate import Site
-from wfe.agent.ollama_model import OllamaModel
 from wfe.agent.sandbox import KINDS, Sandbox
-from wfe.agent.tries import TRIAL_LIMITS, Bench
 
-MakeDesk = Callable[..., Desk]
 TWICE = ("test_agent_corpus", "test_agent_run_repair", "test_agent_key")
 """What goes through whole drafts: with a second mechanism beside bubblewrap it is the same again, and slow."""
 
@@ -50,13 +43,7 @@ def desk(tmp_path: Path, tools: Path, box: Sandbox) -> MakeDesk:
     """A desk in a fresh project at `tmp_path / "project"`, asking the server that it is given."""
     project = tmp_path / "project"
     project.mkdir()
-
-    def make(server: OllamaServer, **settings: Any) -> Desk:
-        model = OllamaModel(host=server.host, pause=lambda seconds: None)
-        bench = Bench(project, tmp_path / "cache", box, limits=replace(TRIAL_LIMITS, cpu_seconds=2, memory=1 << 30))
-        return Desk(model, prompt.load(project), Site(project, tools), bench, **settings)
-
-    return make
+    return maker(project, tmp_path / "cache", tools, box)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from answers import BAD, CASES, GOOD, Case
-from conftest import MakeDesk
+from desks import MakeDesk
 from ollama_server import Answer, OllamaServer, in_turn
 
 from wfe.agent import header

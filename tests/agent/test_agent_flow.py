@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import text_example
-from conftest import MakeDesk
+from desks import MakeDesk
 from ollama_server import Answer, OllamaServer, Reply
 
 from wfe.agent import approval, header

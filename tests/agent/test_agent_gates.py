@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from answers import GOOD
-from conftest import MakeDesk
+from desks import MakeDesk
 from ollama_server import Answer, OllamaServer, in_turn
 
 from wfe.agent import lint, prompt

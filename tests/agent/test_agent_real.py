@@ -6,7 +6,7 @@ import os
 
 import pytest
 from answers import GOOD
-from conftest import MakeDesk
+from desks import MakeDesk
 from ollama_server import OllamaServer
 
 from wfe.agent.author import WrittenState, write_node

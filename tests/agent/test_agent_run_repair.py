@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeDesk
+from desks import MakeDesk
 from ollama_server import Answer, OllamaServer
 from test_agent_flow import run_it
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from answers import GOOD
-from conftest import MakeDesk
+from desks import MakeDesk
 from ollama_server import Answer, OllamaServer, Reply, in_turn
 from test_agent_flow import doit
 

@@ -5,16 +5,13 @@ that no registry is asked."""
 from __future__ import annotations
 
 import importlib.metadata
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from env.wheels import wheel, write_all
-from space import Ended, Space
-
-KINDS = ("inline", "main", "isolated")
+from lab import KINDS, Lab
+from space import Space
 
 
 def numpy_wheel(folder: Path) -> Path:
@@ -55,28 +52,6 @@ def local(links: Path, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("UV_CONFIG_FILE", str(config))
     monkeypatch.setenv("UV_CACHE_DIR", str(shared / "uv"))
     monkeypatch.delenv("UV_LINK_MODE", raising=False)
-
-
-class Lab:
-    """A space whose steps all run in one kind of place, and what it says of them."""
-
-    def __init__(self, space: Space, kind: str) -> None:
-        self.space = space
-        self.kind = kind
-
-    def workflow(self, nodes: Iterable[Mapping[str, Any]], asks: Iterable[str] = ("marker==1.0",), **head: Any) -> None:
-        """As Space.workflow; the nodes of the isolated kind name an environment that has the packages `asks`."""
-        entries = [dict(one) for one in nodes]
-        if self.kind == "isolated":
-            for one in entries:
-                one["environment"] = "lab"
-            head["environments"] = "environments.json"
-            declared = {"lab": {"requirements": list(asks), "isolation_mode": "always"}}
-            self.space.file("workflows/environments.json", json.dumps(declared))
-        self.space.workflow(entries, **head)
-
-    def run(self, *chosen: str, **options: Any) -> Ended:
-        return self.space.run("w", *chosen, inline=self.kind == "inline", **options)
 
 
 @pytest.fixture

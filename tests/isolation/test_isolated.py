@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import Lab  # type: ignore[attr-defined]
+from lab import Lab
 from space import Space
 
 from wfe.core.outcome import Note

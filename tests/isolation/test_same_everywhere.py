@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Lab  # type: ignore[attr-defined]
+from lab import Lab
 
 from wfe.core.outcome import Note, StepLine, StepProgress, StepState
 from wfe.engine.run import Run
