@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ollama_server import Reply
 
+from wfe.agent.author import Desk
+from wfe.agent.outline import compiler
 from wfe.agent.spec import Field, NodeSpec
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -18,7 +20,10 @@ CORPUS = Path(__file__).parent / "corpus"
 
 @dataclass(frozen=True)
 class Case:
-    """One answer. gate: "" for a good one. Places in its text stand as @NAME@ until `reply` fills them in."""
+    """One answer. gate: "" for a good one. Places in its text stand as @NAME@ until `reply` fills them in.
+
+    document: the workflow that the node is for, None for a node alone; files: what the project has beside it.
+    """
 
     name: str
     gate: str
@@ -26,6 +31,19 @@ class Case:
     answer: Mapping[str, Any]
     raw: str | None
     endless: bool
+    document: Mapping[str, Any] | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def at(self, desk: Desk) -> Desk:
+        """The desk in a project with this case's files, where a draft is planned into this case's document."""
+        for name, text in self.files.items():
+            path = desk.project / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        if self.document is None:
+            return desk
+        compiles = compiler(desk.project, self.document, [self.spec])
+        return replace(desk, site=replace(desk.site, compiles=compiles))
 
     def reply(self, **places: str) -> Reply:
         text = self.raw
@@ -51,6 +69,8 @@ def case(path: Path) -> Case:
         answer=told.get("answer", {}),
         raw=told.get("raw"),
         endless=told.get("endless", False),
+        document=told.get("document"),
+        files=told.get("files", {}),
     )
 
 

@@ -60,12 +60,12 @@ def names_in(directory: Path) -> list[str]:
 @pytest.mark.parametrize("case", BAD, ids=lambda case: case.name)
 def test_a_bad_answer_is_caught_by_its_gate(case: Case, desk: MakeDesk, served: Served, outside: Outside) -> None:
     server = served(in_turn(case.reply(**outside.places())))
-    at = desk(server)
+    at = case.at(desk(server))
     written = write_node(case.spec, at)
     assert (written.state, written.gate) == (WrittenState.REJECTED, case.gate), written.verdicts
     assert written.asked == 2  # the same answer again gives the same verdict, and then it stops
     outside.untouched()
-    assert names_in(at.project) == [".wfe/models.json", case.spec.path + ".rejected"]
+    assert names_in(at.project) == sorted([".wfe/models.json", *case.files, case.spec.path + ".rejected"])
     report = written.path.read_text()
     assert report.startswith(f"# Rejected by {case.gate} after 2 drafts of qwen2.5-coder:7b. This is no node.\n# ")
     for secret in ("CANARY-KEY", "CANARY-TOKEN"):
@@ -77,12 +77,12 @@ def test_a_bad_answer_is_caught_by_its_gate(case: Case, desk: MakeDesk, served: 
 
 @pytest.mark.parametrize("case", GOOD, ids=lambda case: case.name)
 def test_a_good_answer_is_accepted_at_once(case: Case, desk: MakeDesk, served: Served, outside: Outside) -> None:
-    at = desk(served(in_turn(case.reply())))
+    at = case.at(desk(served(in_turn(case.reply()))))
     written = write_node(case.spec, at)
     assert written.state is WrittenState.KEPT, written.verdicts
     assert written.asked == 1
     outside.untouched()
-    assert names_in(at.project) == [".wfe/models.json", case.spec.path, case.spec.path + ".test"]
+    assert names_in(at.project) == sorted([".wfe/models.json", *case.files, case.spec.path, case.spec.path + ".test"])
     found = header.read(written.path.read_text())
     assert found is not None and not found.edited
     assert found.origin.model == "qwen2.5-coder:7b" and len(found.origin.weights) == 64
@@ -97,7 +97,7 @@ SPECS = [one.spec for one in GOOD]
 def test_a_repair_converges(case: Case, desk: MakeDesk, served: Served, outside: Outside) -> None:
     good = next(one for one in GOOD if one.spec == case.spec)
     server = served(in_turn(case.reply(**outside.places()), good.reply()))
-    at = desk(server)
+    at = case.at(desk(server))
     written = write_node(case.spec, at)
     assert written.state is WrittenState.KEPT, written.verdicts
     assert written.asked == 2
@@ -108,7 +108,14 @@ def test_a_repair_converges(case: Case, desk: MakeDesk, served: Served, outside:
     assert f'was checked by "{case.gate}"' in asked and '"expected"' in asked
 
 
+def test_the_plan_gate_alone_refuses_what_only_the_workflow_tells(desk: MakeDesk, served: Served) -> None:
+    """The same answer for a node that is in no workflow passes everything else."""
+    (case,) = (one for one in BAD if one.gate == "plan")
+    alone = write_node(case.spec, desk(served(in_turn(case.reply()))))
+    assert alone.state is WrittenState.KEPT, alone.verdicts
+
+
 def test_every_gate_has_a_bad_answer_and_every_bad_answer_a_gate() -> None:
-    assert {case.gate for case in BAD} == set(ORDER) - {"plan"}  # `plan` looks at the workflow round a node
+    assert {case.gate for case in BAD} == set(ORDER)
     assert len({case.name for case in CASES}) == len(CASES) >= 50
     assert os.path.basename(CASES[0].name)

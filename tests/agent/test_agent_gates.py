@@ -12,16 +12,13 @@ from pathlib import Path
 
 import pytest
 from answers import GOOD
-from desks import MakeDesk
-from ollama_server import Answer, OllamaServer, in_turn
+from ollama_server import Answer, OllamaServer
 
 from wfe.agent import lint, prompt
-from wfe.agent.author import WrittenState, write_node
 from wfe.agent.gate import Site
 from wfe.agent.lint import Types, polish
 from wfe.agent.outline import Overlay, compile_problems, compiler
-from wfe.agent.spec import Draft, NodeSpec, check_host, check_path, slug
-from wfe.agent.verdict import Verdict
+from wfe.agent.spec import Draft, check_host, check_path, slug
 from wfe.errors import WorkflowError
 
 Served = Callable[[Answer], OllamaServer]
@@ -41,26 +38,6 @@ def test_a_draft_that_breaks_the_workflow_round_it_is_told(tmp_path: Path) -> No
     assert compiles(PLAIN.spec, Draft(CODE)) == []
     found = compiles(PLAIN.spec, Draft(CODE.replace('"loud": str', '"noise": str')))
     assert found and "loud" in found[0].got
-
-
-def test_a_draft_that_does_not_fit_is_sent_back_and_mended(desk: MakeDesk, served: Served, tmp_path: Path) -> None:
-    """The gate `plan` has no answer in the corpus: what `signature` lets pass fits the plan that was made of the
-    specification, so only a document that says more can object, as this one does by hand.
-    """
-    wrong = {**PLAIN.answer, "name": "shout", "code": CODE.replace('"loud": str}', '"loud": str}, cache="never"')}
-    server = served(in_turn(wrong, PLAIN.reply()))
-
-    def compiles(spec: NodeSpec, draft: Draft) -> list[Verdict]:
-        document = {**DOCUMENT, "workflow": {"name": "w", "params": {"a": 3} if "never" in draft.code else {}}}
-        document = {**document, "nodes": [*DOCUMENT["nodes"], {"id": "x", "function": "custom.shout.shout"}]}
-        found = compile_problems(document, Overlay(tmp_path, [], {spec.module: draft.code}))
-        return found if "never" in draft.code else []
-
-    at = desk(server)
-    written = write_node(PLAIN.spec, replace(at, site=replace(at.site, compiles=compiles)))
-    assert written.state is WrittenState.KEPT and written.asked == 2
-    asked = server.chats[1]["messages"][-1]["content"]
-    assert 'was checked by "plan"' in asked and "text" in asked
 
 
 def test_what_was_wrong_before_is_no_fault_of_the_draft(tmp_path: Path) -> None:
