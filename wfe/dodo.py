@@ -12,6 +12,7 @@ import contextlib
 import gc
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
@@ -158,6 +159,10 @@ def _steps(door: Door, called: Invocation) -> Iterator[Task]:
 
 
 def _done(door: Door, interrupted: bool) -> None:
+    error = sys.exc_info()[1]
+    if isinstance(error, Exception) and not isinstance(error, WfeError):
+        # doit would show the traceback and end with 3, which means that the user's workflow is wrong.
+        door.run.bugs.append(traceback.format_exc())
     code = door.close(interrupted)
     sys.stdout.flush()
     if code is not ExitCode.OK:

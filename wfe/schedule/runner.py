@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final
 
 from doit.control import TaskControl
 from doit.dependency import Dependency, JSONCodec
+from doit.exceptions import TaskError
 from doit.runner import MThreadRunner, Runner
 
 from wfe.engine.run import Run
@@ -38,6 +40,17 @@ class Carriers(MThreadRunner):  # type: ignore[misc]
         if any(run.steps[name].fan is not None and run.steps[name].options.resources for name in open_):
             taking = _MOST
         self.num_process += min(taking + _SPARE, _MOST)
+
+    def execute_task(self, task: Any) -> Any:
+        """In a carrier's thread. Of what is no Exception doit passes on only the class of two kinds, and after any other
+        (asyncio.CancelledError, say) the thread is gone and doit's main thread waits for its result for ever."""
+        try:
+            return super().execute_task(task)
+        except Exception:
+            raise
+        except BaseException as error:  # noqa: BLE001 - told with its traceback, and exit code 70
+            self.run.bugs.append(traceback.format_exc())
+            return TaskError(f"BUG: step {task.name!r}", error)
 
     def _handle_task_error(self, node: Any, base_fail: Any) -> None:
         super()._handle_task_error(node, base_fail)

@@ -42,9 +42,9 @@ class StepAction(BaseAction):  # type: ignore[misc]
             outcome = self.run.perform(self.name, self.force())
         except WfeError as error:
             return TaskFailed(str(error))
-        except Exception:  # noqa: BLE001 - an error of wfe's own: told with its traceback, and exit code 70
+        except Exception as error:  # noqa: BLE001 - an error of wfe's own: told with its traceback, and exit code 70
             self.run.bugs.append(traceback.format_exc())
-            return TaskError(f"BUG: step {self.name!r}", traceback.format_exc())
+            return TaskError(f"BUG: step {self.name!r}", error)
         if outcome.state in (StepState.FAILED, StepState.CANCELLED):
             return TaskFailed(outcome.failure.message if outcome.failure else outcome.state.value)
         return None
