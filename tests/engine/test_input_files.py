@@ -1,0 +1,273 @@
+"""Files and sources as inputs: they count by content, whatever their stamps say, and at the time when a step reads them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from space import Space
+
+from wfe.errors import ExitCode
+
+
+def test_a_touched_file_rebuilds_nothing_and_is_stamped_anew(chain: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    from wfe.store import files
+
+    path = chain.root / "in.txt"
+    os.utime(path, ns=(10**18, 10**18))
+    _settle(monkeypatch)
+    hashed: list[str] = []
+    honest = files.file_digest
+    monkeypatch.setattr(files, "file_digest", lambda path: (hashed.append(str(path)), honest(path))[1])
+    chain.run()
+    chain.nothing_ran()
+    assert hashed == [str(path)]
+    chain.run()
+    chain.nothing_ran()
+    assert hashed == [str(path)], "a touched file was hashed a second time"
+
+
+def _settle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every stamp taken from now on be old enough to be trusted, without waiting."""
+    from wfe.store import stamp
+
+    monkeypatch.setattr(stamp, "_TICK_NS", -(10**18))
+    monkeypatch.setattr(stamp, "_COARSE_NS", -(10**18))
+
+
+def test_an_edit_with_equal_time_and_size_is_noticed(chain: Space) -> None:
+    path = chain.root / "in.txt"
+    times = path.stat()
+    path.write_text("wxyz")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    chain.run()
+    chain.ran("load", "shout")
+    assert chain.value("load")["text"] == "wxyz"
+
+
+def test_an_edit_within_the_tick_of_the_clock_is_noticed(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the change time is of no help (some file systems, Windows), an unsettled stamp is what saves."""
+    from wfe.store import stamp
+
+    space.nodes("@workflow_node()\ndef a(path: Path):\n    return {'text': path.read_text()}\n")
+    space.workflow([{"id": "a", "inputs": {"path": "in.txt"}}])
+    path = space.file("in.txt", "abcd")
+    frozen = path.stat()
+
+    class Still:
+        """A stat whose times and inode stand still, as a coarse clock would leave them."""
+
+        def __init__(self, found: os.stat_result) -> None:
+            self.st_size, self.st_mode = found.st_size, found.st_mode
+            self.st_mtime_ns, self.st_ctime_ns, self.st_ino = frozen.st_mtime_ns, frozen.st_ctime_ns, frozen.st_ino
+
+    honest = os.stat
+
+    def stat(name: object, **rest: object) -> object:
+        found = honest(name, **rest)  # type: ignore[call-overload]
+        return Still(found) if str(name).endswith("in.txt") else found
+
+    class Clock:
+        """The clock as it stands a millisecond after the file was written."""
+
+        time_ns = staticmethod(lambda: max(frozen.st_mtime_ns, frozen.st_ctime_ns) + 1_000_000)
+
+    monkeypatch.setattr(os, "stat", stat)
+    monkeypatch.setattr(stamp, "time", Clock)
+    space.run()
+    space.ran("a")
+    path.write_text("wxyz")
+    space.run()
+    space.ran("a")
+    space.run()
+    space.nothing_ran()
+
+
+@pytest.mark.parametrize("way", ["replace", "copy2"])
+def test_a_file_replaced_by_another_of_equal_size_and_time(chain: Space, way: str) -> None:
+    path, other = chain.root / "in.txt", chain.root / "other.txt"
+    other.write_text("wxyz")
+    times = path.stat()
+    os.utime(other, ns=(times.st_atime_ns, times.st_mtime_ns))
+    other.replace(path) if way == "replace" else shutil.copy2(other, path)
+    assert path.stat().st_mtime_ns == times.st_mtime_ns
+    chain.run()
+    chain.ran("load", "shout")
+
+
+def test_an_input_renamed_with_the_same_content(chain: Space) -> None:
+    (chain.root / "in.txt").rename(chain.root / "renamed.txt")
+    chain.edit("workflows/w.json", "in.txt", "renamed.txt")
+    chain.run()
+    chain.nothing_ran()
+
+
+def test_another_suffix_is_another_input(chain: Space) -> None:
+    (chain.root / "in.txt").rename(chain.root / "in.md")
+    chain.edit("workflows/w.json", "in.txt", "in.md")
+    chain.run()
+    chain.ran("load")  # a reader may go by the suffix
+    chain.current("scale", "shout", "write")
+
+
+def test_an_input_that_changes_while_its_step_runs_is_not_recorded(space: Space) -> None:
+    space.nodes("""
+    @workflow_node()
+    def a(path: Path, put: str):
+        text = path.read_text()
+        if put:
+            path.write_text(put)
+        return {"text": text}
+    """)
+    space.file("in.txt", "old")
+    space.workflow([{"id": "a", "inputs": {"path": "in.txt", "put": "${put}"}}], params={"put": ""})
+    ended = space.run(put="new")
+    space.failed("a")
+    assert "in.txt changed while it ran" in ended.failure("a")
+    assert ended.code is ExitCode.FAILED
+    space.file("in.txt", "old")
+    space.run(put="new")
+    space.failed("a")  # nothing was kept under the old content
+    space.run()
+    space.ran("a")
+    assert space.value("a") == {"text": "new"}
+
+
+def test_a_source_that_changes_while_its_step_runs_is_not_recorded(space: Space) -> None:
+    space.nodes("""
+    import other
+    @workflow_node()
+    def a(where: str):
+        Path(where).write_text("VALUE = 2\\n")
+        return {"x": other.VALUE}
+    """)
+    other = space.file("other.py", "VALUE = 1\n")
+    space.workflow([{"id": "a", "inputs": {"where": str(other)}}])
+    ended = space.run()
+    space.failed("a")
+    assert "other.py changed while it ran" in ended.failure("a")
+    space.run()
+    space.ran("a")
+    assert space.value("a") == {"x": 2}
+
+
+def test_a_source_that_changes_between_plan_and_call_is_not_recorded(space: Space) -> None:
+    space.nodes("X = 1\n@workflow_node()\ndef a():\n    return {'x': X}\n")
+    space.workflow([{"id": "a"}])
+    space.run(change=lambda run: space.edit("nodes/n.py", "X = 1", "X = 2"))
+    space.failed("a")
+    space.edit("nodes/n.py", "X = 2", "X = 1")
+    space.run()
+    space.ran("a")
+    assert space.value("a") == {"x": 1}
+
+
+def test_the_name_of_a_written_file_counts_for_who_is_told_it(space: Space) -> None:
+    space.nodes("""
+    @workflow_node()
+    def write(to: Output):
+        to.write_text("same")
+    @workflow_node()
+    def name(file: str):
+        return {"name": Path(file).name}
+    """)
+    space.workflow(
+        [
+            {"id": "write", "inputs": {"to": "${to}"}},
+            {"id": "name", "inputs": {"file": "$write.to"}},
+        ],
+        params={"to": "out/a.txt"},
+    )
+    space.run()
+    assert space.value("name") == {"name": "a.txt"}
+    space.run(to="out/b.txt")
+    assert space.value("name") == {"name": "b.txt"}
+
+
+@pytest.mark.parametrize("hint", ["list[Path]", "list[Path] | None", "dict[str, Path]", "tuple[Path, Path]"])
+def test_every_path_in_an_input_counts_by_content(space: Space, hint: str) -> None:
+    space.nodes(f"""
+    @workflow_node()
+    def read(paths: {hint}):
+        return {{"text": [Path(one).read_text() for one in (paths.values() if isinstance(paths, dict) else paths)]}}
+    """)
+    one, two = str(space.file("1.txt", "one")), str(space.file("2.txt", "two"))
+    given = {"a": one, "b": two} if hint.startswith("dict") else [one, two]
+    space.workflow([{"id": "read", "inputs": {"paths": given}}])
+    space.run()
+    assert space.value("read") == {"text": ["one", "two"]}
+    space.file("2.txt", "drei")
+    space.run()
+    space.ran("read")
+    assert space.value("read") == {"text": ["one", "drei"]}
+
+
+def test_a_list_of_files_that_another_step_writes_makes_an_edge(space: Space) -> None:
+    space.nodes("""
+    @workflow_node()
+    def write(to: Output, text: str):
+        to.write_text(text)
+    @workflow_node()
+    def read(paths: list[Path]):
+        return {"text": [one.read_text() for one in paths]}
+    """)
+    space.workflow(
+        [
+            {"id": "read", "inputs": {"paths": ["out/1.txt", "in.txt"]}},
+            {"id": "write", "inputs": {"to": "out/1.txt", "text": "${text}"}},
+        ],
+        params={"text": "one"},
+    )
+    space.file("in.txt", "in")
+    space.run()
+    assert space.value("read") == {"text": ["one", "in"]}
+    space.run(text="two")
+    assert space.value("read") == {"text": ["two", "in"]}
+
+
+def test_a_folder_counts_by_what_is_in_it(space: Space) -> None:
+    space.nodes("""
+    @workflow_node()
+    def names(folder: Path):
+        return {"names": sorted(one.name for one in folder.rglob("*"))}
+    """)
+    space.file("in/a.txt", "a")
+    space.file("in/deep/b.txt", "b")
+    space.workflow([{"id": "names", "inputs": {"folder": "in"}}])
+    space.run()
+    space.run()
+    space.nothing_ran()
+    space.file("in/deep/c.txt", "c")
+    space.run()
+    space.ran("names")
+    (space.root / "in/deep/c.txt").rename(space.root / "in/deep/d.txt")
+    space.run()
+    space.ran("names")
+    assert space.value("names") == {"names": ["a.txt", "b.txt", "d.txt", "deep"]}
+    (space.root / "in/deep/d.txt").rename(space.root / "in/deep/c.txt")
+    space.run()
+    space.restored("names")
+
+
+def test_a_step_that_writes_its_own_input_is_refused(space: Space) -> None:
+    from wfe.errors import WorkflowError
+
+    space.nodes("@workflow_node()\ndef a(path: Path, to: Output):\n    to.write_text(path.read_text() + '.')\n")
+    space.file("x.txt", "x")
+    space.workflow([{"id": "a", "inputs": {"path": "x.txt", "to": "./x.txt"}}])
+    with pytest.raises(WorkflowError, match="writes 'x.txt', which it also reads"):
+        space.run()
+
+
+def test_a_file_in_place_of_a_folder_and_back(space: Space) -> None:
+    space.nodes("@workflow_node()\ndef a(path: Path):\n    return {'folder': path.is_dir()}\n")
+    where = space.file("in", "text")
+    space.workflow([{"id": "a", "inputs": {"path": "in"}}])
+    space.run()
+    assert space.value("a") == {"folder": False}
+    where.unlink()
+    Path(where).mkdir()
+    space.run()
+    assert space.value("a") == {"folder": True}
