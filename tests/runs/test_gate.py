@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -56,7 +57,24 @@ class Crowd:
         self.threads: list[threading.Thread] = []
 
     def come(self, name: str, priority: float = 0.0, wanted: Sequence[tuple[str, float | str]] = ()) -> None:
-        """Send a thread; returns when it is inside or waits."""
+        """Send a thread; returns when it is inside."""
+        count = len(self.entered) + 1
+        self._send(name, priority, wanted)
+        self.inside(count)
+
+    def wait(self, name: str, priority: float = 0.0, wanted: Sequence[tuple[str, float | str]] = ()) -> None:
+        """Send a thread that finds no place; returns when it waits."""
+        count = self.waiting() + 1
+        self._send(name, priority, wanted)
+        end = time.monotonic() + LONG
+        while self.waiting() < count:  # the gate tells nobody who waits
+            assert time.monotonic() < end, "it did not wait"
+
+    def waiting(self) -> int:
+        with self.gate._lock:
+            return len(self.gate._waiting)
+
+    def _send(self, name: str, priority: float, wanted: Sequence[tuple[str, float | str]]) -> None:
         self.leave[name] = threading.Event()
 
         def go() -> None:
@@ -67,18 +85,9 @@ class Crowd:
                     self.change.notify_all()
                 assert self.leave[name].wait(LONG)
 
-        before = len(self.entered)
-        waiting = len(self.gate._waiting)
         thread = threading.Thread(target=go, daemon=True)
         self.threads.append(thread)
         thread.start()
-        with self.change:
-            assert self.change.wait_for(
-                lambda: len(self.entered) > before or len(self.gate._waiting) > waiting, LONG
-            ) or self._settled(before, waiting)
-
-    def _settled(self, before: int, waiting: int) -> bool:
-        return len(self.entered) > before or len(self.gate._waiting) > waiting
 
     def go(self, name: str, then: int) -> None:
         """Let one leave; returns when `then` in all have entered."""
@@ -97,38 +106,11 @@ class Crowd:
             assert not thread.is_alive(), "a thread waits for ever"
 
 
-def fill(crowd: Crowd, name: str, **more: object) -> None:
-    """Send one that will have to wait, and see that it waits."""
-    waiting = len(crowd.gate._waiting)
-    thread_count = len(crowd.threads)
-    crowd.leave[name] = threading.Event()
-
-    def go() -> None:
-        with crowd.gate.enter(more.get("priority", 0.0), more.get("wanted", ()), crowd.stopping) as slots:  # type: ignore[arg-type]
-            with crowd.change:
-                crowd.slots[name] = slots
-                crowd.entered.append(name)
-                crowd.change.notify_all()
-            assert crowd.leave[name].wait(LONG)
-
-    thread = threading.Thread(target=go, daemon=True)
-    crowd.threads.append(thread)
-    thread.start()
-    for _ in range(2_000_000):
-        with crowd.gate._lock:
-            if len(crowd.gate._waiting) > waiting:
-                break
-    else:
-        pytest.fail("it did not wait")
-    assert len(crowd.threads) == thread_count + 1
-
-
 def test_the_highest_priority_that_waits_goes_first() -> None:
     crowd = Crowd(Gate(1, {}))
     crowd.come("first")
-    crowd.inside(1)
     for name, priority in (("low", 1.0), ("high", 3.0), ("middle", 2.0)):
-        fill(crowd, name, priority=priority)
+        crowd.wait(name, priority=priority)
     crowd.go("first", 2)
     crowd.go("high", 3)
     crowd.go("middle", 4)
@@ -139,10 +121,8 @@ def test_the_highest_priority_that_waits_goes_first() -> None:
 def test_a_step_that_waits_for_a_pool_does_not_hold_up_one_that_does_not() -> None:
     crowd = Crowd(Gate(3, POOLS))
     crowd.come("a", wanted=[("gpu", 2)])
-    crowd.inside(1)
-    fill(crowd, "b", priority=9.0, wanted=[("gpu", 1)])
+    crowd.wait("b", priority=9.0, wanted=[("gpu", 1)])
     crowd.come("c", priority=0.0)
-    crowd.inside(2)
     assert crowd.entered == ["a", "c"]
     crowd.end()
 
@@ -150,9 +130,8 @@ def test_a_step_that_waits_for_a_pool_does_not_hold_up_one_that_does_not() -> No
 def test_a_large_request_is_not_passed_by_small_ones_that_came_later() -> None:
     crowd = Crowd(Gate(4, POOLS))
     crowd.come("small", wanted=[("gpu", 1)])
-    crowd.inside(1)
-    fill(crowd, "large", priority=1.0, wanted=[("gpu", 2)])
-    fill(crowd, "later", priority=0.5, wanted=[("gpu", 1)])  # one slot is free, and kept for the large one
+    crowd.wait("large", priority=1.0, wanted=[("gpu", 2)])
+    crowd.wait("later", priority=0.5, wanted=[("gpu", 1)])  # one slot is free, and kept for the large one
     crowd.go("small", 2)
     assert crowd.entered == ["small", "large"]
     crowd.go("large", 3)
@@ -162,11 +141,9 @@ def test_a_large_request_is_not_passed_by_small_ones_that_came_later() -> None:
 def test_slots_are_numbered_and_never_held_twice() -> None:
     crowd = Crowd(Gate(4, POOLS))
     crowd.come("a", wanted=[("gpu", 1)])
-    crowd.inside(1)
     crowd.come("b", wanted=[("gpu", 1)])
-    crowd.inside(2)
     assert [crowd.slots["a"], crowd.slots["b"]] == [{"gpu": [0]}, {"gpu": [1]}]
-    fill(crowd, "c", wanted=[("gpu", 1)])
+    crowd.wait("c", wanted=[("gpu", 1)])
     crowd.go("a", 3)
     assert crowd.slots["c"] == {"gpu": [0]}
     crowd.end()
@@ -177,8 +154,7 @@ def test_who_waits_when_the_run_is_stopped_or_halted_gets_no_place() -> None:
         gate = Gate(1, POOLS)
         crowd = Crowd(gate)
         crowd.come("a")
-        crowd.inside(1)
-        fill(crowd, "b")
+        crowd.wait("b")
         if how == "stop":
             crowd.stopping.set()
         else:
