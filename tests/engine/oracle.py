@@ -322,7 +322,8 @@ class World:
 
 
 class Crash(BaseException):
-    """The engine is gone, in the middle of recording a step."""
+    """The engine is gone, in the middle of recording a step. In a carrier's thread this is an error of the engine itself,
+    and the others go on to their ends; but they record nothing."""
 
 
 class Oracle:
@@ -432,7 +433,7 @@ class Oracle:
                 nonlocal left
                 left -= 1
                 if left < 0:
-                    raise Crash  # a dead engine records nothing more
+                    raise Crash  # a dead engine records nothing more, also what was running beside it
                 if left or after:
                     honest(*given)
                 if not left:
@@ -443,12 +444,13 @@ class Oracle:
         self.log.write_text("")
         os.environ["ORACLE_LOG"] = str(self.log)
         try:
-            self.space.run(p=self.world.param, change=change, **self.how)
+            ended = self.space.run(p=self.world.param, change=change, **self.how)
         except Crash:
-            # Steps run one at a time here, so all lines but the last are of recorded steps.
+            # One at a time, all lines but the last are of recorded steps; with two, nobody knows of which.
             self.done.update(self.log.read_text().splitlines()[:-1] if not self.twins() else [])
         else:
-            self.done.update(self.log.read_text().splitlines())
+            if ended.code is not ExitCode.BUG:
+                self.done.update(self.log.read_text().splitlines())
 
     def compare(self, ended: Ended, clean: Ended, fresh: Space, files: bool) -> None:
         """files: whether they can be compared; of two runs with different parameters the last one to write has its way."""
