@@ -11,39 +11,41 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
-Given = TypeVar("Given", covariant=True)
+
+
+_END: Any = object()
 
 
 class Ended(Exception):
     """Nothing more comes out of a channel: its writer has finished, or it was closed."""
 
 
-class Source(Protocol[Given]):
-    """Where a reader takes items from, blocking."""
-
-    def get(self) -> Given: ...
-    def close(self) -> None: ...
-
-
 class Channel(Generic[T]):
-    """A queue of at most `depth` items between threads. `put` waits while it is full: this is the back-pressure."""
+    """A queue of at most `depth` items between threads.
 
-    def __init__(self, depth: int) -> None:
-        self._depth = max(1, depth)
+    Full, it lets `put` wait: this is the back-pressure. With `newest`, it drops its oldest item instead, and counts it.
+    """
+
+    def __init__(self, depth: int, newest: bool = False) -> None:
+        self._depth, self._newest = max(1, depth), newest
         self._items: deque[T] = deque()
         self._changed = threading.Condition()
         self._finished = False
         self._closed = False
+        self.dropped = 0
 
     def put(self, item: T) -> bool:
-        """Add an item, waiting for room. False when the channel is closed: nobody will read it."""
+        """Add an item, waiting for room or making it. False when the channel is closed: nobody will read it."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or len(self._items) < self._depth)
+            self._changed.wait_for(lambda: self._closed or self._newest or len(self._items) < self._depth)
             if self._closed:
                 return False
+            while len(self._items) >= self._depth:
+                self._items.popleft()
+                self.dropped += 1
             self._items.append(item)
             self._changed.notify_all()
             return True
@@ -72,46 +74,6 @@ class Channel(Generic[T]):
             self._changed.notify_all()
 
 
-class Latest(Generic[T]):
-    """A place for one item: a new one replaces one that nobody has read yet, which is counted as dropped."""
-
-    def __init__(self) -> None:
-        self._item: list[T] = []
-        self._changed = threading.Condition()
-        self._finished = False
-        self._closed = False
-        self.dropped = 0
-
-    def put(self, item: T) -> bool:
-        """Leave an item, never waiting. False when the reader is gone."""
-        with self._changed:
-            if self._closed:
-                return False
-            self.dropped += len(self._item)
-            self._item[:] = [item]
-            self._changed.notify_all()
-            return True
-
-    def get(self) -> T:
-        """The newest item, waiting for one. Raises Ended after the last one, or when it is closed."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._finished or bool(self._item))
-            if self._closed or not self._item:
-                raise Ended
-            return self._item.pop()
-
-    def finish(self) -> None:
-        with self._changed:
-            self._finished = True
-            self._changed.notify_all()
-
-    def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._item.clear()
-            self._changed.notify_all()
-
-
 @dataclass(slots=True)
 class Stage:
     """One step of every item: `work(item, worker)` runs in `workers` threads; `worker` counts from 0.
@@ -135,6 +97,16 @@ class _Ticket:
         self.ready = threading.Event()
         self.value: Any = None
         self.error: BaseException | None = None
+
+    def fill(self, make: Callable[..., Any], *given: Any) -> float:
+        """Take what `make` returns or raises; the seconds that it took."""
+        began = time.perf_counter()
+        try:
+            self.value = make(*given)
+        except BaseException as error:  # noqa: BLE001  # raised again by `take`, at the end of the stream
+            self.error = error
+        self.ready.set()
+        return time.perf_counter() - began
 
     def take(self) -> Any:
         self.ready.wait()
@@ -161,17 +133,17 @@ class Stream:
     read: int = 0
     read_busy: float = 0.0
     _threads: list[threading.Thread] = field(default_factory=list)
-    _channels: list[Channel[Any] | Latest[Any]] = field(default_factory=list)
+    _channels: list[Channel[_Ticket]] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Any]:
         if self.policy not in ("all", "latest"):
             raise ValueError(f"policy {self.policy!r} is unknown; known: all, latest")
         if self._threads:
             raise RuntimeError("a stream can be iterated once")
-        first: Channel[_Ticket] | Latest[_Ticket] = Latest() if self.policy == "latest" else Channel(self.depth)
-        self._channels.append(first)
-        self._start("read", self._read, first)
-        upstream: Source[_Ticket] = first
+        latest = self.policy == "latest"
+        upstream: Channel[_Ticket] = Channel(1 if latest else self.depth, newest=latest)
+        self._channels.append(upstream)
+        self._start("read", self._read, upstream)
         for stage in self.stages:
             out: Channel[_Ticket] = Channel(max(self.depth, stage.workers))
             self._channels.append(out)
@@ -192,8 +164,7 @@ class Stream:
                 channel.close()
             for thread in self._threads:
                 thread.join()
-            if isinstance(first, Latest):
-                self.dropped = first.dropped
+            self.dropped = self._channels[0].dropped
 
     def seconds(self) -> dict[str, float]:
         """Seconds that the source and each stage worked, waiting apart."""
@@ -204,21 +175,21 @@ class Stream:
         self._threads.append(thread)
         thread.start()
 
-    def _read(self, out: Channel[_Ticket] | Latest[_Ticket]) -> None:
+    def _read(self, out: Channel[_Ticket]) -> None:
         items: Iterator[Any] | None = None
+
+        def following() -> Any:
+            nonlocal items
+            items = iter(self.source) if items is None else items
+            return next(items, _END)
+
         while True:
+            # Unlike a worker's, an item of the source must be there before its place: a place that is dropped has no reader.
             ticket = _Ticket()
-            started = time.perf_counter()
-            try:
-                items = iter(self.source) if items is None else items
-                ticket.value = next(items)
-                self.read += 1
-            except StopIteration:
+            self.read_busy += ticket.fill(following)
+            if ticket.value is _END:
                 break
-            except BaseException as error:  # noqa: BLE001  # raised again at the end of the stream
-                ticket.error = error
-            self.read_busy += time.perf_counter() - started
-            ticket.ready.set()
+            self.read += ticket.error is None
             if not out.put(ticket) or ticket.error is not None:
                 break
         close = getattr(items, "close", None)
@@ -230,7 +201,7 @@ class Stream:
         self,
         stage: Stage,
         worker: int,
-        upstream: Source[_Ticket],
+        upstream: Channel[_Ticket],
         out: Channel[_Ticket],
         pull: threading.Lock,
         tally: threading.Lock,
@@ -247,17 +218,11 @@ class Stream:
                     break
                 if not out.put(ticket):
                     break
-            try:
-                item = before.take()
-                started = time.perf_counter()
-                ticket.value = stage.work(item, worker)
-                spent = time.perf_counter() - started
-                with tally:
-                    stage.busy += spent
-                    stage.done += 1
-            except BaseException as error:  # noqa: BLE001  # as above
-                ticket.error = error
-            ticket.ready.set()
+            before.ready.wait()  # apart, so that waiting does not count as work
+            spent = ticket.fill(lambda before=before: stage.work(before.take(), worker))
+            with tally:
+                stage.busy += spent
+                stage.done += ticket.error is None
         with tally:
             left[0] -= 1
             if left[0] == 0:

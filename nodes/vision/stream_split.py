@@ -7,7 +7,6 @@ stream, and its results are kept.
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -15,9 +14,10 @@ from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from nodes.vision.backends.protocol import Runner
+from nodes.vision.stream import Stage, Stream
 
 ROUNDS = 3
-"""Timed rounds of each split, the best of which counts, since a neighbour only ever adds time. One split after the other:
+"""Timed rounds of a trial, the best of which counts, since a neighbour only ever adds time. One split after the other:
 in turns, the waiting threads of the split before, which spin, made two inferences at once look half as slow again."""
 TIE = 1.05
 """A split that is slower by less than this loses nothing that so short a trial can tell; then the one with more inferences
@@ -76,40 +76,76 @@ def candidates(count: int, sessions: int = 0, threads: int = 0) -> list[Split]:
 
 
 def choose(
-    open_runner: Open, splits: Sequence[Split], items: Iterator[Item], work: Callable[[Runner, Item], Result]
+    open_runner: Open,
+    splits: Sequence[Split],
+    items: Iterator[Item],
+    work: Callable[[Runner, Item], Result],
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Choice[Result]:
     """Time every split on items of its own and take the fastest; the first split when the items end before that is known.
 
-    One round of each split warms up, then ROUNDS are timed; a round is one item for each inference at once. No
-    more items are held than a round needs. The results of all items used up come with the choice, in their order. Raises
-    what opening or working raises.
+    What loses is tried a second time: a neighbour that was busy throughout a trial makes a good split lose, but makes
+    none win. The results of all items used up come with the choice, in their order. Raises what opening or working raises.
     """
     if len(splits) == 1:
         return Choice(splits[0], open_runner(splits[0].threads, splits[0].sessions), [], ())
     results: list[Result] = []
     runners: list[Runner] = []
     least = [float("inf")] * len(splits)
+
+    def measured() -> tuple[Split, ...]:
+        timed = zip(splits, least, strict=True)
+        return tuple(Split(split.sessions, split.threads, round(spent, 2)) for split, spent in timed)
+
+    def best() -> int:
+        return 0 if float("inf") in least else measured().index(fastest(measured()))
+
+    def measure() -> None:
+        for second in (False, True):
+            won = best()
+            for place, split in enumerate(splits):
+                if second and place == won:
+                    continue
+                if not second:
+                    runners.append(open_runner(split.threads, split.sessions))
+                spent = _trial(runners[place], split.sessions, items, work, results, clock)
+                if spent is None:
+                    return
+                least[place] = min(least[place], spent)
+
     try:
-        for place, split in enumerate(splits):
-            runners.append(open_runner(split.threads, split.sessions))
-            for number in range(1 + ROUNDS):
-                taken = list(islice(items, split.sessions))
-                started = time.perf_counter()
-                results += at_once(runners[place], taken, split.sessions, work)
-                spent = (time.perf_counter() - started) / split.sessions * 1000
-                if len(taken) < split.sessions:
-                    _close_others(runners, runners[0])
-                    return Choice(splits[0], runners[0], results, ())
-                if number:
-                    least[place] = min(least[place], spent)
+        measure()
     except BaseException:
         _close_others(runners, None)
         raise
-    tried = [Split(split.sessions, split.threads, round(spent, 2)) for split, spent in zip(splits, least, strict=True)]
-    best = fastest(tried)
-    runner = runners[tried.index(best)]
+    runner = runners[best()]
     _close_others(runners, runner)
-    return Choice(best, runner, results, tuple(tried))
+    tried = () if float("inf") in least else measured()
+    return Choice(tried[best()] if tried else splits[0], runner, results, tried)
+
+
+def _trial(
+    runner: Runner,
+    sessions: int,
+    items: Iterator[Item],
+    work: Callable[[Runner, Item], Result],
+    results: list[Result],
+    clock: Callable[[], float],
+) -> float | None:
+    """Least milliseconds a frame of ROUNDS rounds after one that warms up; None when the items end before that.
+
+    A round is one item for each inference at once, so no more items are held. Adds to `results`.
+    """
+    least = float("inf")
+    for number in range(1 + ROUNDS):
+        taken = list(islice(items, sessions))
+        began = clock()
+        results += at_once(runner, taken, sessions, work)
+        if len(taken) < sessions:
+            return None
+        if number:
+            least = min(least, (clock() - began) / sessions * 1000)
+    return least
 
 
 def fastest(measured: Sequence[Split]) -> Split:
@@ -122,25 +158,8 @@ def fastest(measured: Sequence[Split]) -> Split:
 def at_once(
     runner: Runner, items: Sequence[Item], sessions: int, work: Callable[[Runner, Item], Result]
 ) -> list[Result]:
-    """Work on all items, `sessions` at a time; results in the order of the items. Raises the first error of any."""
-    results: dict[int, Result] = {}
-    errors: list[BaseException] = []
-
-    def take(worker: int) -> None:
-        try:
-            for index in range(worker, len(items), sessions):
-                results[index] = work(runner, items[index])
-        except BaseException as error:  # noqa: BLE001  # raised again when all are joined
-            errors.append(error)
-
-    threads = [threading.Thread(target=take, args=(worker,), daemon=True) for worker in range(sessions)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
-    return [results[index] for index in range(len(items))]
+    """Work on all items, `sessions` at a time; results in the order of the items. Raises the first error in that order."""
+    return list(Stream(items, [Stage("try", lambda item, _: work(runner, item), workers=sessions)], depth=sessions))
 
 
 def _close_others(runners: Sequence[Runner], kept: Runner | None) -> None:

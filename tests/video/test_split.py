@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import pytest
 
 from nodes.vision.backends.protocol import Port, Tensor
-from nodes.vision.stream_split import ROUNDS, Split, at_once, candidates, choose, fastest
+from nodes.vision.stream_split import ROUNDS, Choice, Split, at_once, candidates, choose, fastest
 
 
 class Counting:
@@ -52,21 +55,65 @@ def work(runner: Counting, item: int) -> int:
     return int(runner.run(np.array([item]))[0][0])
 
 
-def test_the_trial_keeps_every_result_and_closes_the_others() -> None:
+class Clock:
+    """A clock that stands still but for `add`."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def trial(items: Iterator[int], seconds: Callable[[Counting, int], float]) -> tuple[Choice[int], list[Counting]]:
+    """Choose among (4, 1), (2, 2) and (1, 4); a frame of a runner takes `seconds` by the runner and its runs so far."""
     opened: list[Counting] = []
+    clock, tally = Clock(), threading.Lock()
 
     def start(threads: int, streams: int) -> Counting:
         opened.append(Counting(threads, streams))
         return opened[-1]
 
+    def timed(runner: Counting, item: int) -> int:
+        with tally:
+            found = work(runner, item)
+            clock.now += seconds(runner, runner.runs)
+        return found
+
+    return choose(start, candidates(4), items, timed, clock), opened
+
+
+def test_the_trial_keeps_every_result_and_closes_the_others() -> None:
     items = iter(range(100))
-    choice = choose(start, candidates(4), items, work)
-    used = (4 + 2 + 1) * (1 + ROUNDS)
+    choice, opened = trial(items, lambda runner, runs: 0.01 * runner.threads)
+    once = 1 + ROUNDS
+    used = once * (4 + 2 + 1) + once * (2 + 1)  # those that lose are tried a second time
     assert choice.results == list(range(used))
     assert next(items) == used, "the trial took an item that it gave no result for"
-    assert [(one.sessions, one.threads) for one in choice.tried] == [(4, 1), (2, 2), (1, 4)]
-    assert choice.split in choice.tried
+    assert [(one.sessions, one.threads, one.milliseconds) for one in choice.tried] == [
+        (4, 1, 10),
+        (2, 2, 20),
+        (1, 4, 40),
+    ]
+    assert choice.split == choice.tried[0]
     assert [runner.closed for runner in opened] == [runner is not choice.runner for runner in opened]
+
+
+def test_a_split_whose_trial_was_disturbed_wins_the_second_one() -> None:
+    def seconds(runner: Counting, runs: int) -> float:
+        disturbed = runner.threads == 1 and runs <= 4 * (1 + ROUNDS)
+        return 0.01 * runner.threads * (9 if disturbed else 1)
+
+    choice, opened = trial(iter(range(100)), seconds)
+    assert (choice.split.sessions, choice.split.threads, choice.split.milliseconds) == (4, 1, 10)
+    assert choice.runner is opened[0] and not opened[0].closed
+
+
+def test_items_that_end_in_the_second_trial_leave_what_the_first_told() -> None:
+    choice, opened = trial(iter(range((1 + ROUNDS) * 7 + 3)), lambda runner, runs: 0.01 / runner.threads)
+    assert choice.results == list(range((1 + ROUNDS) * 7 + 3))
+    assert (choice.split.sessions, len(choice.tried)) == (1, 3)
+    assert [runner.closed for runner in opened] == [True, True, False]
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 11])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nodes.vision.stream import Channel, Ended, Latest, Stage, Stream
+from nodes.vision.stream import Channel, Ended, Stage, Stream
 
 
 def started() -> list[str]:
@@ -153,9 +153,31 @@ def test_a_closed_channel_wakes_both_sides() -> None:
     assert answers == [False]
     with pytest.raises(Ended):
         channel.get()
-    place: Latest[int] = Latest()
+    place: Channel[int] = Channel(1, newest=True)
     place.close()
     assert not place.put(1)
+
+
+def test_a_full_channel_of_the_newest_drops_the_oldest() -> None:
+    channel: Channel[int] = Channel(2, newest=True)
+    assert all(channel.put(number) for number in range(5))
+    channel.finish()
+    assert (channel.get(), channel.get(), channel.dropped) == (3, 4, 3)
+    with pytest.raises(Ended):
+        channel.get()
+
+
+@pytest.mark.timeout(30)
+def test_an_end_of_iteration_raised_by_a_stage_is_its_error_and_no_hang() -> None:
+    def work(item: int, worker: int) -> int:
+        return item if item < 3 else next(iter(()))
+
+    seen = []
+    with pytest.raises(RuntimeError) as raised:
+        for item in Stream(range(9), [Stage("a", work, workers=2)]):
+            seen.append(item)
+    assert seen == [0, 1, 2] and isinstance(raised.value.__cause__, StopIteration)
+    assert started() == []
 
 
 def test_a_stream_is_iterated_once_and_knows_its_policies() -> None:
