@@ -45,17 +45,18 @@ def touch(a):
 Round = Callable[[Any], Any]
 
 
-def timed(rounds: dict[str, Round], value: Any, repeats: int) -> dict[str, float]:
-    """Median seconds of each round. They take turns, so that a busy neighbour disturbs all alike."""
+def timed(rounds: dict[str, Round], value: Any, repeats: int, burst: int = 1) -> dict[str, float]:
+    """Median seconds of each round. They take turns of `burst` calls, so that a busy neighbour disturbs all alike."""
     times: dict[str, list[float]] = {name: [] for name in rounds}
     for turn in range(repeats + 3):
         for name, call in rounds.items():
-            begun = perf_counter()
-            result = call(value)
-            seconds = perf_counter() - begun
-            del result
-            if turn >= 3:
-                times[name].append(seconds)
+            for _ in range(burst):
+                begun = perf_counter()
+                result = call(value)
+                seconds = perf_counter() - begun
+                del result
+                if turn >= 3:
+                    times[name].append(seconds)
     return {name: median(found) for name, found in times.items()}
 
 
@@ -182,7 +183,7 @@ def main() -> None:
         execnet_add, execnet_echo = stack.enter_context(execnet_rounds(options.python))
         sides = {"wfe": add, "appose": appose_add, "execnet": execnet_add}
         assert {call(4) for call in sides.values()} == {5}
-        row("trivial call", timed(sides, 4, 2000 // scale), "   figure: 0.50 of appose, 1.00 of execnet")
+        row("trivial call", timed(sides, 4, 100 // scale, burst=20), "   figure: 0.50 of appose, 1.00 of execnet")
         for megabytes in (1, 10, 100):
             array = np.random.default_rng(0).integers(0, 256, megabytes * 1_000_000, np.uint8)
             sides = {"wfe": echo, "appose": appose_echo, "execnet": execnet_echo, "two copies": copies(array)}

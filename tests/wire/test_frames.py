@@ -111,3 +111,16 @@ def test_more_than_a_pipe_holds(pipe: tuple[frames.Channel, int]) -> None:
     thread.start()
     assert channel.receive() == (frames.CALL, message)
     thread.join()
+
+
+def test_a_look_ends_with_bytes_and_without() -> None:
+    reader, writer = os.pipe()
+    try:
+        channel = frames.Channel(reader, -1)
+        channel.look()  # nothing comes: it gives up
+        os.write(writer, frames.pack(frames.EVENT, ["note", {}]))
+        channel.look(1e9)  # what is there is seen at once
+        assert channel.receive() == (frames.EVENT, ["note", {}])
+    finally:
+        os.close(writer)
+        os.close(reader)

@@ -33,6 +33,8 @@ BOOT = Path(wfe.__file__).parent / "wire" / "boot.py"
 # Milliseconds after which a silent wait looks whether the worker lives. Its death closes the pipes, except when
 # something that it forked without Python's knowledge holds them open.
 LOOK = 1000
+# Seconds of a call after which the next one's answer is likely to come soon.
+SOON = 0.001
 
 
 class Gone(Exception):
@@ -68,6 +70,7 @@ class Child:
         self.ended = False
         self._dismissed = False
         self.calls = 0
+        self._soon = False  # whether the answer to the next call is likely to come soon
         self._marked = 0
         self._printing = threaded
         ours: list[int] = []
@@ -186,6 +189,8 @@ class Child:
         self.calls += 1
         self._marked = 0
         self.channel.send(frames.CALL, {**message, "marks": self.threaded})
+        if self._soon:
+            self.channel.look()
         while True:
             self._wait(printed, deadline)
             while (frame := self.channel.take()) is not None:
@@ -198,6 +203,7 @@ class Child:
                     if self._printing:
                         self._drain(printed)
                     reply: dict[str, Any] = content
+                    self._soon = reply.get("seconds", 1.0) < SOON
                     return reply
 
     def _wait(self, printed: Printed, deadline: float | None) -> None:
