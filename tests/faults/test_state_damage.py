@@ -102,6 +102,8 @@ def test_overwritten_with_something_else(damaged: Damaged) -> None:
         "UPDATE memo SET body = (SELECT body FROM memo LIMIT 1)",
         "UPDATE step SET name = CAST(x'ff80' AS TEXT) WHERE name = 'load'",
         "UPDATE trace SET name = CAST(x'ff80' AS TEXT) WHERE rowid = 1",
+        # SQLite tells of it in words that cannot be decoded.
+        "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET name = CAST(x'c1' AS TEXT), sql = 'none' WHERE name = 'step'",
     ],
 )
 def test_rows_that_say_something_else(damaged: Damaged, statement: str) -> None:

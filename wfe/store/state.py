@@ -22,6 +22,9 @@ from wfe.errors import EnvironmentFailure
 FORMAT: Final = 1  # rows of another format are absent
 _MARSHAL: Final = 4  # every Python from 3.4 on reads it
 
+# SQLite's words about a damaged schema may quote it, and what is quoted need not be UTF-8 any more.
+_TOLD: Final = (sqlite3.DatabaseError, UnicodeDecodeError)
+
 TABLES: Final = ("trace", "step", "file", "memo")
 # Rowid tables, so that rows go to the end of the file; without rowids, each 1 KB result took a page of its own at a
 # random place, 7 pages written a step instead of 4.
@@ -69,7 +72,7 @@ class State:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             return self._connect(str(self.path))
-        except (sqlite3.DatabaseError, OSError) as error:
+        except (*_TOLD, OSError) as error:
             if _is_damage(error) or self._denied(error):
                 return self._anew(error)
             return self._read_only(error)
@@ -125,7 +128,7 @@ class State:
         if self.path.exists():
             # immutable=1 needs neither lock nor -shm file; a -wal that was not checkpointed is not seen, which can only
             # cause a rebuild.
-            with contextlib.suppress(sqlite3.DatabaseError):
+            with contextlib.suppress(*_TOLD):
                 from urllib.parse import quote  # 4 ms that a cache which can be written to need not spend
 
                 source = self._connect(f"file:{quote(self.path.as_posix())}?immutable=1", uri=True)
@@ -137,7 +140,7 @@ class State:
         with self._lock:
             self._db.close()
 
-    def _guarded(self, error: sqlite3.DatabaseError) -> None:
+    def _guarded(self, error: Exception) -> None:
         """A damaged database met in the middle of a run: begin a new one. Other failures go up, with a next step."""
         if _is_damage(error) or self._denied(error):
             with contextlib.suppress(sqlite3.DatabaseError):
@@ -169,7 +172,7 @@ class State:
         with self._lock:
             try:
                 return self._db.execute(statement, values).fetchall()
-            except sqlite3.DatabaseError as error:
+            except _TOLD as error:
                 self._guarded(error)
                 return []
 
@@ -237,6 +240,8 @@ _SYSTEM: Final = frozenset(
 def _is_damage(error: Exception) -> bool:
     """Whether the content of the database is at fault: a flipped bit can be a page, a name that is no UTF-8 any more, a
     table without its column, a constraint without its index, a format from the future."""
+    if isinstance(error, UnicodeDecodeError):
+        return True
     if not isinstance(error, sqlite3.DatabaseError) or isinstance(error, sqlite3.ProgrammingError | sqlite3.DataError):
         return False
     code = getattr(error, "sqlite_errorcode", None)  # none for a name that cannot be decoded
