@@ -6,20 +6,22 @@ candidates only. Everything with a score above a low floor is kept (default 0.05
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nodes.vision.backends.protocol import Runner, Tensor
+from nodes.vision.backends.protocol import Runner
 from nodes.vision.decode import Candidates
 from nodes.vision.letterbox import Letterbox
 from nodes.vision.stream import Stage, Stream
 from nodes.vision.stream_split import Split, candidates, choose, cores
-from nodes.vision.video_model import Opened, open_model
+from nodes.vision.video_model import Feed, Opened, open_model
 from nodes.vision.video_plan import Segment, check
 from nodes.vision.video_read import Damage, Frame, VideoError, frames, probe
 from wfe import progress, workflow_node
@@ -150,23 +152,31 @@ class Detection:
         """What is seen on every frame, in order."""
         first = self.splits()
         opened = self.open(first[0].threads, first[0].sessions)
+        own = threading.local()
 
-        def see(runner: Runner, frame: Frame) -> Seen:
-            outputs = runner.run(opened.prepare(frame.picture))
+        def see(runner: Runner, frame: Frame, turn: AbstractContextManager[Any]) -> Seen:
+            # Each thread fills a tensor of its own: it is warm in the cache then, and no tensor waits in a queue.
+            own.feed = getattr(own, "feed", None) or Feed(opened)
+            tensor = own.feed(frame.picture)
+            with turn:
+                outputs = runner.run(tensor, shared=True)
             return Seen(frame.time, opened.letterbox(frame.picture), opened.candidates(outputs, self.floor))
 
-        choice = choose(lambda threads, streams: self.open(threads, streams).runner, first, decoded, see)
+        def try_on(runner: Runner, frame: Frame) -> Seen:
+            return see(runner, frame, nullcontext())
+
+        choice = choose(lambda threads, streams: self.open(threads, streams).runner, first, decoded, try_on)
         if choice.tried:
             _CHOSEN[self._key()] = choice.split
         self.split = choice.to_json()
         self.opened = opened = self.open(choice.split.threads, choice.split.sessions)
         yield from choice.results
         choice.results.clear()
-        stages = [
-            Stage("preprocess", lambda frame, _: (frame, opened.prepare(frame.picture))),
-            Stage("infer", lambda item, _: self._detect(opened, *item), workers=choice.split.sessions),
-        ]
-        yield from Stream(decoded, stages, depth=2)
+        sessions, runner = choice.split.sessions, opened.runner
+        # One more thread prepares the next tensor while all inferences run, unless each core has an inference already.
+        workers = sessions if self.device == "cpu" and sessions >= cores() else sessions + 1
+        turn = threading.Semaphore(sessions)
+        yield from Stream(decoded, [Stage("infer", lambda frame, _: see(runner, frame, turn), workers)], depth=2)
 
     def splits(self) -> list[Split]:
         """The splits to try: what was found best before for this model and device, else all that make sense."""
@@ -182,10 +192,6 @@ class Detection:
         stat = self.model_path.stat()
         model = (str(self.model_path.absolute()), stat.st_mtime_ns, stat.st_size)
         return (*model, self.backend, self.device, cores(), self.sessions, self.threads)
-
-    def _detect(self, opened: Opened, frame: Frame, tensor: Tensor) -> Seen:
-        found = opened.candidates(opened.runner.run(tensor), self.floor)
-        return Seen(frame.time, opened.letterbox(frame.picture), found)
 
 
 class Collected:

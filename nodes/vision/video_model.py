@@ -33,8 +33,7 @@ class Opened:
 
     def prepare(self, picture: Picture) -> Tensor:
         """The input tensor (a batch of one, repeated where the model has a fixed larger batch) of a BGR picture."""
-        tensor = to_tensor([self.letterbox(picture).apply(picture)], self.detector)
-        return np.repeat(tensor, self.detector.batch, axis=0) if self.detector.batch > 1 else tensor
+        return Feed(self)(picture)
 
     def letterbox(self, picture: Picture) -> Letterbox:
         """Where a picture of this size lies in the input."""
@@ -44,6 +43,24 @@ class Opened:
     def candidates(self, outputs: list[Tensor], floor: float) -> Candidates:
         """Boxes in input pixels above the score `floor`, doubles included."""
         return candidates(outputs[self.index][:1], self.detector, floor)
+
+
+class Feed:
+    """Makes input tensors in memory of its own: each lasts until the next. For one thread."""
+
+    def __init__(self, opened: Opened) -> None:
+        detector = opened.detector
+        self._opened = opened
+        self._fitted = np.empty((detector.height, detector.width, 3), dtype=np.uint8)
+        axes = (detector.height, detector.width, 3) if detector.channels_last else (3, detector.height, detector.width)
+        self._tensor = np.empty((max(1, detector.batch), *axes), dtype=detector.dtype)
+
+    def __call__(self, picture: Picture) -> Tensor:
+        """The tensor of a BGR picture, as `Opened.prepare` makes it."""
+        self._opened.letterbox(picture).apply(picture, self._fitted)
+        to_tensor([self._fitted], self._opened.detector, self._tensor[:1])
+        self._tensor[1:] = self._tensor[:1]
+        return self._tensor
 
 
 def open_model(

@@ -3,7 +3,8 @@
 Knows encoders. Does not know what is drawn on the frames.
 
 Encoders were measured on 768 x 432 (two cores): x264 ultrafast 2.4 ms a frame, superfast 5.0, veryfast 6.0; OpenCV's and
-FFmpeg's MPEG-4 1.7 ms, which no browser plays. OpenCV 5.0 cannot write H.264 with its Linux wheels, and keeps no
+FFmpeg's MPEG-4 1.7 ms, which no browser plays. Threads of x264 cost processor time that the other stages want: 3.1 ms a
+frame with two, 2.2 ms with one. OpenCV 5.0 cannot write H.264 with its Linux wheels, and keeps no
 timestamps, so PyAV writes.
 """
 
@@ -33,6 +34,8 @@ SUFFIXES = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", "":
 TICK = Fraction(1, 60_000)
 """Unit of the timestamps that are written: frame times of 24, 25, 30, 29.97 and 60 a second are whole numbers of it.
 MPEG-4 takes no unit finer than 1/65535 s."""
+A_THREAD = 1280 * 720
+"""Pixels of a frame for which one thread of x264 is enough (6 ms); a larger one gets more threads."""
 
 
 def encoder(wanted: str = "") -> str:
@@ -87,6 +90,8 @@ class VideoWriter:
             raise VideoError(f"{name or path.name}: pictures of {width} x {height} pixels are too small for a video")
         self._stream.width, self._stream.height = self._width, self._height
         self._stream.pix_fmt = "yuv420p"
+        if self.codec == "libx264":
+            self._stream.codec_context.thread_count = 1 + width * height // A_THREAD
         self._stream.time_base = TICK
         self._stream.codec_context.time_base = TICK
         self._step = max(1, round(1 / (near * TICK)))

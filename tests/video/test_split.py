@@ -21,7 +21,7 @@ class Counting:
     def __init__(self, threads: int, streams: int) -> None:
         self.threads, self.streams, self.closed, self.runs = threads, streams, False, 0
 
-    def run(self, batch: Tensor) -> list[Tensor]:
+    def run(self, batch: Tensor, shared: bool = False) -> list[Tensor]:
         assert not self.closed
         self.runs += 1
         return [batch]

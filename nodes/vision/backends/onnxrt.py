@@ -108,7 +108,8 @@ class OnnxRuntimeRunner:
     def closed(self) -> bool:
         return self._loaded is None
 
-    def run(self, batch: Tensor) -> list[Tensor]:
+    def run(self, batch: Tensor, shared: bool = False) -> list[Tensor]:
+        del shared  # the runtime makes new outputs each time
         if self._loaded is None:
             raise BackendError("the model was closed")
         found = self._loaded.run(None, {self.inputs[0].name: fit(batch, self.inputs[0])})

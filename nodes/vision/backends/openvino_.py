@@ -89,15 +89,15 @@ class OpenVinoRunner:
     def closed(self) -> bool:
         return self._compiled is None
 
-    def run(self, batch: Tensor) -> list[Tensor]:
+    def run(self, batch: Tensor, shared: bool = False) -> list[Tensor]:
         if self._compiled is None:
             raise BackendError("the model was closed")
         request = getattr(self._own, "request", None)
         if request is None:
             request = self._own.request = self._compiled.create_infer_request()
-        # share_inputs avoids a copy of the tensor; the outputs are copied, since the next inference overwrites them.
-        found = request.infer({0: fit(batch, self.inputs[0])}, share_inputs=True)
-        return [np.array(found[port]) for port in self._compiled.outputs]
+        found = request.infer({0: fit(batch, self.inputs[0])}, share_inputs=True, share_outputs=True)
+        views = [found[port] for port in self._compiled.outputs]
+        return views if shared else [np.array(view) for view in views]
 
     def close(self) -> None:
         self._compiled = None

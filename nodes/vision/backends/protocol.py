@@ -59,8 +59,11 @@ class Runner(Protocol):
         """Whether `close` was called."""
         ...
 
-    def run(self, batch: Tensor) -> list[Tensor]:
-        """The outputs, in the model's order, for the first input `batch`; cast to the input's dtype where it differs."""
+    def run(self, batch: Tensor, shared: bool = False) -> list[Tensor]:
+        """The outputs, in the model's order, for the first input `batch`; cast to the input's dtype where it differs.
+
+        shared: the outputs may lie in memory that the next call from this thread overwrites, which saves a copy.
+        """
         ...
 
     def close(self) -> None:
