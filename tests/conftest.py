@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
+import installed
 import pytest
 from hypothesis import HealthCheck, settings
 from space import Space
@@ -23,6 +25,12 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("WFE_") and name != "WFE_TEST_DATA":
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "distributions", installed.distributions)
+    monkeypatch.setattr(metadata, "packages_distributions", installed.packages_distributions)
 
 
 @pytest.fixture
