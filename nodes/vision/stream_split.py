@@ -17,8 +17,7 @@ from nodes.vision.backends.protocol import Runner
 from nodes.vision.stream import Stage, Stream
 
 ROUNDS = 3
-"""Timed rounds of a trial, the best of which counts, since a neighbour only ever adds time. One split after the other:
-in turns, the waiting threads of the split before, which spin, made two inferences at once look half as slow again."""
+"""How many frames each inference of a trial does after its first; the best stretch counts, since a neighbour only adds time."""
 TIE = 1.05
 """A split that is slower by less than this loses nothing that so short a trial can tell; then the one with more inferences
 at once is taken, since a busy neighbour stalls all threads of an inference but only one of several inferences."""
@@ -132,20 +131,24 @@ def _trial(
     results: list[Result],
     clock: Callable[[], float],
 ) -> float | None:
-    """Least milliseconds a frame of ROUNDS rounds after one that warms up; None when the items end before that.
+    """Milliseconds a frame: the least over `sessions` frames in a row, after as many that warm up; None when items end.
 
-    A round is one item for each inference at once, so no more items are held. Adds to `results`.
+    Adds to `results`. One stream for the whole trial, as in earnest: a runtime sets up memory for each thread that calls,
+    which in rounds of new threads made two inferences at once look half as slow again.
     """
-    least = float("inf")
-    for number in range(1 + ROUNDS):
-        taken = list(islice(items, sessions))
-        began = clock()
-        results += at_once(runner, taken, sessions, work)
-        if len(taken) < sessions:
-            return None
-        if number:
-            least = min(least, (clock() - began) / sessions * 1000)
-    return least
+    ends: list[float] = []
+
+    def timed(item: Item, worker: int) -> Result:
+        found = work(runner, item)
+        ends.append(clock())
+        return found
+
+    taken = sessions * (1 + ROUNDS)
+    results += Stream(islice(items, taken), [Stage("try", timed, workers=sessions)], depth=sessions)
+    if len(ends) < taken:
+        return None
+    ends.sort()
+    return min(after - before for before, after in zip(ends, ends[sessions:], strict=False)) / sessions * 1000
 
 
 def fastest(measured: Sequence[Split]) -> Split:
@@ -153,13 +156,6 @@ def fastest(measured: Sequence[Split]) -> Split:
     least = min(split.milliseconds or 0.0 for split in measured)
     good = [split for split in measured if (split.milliseconds or 0.0) <= least * TIE]
     return max(good, key=lambda split: split.sessions)
-
-
-def at_once(
-    runner: Runner, items: Sequence[Item], sessions: int, work: Callable[[Runner, Item], Result]
-) -> list[Result]:
-    """Work on all items, `sessions` at a time; results in the order of the items. Raises the first error in that order."""
-    return list(Stream(items, [Stage("try", lambda item, _: work(runner, item), workers=sessions)], depth=sessions))
 
 
 def _close_others(runners: Sequence[Runner], kept: Runner | None) -> None:

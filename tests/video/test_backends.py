@@ -87,12 +87,12 @@ def test_unknown_names_are_answered_with_the_known_ones() -> None:
 
 
 def test_threads_of_python_may_run_one_model_at_once() -> None:
-    from nodes.vision.stream_split import at_once
+    from nodes.vision.stream import Stage, Stream
 
     opened = open_model(SHAPES, "openvino", "cpu", 1, 2)
     tensor = opened.prepare(cv2.imread(str(ROOT / "models" / "shapes.jpg")))
     alone = opened.runner.run(tensor)[0].copy()
-    together = at_once(opened.runner, [tensor, tensor * 0] * 8, 4, lambda runner, item: runner.run(item)[0])
+    together = list(Stream([tensor, tensor * 0] * 8, [Stage("run", lambda item, _: opened.runner.run(item)[0], 4)]))
     for found in together[::2]:
         assert np.allclose(found, alone, atol=1e-3)
     assert not np.allclose(together[1], alone, atol=1e-3)

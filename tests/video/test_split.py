@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nodes.vision.backends.protocol import Port, Tensor
-from nodes.vision.stream_split import ROUNDS, Choice, Split, at_once, candidates, choose, fastest
+from nodes.vision.stream_split import ROUNDS, Choice, Split, candidates, choose, fastest
 
 
 class Counting:
@@ -139,7 +139,3 @@ def test_an_error_of_the_trial_closes_all() -> None:
     with pytest.raises(ValueError, match="nine"):
         choose(start, candidates(2), iter(range(100)), fail)
     assert all(runner.closed for runner in opened)
-
-
-def test_at_once_keeps_the_order() -> None:
-    assert at_once(Counting(1, 3), list(range(10)), 3, work) == list(range(10))
