@@ -26,6 +26,7 @@ from wfe.schedule.backend import Backend, Checker
 from wfe.schedule.invocation import Invocation, invocation, variables
 from wfe.schedule.reporter import Reporter
 from wfe.schedule.runner import Carriers
+from wfe.schedule.serial import Serial
 from wfe.schedule.tasks import Tasks
 
 # Kept: a context that nobody holds is closed at once, and the handlers would go with it.
@@ -142,9 +143,10 @@ def _steps(door: Door, called: Invocation) -> Iterator[Task]:
             run.check()
         except WfeError as error:
             _fail(error)
-        # doit's command names the class itself; there is no setting for it.
-        Carriers.run = run
+        # doit's command names the classes itself; there is no setting for them.
+        Carriers.run = Serial.run = run
         setattr(doit.cmd_run, "MThreadRunner", Carriers)  # noqa: B010 - a name of the module, not of ours
+        setattr(doit.cmd_run, "Runner", Serial)  # noqa: B010
         # Open until the process ends: doit has no place where its run is over that comes before this one's end.
         _open.enter_context(signals(run))
         Reporter.done = staticmethod(lambda interrupted: _done(door, interrupted))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from processes import WAITS, Running, door, entered, go, memory_of, staging
-from space import Space
+from space import Space, environ
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc and uses FIFOs")
 
@@ -92,6 +93,25 @@ def test_a_killed_engine_leaves_no_process_and_the_next_run_cleans_up(space: Spa
         running.gone()
         resumes(space, path)
         assert staging(space) == []
+
+
+def test_a_signal_that_another_thread_got_is_heard() -> None:
+    """Then Python's handler waits for the main thread, which sleeps."""
+    program = (
+        "import signal, threading\n"
+        "from wfe.schedule.runner import Wakeful\n"
+        "results = Wakeful()\n"
+        "signal.signal(signal.SIGINT, lambda number, frame: results.put(number))\n"
+        "def send():\n"
+        "    while not results.not_empty._waiters: pass\n"
+        "    signal.pthread_kill(threading.get_ident(), signal.SIGINT)\n"
+        "threading.Thread(target=send).start()\n"
+        "print(results.get())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environ(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == f"{signal.SIGINT.value}\n", done.stderr
 
 
 def test_a_terminal_gets_its_prompt_back(space: Space) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from space import Space
 
+from wfe.core.outcome import Event, Note, StepFinished, StepStarted
 from wfe.core.retry import Retry
+from wfe.engine.run import Run
 
 FLAKY = """
 @workflow_node(outputs={"tries": int})
@@ -70,3 +73,72 @@ def test_another_exception_is_not_tried_again(space: Space) -> None:
     flaky(space, {"count": 5, "delay": 0, "on": ["OSError"]}, kind="KeyError")
     assert space.run().outcomes["flaky"].attempts == 1
     space.failed("flaky")
+
+
+UNTIL = """
+@workflow_node(outputs={"n": int})
+def until(mark: str):
+    if not Path(mark).exists():
+        raise ValueError("not yet")
+    return {"n": 1}
+
+@workflow_node(outputs={"n": int})
+def marks(mark: str):
+    Path(mark).write_text("")
+    return {"n": 1}
+"""
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_while_a_step_waits_for_its_next_attempt_others_have_its_place(space: Space, jobs: int) -> None:
+    """Only what comes after it in the queue lets it succeed; with two at a time both want the one gpu."""
+    space.nodes(UNTIL)
+    mark = str(space.root / "mark")
+    retries = {"count": 1, "delay": 0} if jobs == 1 else {"count": 500, "delay": 0.01, "factor": 1}
+    space.workflow(
+        [
+            {"id": "until", "inputs": {"mark": mark}, "retries": retries, "resources": {"gpu": 1}},
+            {"id": "marks", "inputs": {"mark": mark}, "resources": {"gpu": 1}},
+        ]
+    )
+    found = space.run(jobs=jobs, inline=jobs == 1)
+    space.ran("until", "marks")
+    assert found.outcomes["until"].attempts > 1 or jobs == 2
+    starts = [event.step for event in found.events if isinstance(event, StepStarted)]
+    assert sorted(starts) == ["marks", "until"], "a step starts once, however many attempts it takes"
+
+
+def test_while_a_step_waits_for_its_next_attempt_another_run_may_make_it(space: Space) -> None:
+    space.nodes(UNTIL)
+    mark = str(space.root / "mark")
+    space.workflow(
+        [
+            {"id": "until", "inputs": {"mark": mark}, "retries": {"count": 1, "delay": 0}},
+            {"id": "marks", "inputs": {"mark": mark}},
+        ]
+    )
+
+    class Rival:
+        """When the other step has ended, a run of its own makes the one that failed."""
+
+        def hear(self, event: Event) -> None:
+            if isinstance(event, StepFinished) and event.step == "marks":
+                Space(space.root).run()
+
+    found = space.run(change=lambda run: run.listeners.append(Rival()))
+    assert found.outcomes["until"].state.value == "restored"
+
+
+def test_a_step_in_its_back_off_is_cancelled_when_the_run_is_stopped(space: Space) -> None:
+    flaky(space, {"count": 1, "delay": 1000})
+
+    class Stop:
+        def __init__(self, run: Run) -> None:
+            self.run = run
+
+        def hear(self, event: Event) -> None:
+            if isinstance(event, Note) and "trying again" in event.message:
+                self.run.stopping.set()
+
+    found = space.run(change=lambda run: run.listeners.append(Stop(run)))
+    assert found.outcomes["flaky"].state.value == "cancelled"

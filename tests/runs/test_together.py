@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 from processes import WAITS, Running, door, entered, go
 from space import Space
 
 import wfe
+from wfe.core.outcome import StepStarted
 from wfe.errors import EnvironmentFailure
 from wfe.store import claims
 
@@ -163,41 +163,58 @@ def test_threads_of_one_process_share_what_they_make(space: Space) -> None:
     assert sorted((space.root / "log").read_text().split()) == sorted(steps)
 
 
-def test_a_claim_between_threads_and_after_its_holder_has_gone(tmp_path: Path) -> None:
-    one = claims.Claims(tmp_path / "claims.lock")
-    two = claims.Claims(tmp_path / "claims.lock")
-    stopping = threading.Event()
-    waits = threading.Event()
-    got: list[bool] = []
+@linux
+@pytest.mark.parametrize(("front", "arguments"), [("wfe", ()), ("doit", ()), ("wfe", ("-n", "2"))])
+def test_a_step_that_another_run_makes_is_put_aside(space: Space, front: str, arguments: tuple[str, ...]) -> None:
+    with door(space) as path:
+        space.nodes(WAITS)
+        space.workflow(
+            [
+                *({"id": f"q{n}", "function": "n.quick", "inputs": {"n": n}} for n in range(4)),
+                {"id": "waits", "inputs": {"door": str(path)}},
+                {"id": "late", "inputs": {"n": "$waits.n"}},
+            ]
+        )
+        first = Running(space, "wfe", "waits")
+        entered(path)
+        second = Running(space, front, *arguments)
+        while second.said.count("ran ") < 4:  # the first still stands at the door
+            second.until("")
+        assert "late" not in second.said
+        go(path)
+        assert first.end()[0] == 0
+        code, said = second.end()
+        assert code == 0, said
+        assert "5 ran, 1 restored" in said
 
-    def other() -> None:
-        with two.hold("ab" * 16, stopping, waits.set) as waited:
-            got.append(waited)
 
-    thread = threading.Thread(target=other)
-    with one.hold("ab" * 16, stopping, lambda: pytest.fail("nobody had it")):
-        thread.start()
-        assert waits.wait(20)
-        assert not got
-    thread.join(20)
-    assert got == [True]
+STARTS = [("c",), ("b0", "b1"), ("a0", "a1", "a2")]
 
 
-def test_a_claim_of_a_process_that_died_is_free(tmp_path: Path) -> None:
-    path = tmp_path / "claims.lock"
-    code = (
-        "import os, sys, threading, pathlib\n"
-        "from wfe.store.claims import Claims\n"
-        "with Claims(pathlib.Path(sys.argv[1])).hold('ab' * 16, threading.Event(), print):\n"
-        "    os.kill(os.getpid(), 9)\n"
+@pytest.mark.parametrize("others", [0, 1, 2, 3])
+def test_a_run_beside_others_begins_elsewhere(space: Space, others: int) -> None:
+    """Each step after what it needs all the same."""
+    space.nodes('@workflow_node(outputs={"n": int})\ndef more(n: int):\n    return {"n": n + 1}\n')
+    space.workflow(
+        {"id": name, "function": "n.more", "inputs": {"n": f"${chain[n - 1]}.n" if n else 100 * ord(name[0])}}
+        for chain in reversed(STARTS)
+        for n, name in enumerate(chain)
     )
-    repository = str(Path(__file__).resolve().parents[2])
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(path)], env={**os.environ, "PYTHONPATH": repository}, check=False
-    )
-    assert done.returncode != 0
-    with claims.Claims(path).hold("ab" * 16, threading.Event(), lambda: pytest.fail("it is free")) as waited:
-        assert not waited
+    claimed = claims.Claims(space.cache / "claims.lock")
+    with contextlib.ExitStack() as stack:
+        for _ in range(others):
+            stack.enter_context(claimed.seat())
+        found = space.run()
+    starts = [event.step for event in found.events if isinstance(event, StepStarted)]
+    orders = {
+        0: [name for chain in reversed(STARTS) for name in chain],
+        1: [name for chain in STARTS for name in chain],
+    }
+    assert starts == orders.get(others, starts)
+    assert sorted(starts) == sorted(orders[0])
+    assert all(starts.index(chain[n - 1]) < starts.index(chain[n]) for chain in STARTS for n in range(1, len(chain)))
+    with claimed.seat() as number:
+        assert number == 0, "the run gave its seat up"
 
 
 @linux

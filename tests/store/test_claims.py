@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import threading
@@ -11,15 +12,16 @@ import pytest
 from space import environ
 
 from wfe.core.digest import digest
+from wfe.store import claims
 from wfe.store.claims import Claims
 
 KEY, OTHER = digest(b"key"), digest(b"other")
 HOLDER = """
-import sys, threading
+import sys
 from pathlib import Path
 from wfe.store.claims import Claims
-with Claims(Path(sys.argv[1])).hold(sys.argv[2], threading.Event(), lambda: None) as waited:
-    print("held", waited, flush=True)
+with Claims(Path(sys.argv[1])).hold(sys.argv[2]) as mine:
+    print("held", mine, flush=True)
     sys.stdin.readline()
 """
 
@@ -29,27 +31,33 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "claims.lock"
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "PATIENCE", 0.0)
+
+
 def holder(path: Path, key: str = KEY) -> subprocess.Popen[str]:
     """A process that holds the key until it reads a line, or dies."""
     found = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(path), key],
         env=environ(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert found.stdout is not None and found.stdout.readline() == "held False\n"
+    assert found.stdout is not None and found.stdout.readline() == "held True\n"
     return found
 
 
 def test_nobody_holds_it(path: Path) -> None:
-    claims = Claims(path)
+    ours = Claims(path)
     for _ in range(2):
-        with claims.hold(KEY, threading.Event(), lambda: pytest.fail("there is nobody to wait for")) as waited:
-            assert not waited
+        assert ours.wait([KEY], threading.Event(), math.inf, lambda: pytest.fail("there is nobody to wait for")) == KEY
+        with ours.hold(KEY) as mine:
+            assert mine
 
 
 @pytest.mark.parametrize("end", ["line", "kill"])
 def test_another_process_is_waited_for(path: Path, end: str) -> None:
     other = holder(path)
-    claims = Claims(path)
+    ours = Claims(path)
     heard: list[str] = []
 
     def waiting() -> None:
@@ -61,25 +69,40 @@ def test_another_process_is_waited_for(path: Path, end: str) -> None:
             other.stdin.write("\n")
             other.stdin.flush()
 
-    with claims.hold(KEY, threading.Event(), waiting) as waited:
-        assert waited
+    with ours.hold(KEY) as mine:
+        assert not mine
+    assert ours.wait([KEY], threading.Event(), math.inf, waiting) == KEY
     assert heard == ["waiting"]
+    with ours.hold(KEY) as mine:
+        assert mine
     other.communicate()
+
+
+def test_of_several_the_first_that_is_free_is_told(path: Path) -> None:
+    other = holder(path)
+    ours = Claims(path)
+    assert ours.wait([KEY, OTHER], threading.Event(), math.inf, lambda: pytest.fail("one is free")) == OTHER
+    other.communicate("\n")
+
+
+def test_waiting_ends_with_its_time(path: Path) -> None:
+    with Claims(path).hold(KEY):
+        assert Claims(path).wait([KEY], threading.Event(), 0.0, lambda: None) == ""
 
 
 def test_another_key_is_free(path: Path) -> None:
     other = holder(path)
-    with Claims(path).hold(OTHER, threading.Event(), lambda: pytest.fail("another key")) as waited:
-        assert not waited
+    with Claims(path).hold(OTHER) as mine:
+        assert mine
     other.communicate("\n")
 
 
 def test_who_is_stopped_while_waiting_does_not_hold_it(path: Path) -> None:
     other = holder(path)
     stopping = threading.Event()
-    with Claims(path).hold(KEY, stopping, stopping.set):
-        third = Claims(path)  # the key is still the other's
-        assert not third._lock(int(KEY[:15], 16) + 1)
+    Claims(path).wait([KEY], stopping, math.inf, stopping.set)
+    with Claims(path).hold(KEY) as mine:  # the key is still the other's
+        assert not mine
     other.communicate("\n")
 
 
@@ -89,14 +112,19 @@ def test_threads_of_one_process_take_turns(path: Path) -> None:
 
     def work() -> None:
         nonlocal inside, most, made
-        for _ in range(20):
-            with Claims(path).hold(KEY, threading.Event(), lambda: None):
-                with guard:
-                    inside += 1
-                    most = max(most, inside)
-                made += 1
-                with guard:
-                    inside -= 1
+        done = 0
+        while done < 20:
+            with Claims(path).hold(KEY) as mine:
+                if mine:
+                    with guard:
+                        inside += 1
+                        most = max(most, inside)
+                    done += 1
+                    with guard:
+                        inside -= 1
+                        made += 1
+            if not mine:
+                Claims(path).wait([KEY], threading.Event(), math.inf, lambda: None)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -107,8 +135,35 @@ def test_threads_of_one_process_take_turns(path: Path) -> None:
 
 
 def test_an_error_inside_lets_go(path: Path) -> None:
-    claims = Claims(path)
-    with pytest.raises(KeyError), claims.hold(KEY, threading.Event(), lambda: None):
+    with pytest.raises(KeyError), Claims(path).hold(KEY) as mine:
+        assert mine
         raise KeyError
     other = holder(path)
     other.communicate("\n")
+
+
+def test_seats_are_numbered_and_given_up(path: Path) -> None:
+    one, two = Claims(path), Claims(path)
+    with one.seat() as first:
+        with two.seat() as second, two.seat() as third:
+            assert (first, second, third) == (0, 1, 2)
+        with two.seat() as again:
+            assert again == 1
+    with two.seat() as alone:
+        assert alone == 0
+    other = subprocess.run(
+        [sys.executable, "-c", SEATED, str(path)], env=environ(), capture_output=True, text=True, check=False
+    )
+    assert other.stdout == "0\n" and other.returncode != 0
+    with one.seat() as first:
+        assert first == 0
+
+
+SEATED = """
+import os, sys
+from pathlib import Path
+from wfe.store.claims import Claims
+with Claims(Path(sys.argv[1])).seat() as number:
+    print(number, flush=True)
+    os.kill(os.getpid(), 9)
+"""

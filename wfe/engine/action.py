@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from wfe.core.digest import canonical
-from wfe.core.outcome import Failure, Note, StepLine, StepProgress, StepState
+from wfe.core.outcome import Failure, Note, StepLine, StepProgress, StepStarted, StepState
 from wfe.core.rebuild import Verdict
 from wfe.core.retry import Retry
 from wfe.core.step import Step
@@ -42,6 +42,7 @@ class Done:
     failure: Failure | None = None
     skip: str = ""
     attempts: int = 1
+    pause: float | None = None  # seconds after which it is to be tried again
 
 
 class Action:
@@ -54,17 +55,27 @@ class Action:
         self.workspace = run.workspace
         self.log = self.workspace.log_file(run.workflow, step.id)
         self.slots: dict[str, list[int]] = {}
+        self.attempts = 0
+        self.began = time.perf_counter()
+        self.due = 0.0  # time.monotonic() from which on it may be tried again; 0 while another run makes its result
         self.forced = False
 
-    def do(self, verdict: Verdict, forced: bool = False) -> Done:
-        """Bring the step to its end."""
+    def do(self, verdict: Verdict, forced: bool = False) -> Done | None:
+        """Bring the step to its end, or, where it must be tried again after a while, to that of an attempt.
+
+        None: another run is making its result just now. Waits for neither: whoever waits should hold no place.
+        """
         self.forced = forced
+        if not self.attempts:
+            self.began = time.perf_counter()
         done = self._do(verdict)
-        if done.failure is not None:
-            done.failure = replace(done.failure, inputs=self.shown())
+        if done is not None:
+            done.attempts = max(self.attempts, 1)
+            if done.failure is not None:
+                done.failure = replace(done.failure, inputs=self.shown())
         return done
 
-    def _do(self, verdict: Verdict) -> Done:
+    def _do(self, verdict: Verdict) -> Done | None:
         try:
             if verdict is Verdict.CURRENT:
                 return self.current()
@@ -114,18 +125,14 @@ class Action:
 
     # --- running
 
-    def execute(self) -> Done:
-        """Make the result, unless another run is just making it: then wait for that and take it."""
+    def execute(self) -> Done | None:
+        """Make the result, unless another run is just making it."""
         claims = self.workspace.claims
         if claims is None or self.step.options.cache == "never":
-            return self.attempts()
-        run = self.run
-        name = self.step.id
-        with claims.hold(
-            self.pending.key, run.stopping, lambda: run.note("it is being made already; waiting for that", name)
-        ):
-            if run.stopping.is_set():
-                return Done(StepState.CANCELLED)
+            return self.again(self.attempt())
+        with claims.hold(self.pending.key) as mine:
+            if not mine:
+                return None
             # Also without having waited: between the decision and the claim another may have made it and gone.
             before = self.pending.trace
             trace = None if self.forced else self.workspace.traces.find(self.pending.key)
@@ -136,31 +143,32 @@ class Action:
             ):
                 self.pending.trace = trace
                 return self.restore()
-            return self.attempts()
+            return self.again(self.attempt())
 
-    def attempts(self) -> Done:
-        """Call the function, again as often as `retries` allows."""
+    def again(self, done: Done) -> Done:
+        """Say after which pause to try again, if `retries` allows it."""
         retry = Retry.of(self.step.options.retries)
-        attempt = 1
-        while True:
-            done = self.attempt()
-            done.attempts = attempt
-            if (
-                done.failure is None
-                or self.run.stopping.is_set()
-                or not retry.again(attempt, done.failure.kind, self._bases)
-            ):
-                return done
-            pause = retry.pause(attempt)
+        if (
+            done.failure is not None
+            and not self.run.stopping.is_set()
+            and retry.again(self.attempts, done.failure.kind, self._bases)
+        ):
+            done.pause = retry.pause(self.attempts)
             first = done.failure.message.partition("\n")[0]
-            self.run.note(f"{done.failure.kind}: {first}; trying again in {pause:g} s", self.step.id)
-            if self.run.stopping.wait(pause):
-                return done
-            attempt += 1
+            self.run.note(f"{done.failure.kind}: {first}; trying again in {done.pause:g} s", self.step.id)
+        return done
+
+    def waits(self) -> None:
+        """Say that another run is making the result."""
+        self.run.note("it is being made already; waiting for that", self.step.id)
 
     _bases: tuple[str, ...] = ()
 
     def attempt(self) -> Done:
+        """Call the function."""
+        self.attempts += 1
+        if self.attempts == 1:
+            self.run.tell(StepStarted(self.step.id, time.time()))
         staging = self.workspace.staging()
         places = staged(self.pending.inputs, staging)
         for place in places.values():

@@ -6,6 +6,7 @@ Knows plan, workspace and executors, and tells listeners everything. Does not or
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -22,7 +23,6 @@ from wfe.core.outcome import (
     RunFinished,
     RunStarted,
     StepFinished,
-    StepStarted,
     StepState,
     count,
 )
@@ -39,6 +39,7 @@ from wfe.store.stamp import Stamp
 from wfe.store.traces import File, Trace
 
 if TYPE_CHECKING:
+    from wfe.engine.action import Action, Done
     from wfe.engine.executors import Executors
 
 
@@ -82,6 +83,9 @@ class Run(Known):
         self._remaking = threading.RLock()
         self.begun = False  # whether steps may be performed; else they are only looked at
         self._finished = False
+        self._aside: dict[str, Action] = {}  # steps that wait for another attempt, or for another run
+        self._seat: int | None = None
+        self._seated = contextlib.ExitStack()
 
     @property
     def executors(self) -> Executors:
@@ -100,9 +104,18 @@ class Run(Known):
             self._executors.cancel()
 
     def close(self) -> None:
-        """End the workers."""
+        """End the workers, and give the seat up."""
         if self._executors is not None:
             self._executors.close()
+        self._seated.close()
+
+    @property
+    def seat(self) -> int:
+        """How many other runs of this cache were live when this one was first asked; 0 for one that is only looked at."""
+        if self._seat is None:
+            claims = self.workspace.claims if self.begun else None
+            self._seat = 0 if claims is None else self._seated.enter_context(claims.seat())
+        return self._seat
 
     # --- telling
 
@@ -183,17 +196,27 @@ class Run(Known):
 
     def perform(self, name: str, force: bool = False) -> Outcome:
         """Do what was decided for a step; every end of it is an Outcome. Blocks until the step is done."""
+        outcome = self.try_to(name, force, patient=True)
+        assert outcome is not None
+        return outcome
+
+    def try_to(self, name: str, force: bool, *, patient: bool) -> Outcome | None:
+        """The same, but patient says whether to wait where another run is just making the step's result, or for its next
+        attempt: if not, it is None then, and the step is to be tried again after `free` said so."""
         if self.stopping.is_set():
             outcome = Outcome(name, StepState.CANCELLED)
         else:
-            outcome = self._perform(name, self.decide(name), force)
+            found = self._perform(name, self.decide(name), force, patient)
+            if found is None:
+                return None
+            outcome = found
         self._pending.pop(name, None)
         if outcome.state is StepState.SKIPPED:
             self.skip(name)
         self.end(outcome)
         return outcome
 
-    def _perform(self, name: str, pending: Pending, force: bool) -> Outcome:
+    def _perform(self, name: str, pending: Pending, force: bool, patient: bool = True) -> Outcome | None:
         from wfe.engine.action import Action
 
         verdict, reasons = pending.decision.verdict, pending.decision.reasons
@@ -203,23 +226,53 @@ class Run(Known):
             return Outcome(name, StepState.FAILED, failure=pending.failure)
         if force and verdict is not Verdict.RUN:
             verdict, reasons = Verdict.RUN, (Reason("you asked for it"),)
-        action = Action(self, self.step(name), pending)
+        action = self._aside.pop(name, None) or Action(self, self.step(name), pending)
         if verdict is Verdict.RUN:
-            step = self.step(name)
-            with self.gate.enter(self.priority(step), step.options.resources, self.stopping) as slots:
-                begin = time.perf_counter()
-                if slots is None or self.stopping.is_set():
-                    return Outcome(name, StepState.CANCELLED)
-                action.slots = slots
-                self.tell(StepStarted(name, time.time()))
-                done = action.do(verdict, force or self.is_forced(step))
+            done = self._turns(action, force or self.is_forced(action.step), patient)
         else:
-            begin = time.perf_counter()
             done = action.do(verdict)
+        if done is None:
+            self._aside[name] = action
+            return None
         if done.row is not None:
             self.settle(name, done.row, done.trace)
-        seconds = time.perf_counter() - begin
+        seconds = time.perf_counter() - action.began
         return Outcome(name, done.state, seconds, reasons, done.failure, done.skip, done.attempts)
+
+    def _turns(self, action: Action, forced: bool, patient: bool) -> Done | None:
+        """Let a step run, in as many turns as it takes: while it waits for its next attempt, or for another run that is
+        making the same result, others have its place."""
+        from wfe.engine.action import Done
+
+        step = action.step
+        while True:
+            with self.gate.enter(self.priority(step), step.options.resources, self.stopping) as slots:
+                if slots is None or self.stopping.is_set():
+                    return Done(StepState.CANCELLED)
+                action.slots = slots
+                done = action.do(Verdict.RUN, forced)
+            if done is not None and done.pause is None:
+                return done
+            action.due = 0.0 if done is None or done.pause is None else time.monotonic() + done.pause
+            if not patient:
+                return None
+            self.free([step.id], {step.id: action})
+
+    def free(self, names: Sequence[str], aside: Mapping[str, Action] | None = None) -> str:
+        """Wait until one of these steps, which were put aside, may be tried again: that one. Any of them when the run was
+        asked to end."""
+        found = [(aside or self._aside)[name] for name in names]
+        resting = min((one for one in found if one.due), key=lambda one: one.due, default=None)
+        seconds = float("inf") if resting is None else max(resting.due - time.monotonic(), 0.0)
+        claimed = {one.pending.key: one for one in found if not one.due}
+        claims = self.workspace.claims
+        if not claimed or claims is None:
+            assert resting is not None
+            self.stopping.wait(seconds)
+            return resting.step.id
+        first = next(iter(claimed.values()))
+        key = claims.wait(list(claimed), self.stopping, seconds, first.waits)
+        return claimed[key].step.id if key or resting is None else resting.step.id
 
     def remade(self, name: str) -> Trace:
         """Make a step again whose row stands though its trace was damaged: the look at every step reads no traces."""
@@ -231,6 +284,7 @@ class Run(Known):
             if found is None:
                 self.note("its stored result was damaged; it is made again", name)
                 outcome = self._perform(name, pending_of(self, name, True), True)
+                assert outcome is not None
                 self.end(outcome)
                 row = self.row(name)
                 found = self.workspace.traces.find(row.key) if row else None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final
@@ -9,15 +12,30 @@ from typing import Any, ClassVar, Final
 from doit.control import TaskControl
 from doit.dependency import Dependency, JSONCodec
 from doit.exceptions import TaskError
-from doit.runner import MThreadRunner, Runner
+from doit.runner import MThreadRunner
 
 from wfe.engine.run import Run
 from wfe.schedule.backend import Backend, Checker
 from wfe.schedule.reporter import Reporter
+from wfe.schedule.serial import Serial
 from wfe.schedule.tasks import Tasks
 
 _SPARE: Final = 16
 _MOST: Final = 512
+_WAKE: Final = 0.5  # seconds
+
+
+class Wakeful(queue.Queue[Any]):
+    """A queue at which the main thread wakes now and then. Python runs a signal's handler in the main thread, but a signal
+    that comes just before that thread falls asleep, or to another thread, does not wake it: a Ctrl-C was lost so."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """As in Queue."""
+        if not block or timeout is not None or threading.current_thread() is not threading.main_thread():
+            return super().get(block, timeout)
+        while True:
+            with contextlib.suppress(queue.Empty):
+                return super().get(timeout=_WAKE)
 
 
 class Carriers(MThreadRunner):  # type: ignore[misc]
@@ -31,6 +49,7 @@ class Carriers(MThreadRunner):  # type: ignore[misc]
 
     run: ClassVar[Run]
     num_process: int
+    Queue = staticmethod(Wakeful)
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -76,5 +95,6 @@ def execute(run: Run, chosen: Sequence[str], *, keep_going: bool, force: bool, d
     dependency = Dependency(backend, "", checker_cls=Checker, codec_cls=JSONCodec)
     arguments: list[Any] = [dependency, reporter(None, {}), keep_going, force]
     carriers = type("Carriers", (Carriers,), {"run": run})
-    runner = carriers(*arguments, num_process=run.jobs) if run.jobs > 1 else Runner(*arguments)
+    serial = type("Serial", (Serial,), {"run": run})
+    runner = carriers(*arguments, num_process=run.jobs) if run.jobs > 1 else serial(*arguments)
     runner.run_all(control.task_dispatcher())

@@ -7,6 +7,7 @@ run to.
 from __future__ import annotations
 
 import os
+import random
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from doit.action import BaseAction
 from doit.exceptions import BaseFail, TaskError, TaskFailed
 from doit.task import DelayedLoader, Task
 
+from wfe.core.graph import order
 from wfe.core.outcome import Failure, Outcome, StepState
 from wfe.core.rebuild import Verdict
 from wfe.core.step import Step
@@ -30,6 +32,8 @@ class StepAction(BaseAction):  # type: ignore[misc]
         self.run = run
         self.name = name
         self.force = force
+        self.patient = True  # whether to wait where another run is just making the result
+        self.aside = False  # whether nothing was done, since another run is
         self.task: Task | None = None
         self.out: str | None = None
         self.err: str | None = None
@@ -38,13 +42,17 @@ class StepAction(BaseAction):  # type: ignore[misc]
 
     def execute(self, out: Any = None, err: Any = None) -> BaseFail | None:
         del out, err
+        self.aside = False
         try:
-            outcome = self.run.perform(self.name, self.force())
+            outcome = self.run.try_to(self.name, self.force(), patient=self.patient)
         except WfeError as error:
             return TaskFailed(str(error))
         except Exception as error:  # noqa: BLE001 - an error of wfe's own: told with its traceback, and exit code 70
             self.run.bugs.append(traceback.format_exc())
             return TaskError(f"BUG: step {self.name!r}", error)
+        if outcome is None:
+            self.aside = True
+            return None
         if outcome.state in (StepState.FAILED, StepState.CANCELLED):
             return TaskFailed(outcome.failure.message if outcome.failure else outcome.state.value)
         return None
@@ -117,7 +125,8 @@ class Tasks:
         self.among = among
 
     def all(self) -> Iterator[Task]:
-        """The tasks, in the order of the plan; where several steps may run at once, those first whose way is longest."""
+        """The tasks, in the order of the plan; where several steps may run at once, those first whose way is longest; beside
+        other runs, which begin so, in another order."""
         names = [name for name in self.run.index.ids if self.among is None or name in self.among]
         for step in self.ordered([self.run.steps[name] for name in names]):
             if step.fan is None:
@@ -126,7 +135,19 @@ class Tasks:
                 yield from self.fan(step)
 
     def ordered(self, steps: list[Step]) -> list[Step]:
+        if self.run.seat:
+            return self.from_elsewhere(steps)
         return sorted(steps, key=lambda step: -self.run.priority(step)) if self.run.jobs > 1 else steps
+
+    def from_elsewhere(self, steps: list[Step]) -> list[Step]:
+        """Another order than that of the other live runs: of two runs of one cold workflow the second begins at the other
+        end, and they meet in the middle. Every step after those that it needs, for doit keeps with a step the whole way
+        to it: handed the end of a chain of 10,000 first, it would hold 50 million names."""
+        by_name = {step.id: step for step in steps}
+        names = list(reversed(by_name))
+        if self.run.seat > 1:
+            random.Random(self.run.seat).shuffle(names)  # the same each time
+        return [by_name[name] for name in order({name: by_name[name].needs[::-1] for name in names})]
 
     def needs(self, step: Step) -> list[str]:
         return [other for other in step.needs if self.among is None or other in self.among]

@@ -11,8 +11,10 @@ import contextlib
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from time import monotonic
+from typing import Final
 
 from wfe.errors import EnvironmentFailure
 
@@ -20,13 +22,18 @@ from wfe.errors import EnvironmentFailure
 # opened once and kept. Between threads of this process the set of names held is the lock.
 _guard = threading.Lock()
 
+PATIENCE: Final = 0.5  # seconds of waiting that nobody need be told of
+LONGEST_PAUSE: Final = 0.05  # seconds between two questions whether a claim is free
+_SEAT: Final = 1 << 61  # beyond every key
+_SEATS: Final = 64
+
 
 class _File:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.number = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         self.held: set[int] = set()
-        self.change = threading.Condition()
+        self.change = threading.Lock()
 
 
 _files: dict[str, _File] = {}
@@ -46,40 +53,65 @@ class Claims:
             self._unlock(0)
 
     @contextlib.contextmanager
-    def hold(self, key: str, stopping: threading.Event, waiting: Callable[[], object]) -> Iterator[bool]:
-        """Hold the claim of a key. Yields whether somebody else held it before (then the result is probably there now).
+    def hold(self, key: str) -> Iterator[bool]:
+        """Hold the claim of a key, if nobody else does. Yields whether it is held; never waits."""
+        # 60 bits: a chance meeting of two keys would only make one wait for the other.
+        with self._held(int(key[:15], 16) + 1) as mine:
+            yield mine
 
-        waiting: called once when it has to be waited for. When `stopping` is set while waiting, the claim is not held;
-        the caller looks at `stopping`.
+    def wait(
+        self, keys: Sequence[str], stopping: threading.Event, seconds: float, waiting: Callable[[], object]
+    ) -> str:
+        """Wait until nobody holds the claim of one of the keys: that one. It is not held then. Any of them when `stopping`
+        is set meanwhile, "" when the seconds are over.
+
+        waiting: called once when it takes long enough for somebody to wonder.
         """
-        offset = int(key[:15], 16) + 1  # 60 bits: a chance meeting of two keys would only make one wait for the other
-        waited = False
+        begin, told, pause = monotonic(), False, 0.001
+        while not stopping.is_set():
+            for key in keys:
+                with self.hold(key) as mine:
+                    if mine:
+                        return key
+            if not told and monotonic() - begin > PATIENCE:
+                waiting()
+                told = True
+            # The kernel's own waiting cannot be given up when the user presses Ctrl-C, so it is asked again and again.
+            left = begin + seconds - monotonic()
+            if left <= 0:
+                return ""
+            stopping.wait(min(pause, left))
+            pause = min(pause * 1.5, LONGEST_PAUSE)
+        return keys[0]
+
+    @contextlib.contextmanager
+    def seat(self) -> Iterator[int]:
+        """While open, this is one of the live runs of the cache: 0 for the first of them, then 1 ... (the last number is
+        shared by all that come after)."""
+        with contextlib.ExitStack() as stack:
+            for number in range(_SEATS):
+                if stack.enter_context(self._held(_SEAT + number)):
+                    break
+            yield number
+
+    @contextlib.contextmanager
+    def _held(self, offset: int) -> Iterator[bool]:
         file = self._file
         with file.change:
-            while offset in file.held and not stopping.is_set():
-                if not waited:
-                    waiting()
-                waited = True
-                file.change.wait(0.1)
-            if stopping.is_set():
-                yield waited
-                return
-            file.held.add(offset)
+            mine = offset not in file.held
+            if mine:
+                file.held.add(offset)
+        if not mine:
+            yield False
+            return
         try:
-            pause = 0.001
-            while not self._lock(offset) and not stopping.is_set():
-                if not waited:
-                    waiting()
-                waited = True
-                # A blocking lock cannot be given up when the user presses Ctrl-C, so it is asked for again and again.
-                stopping.wait(pause)
-                pause = min(pause * 1.5, 0.05)
-            yield waited
+            mine = self._lock(offset)
+            yield mine
         finally:
-            self._unlock(offset)
+            if mine:
+                self._unlock(offset)
             with file.change:
                 file.held.discard(offset)
-                file.change.notify_all()
 
     def _lock(self, offset: int) -> bool:
         try:

@@ -1,0 +1,56 @@
+"""doit's runner of one step at a time, in a workspace where other runs may be making the same.
+
+Knows how doit's dispatcher hands out tasks and hears of those that are done (doit 0.37, `doit/control.py`). Does not know
+claims: the run says that it put a step aside.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from doit.runner import Runner
+
+from wfe.engine.run import Run
+from wfe.schedule.tasks import StepAction
+
+
+class Serial(Runner):  # type: ignore[misc]
+    """A step that another run is just making is put aside while there are others; when there are none, it is waited for.
+    Set `Serial.run` first.
+
+    doit's own runner would stand still at such a step, and two runs of one cold workflow would go through it side by
+    side, one of them waiting at every step.
+    """
+
+    run: ClassVar[Run]
+
+    def run_tasks(self, task_dispatcher: Any) -> None:
+        """Hand out and execute, until nothing is left or a failure ends it."""
+        aside: dict[str, Any] = {}
+        node: Any = None
+        more = True
+        while not self._stop_running:
+            if more:
+                try:
+                    node = task_dispatcher.generator.send(node)
+                except StopIteration:
+                    more = False
+            if not more or node == "hold on":
+                if not aside:
+                    return
+                node = aside.pop(self.run.free(list(aside)))
+            elif not self.select_task(node, task_dispatcher.tasks):
+                continue
+            failed = self.execute_task(node.task)
+            if any(isinstance(action, StepAction) and action.aside for action in node.task.actions):
+                aside[node.task.name] = node
+                node = None
+                continue
+            self.process_task_result(node, failed)
+
+    def execute_task(self, task: Any) -> Any:
+        """Execute, without waiting where another run is making the same."""
+        for action in task.actions:
+            if isinstance(action, StepAction):
+                action.patient = False
+        return super().execute_task(task)
