@@ -24,8 +24,8 @@ from nodes.vision.video_read import Damage, VideoError, frames, probe
 from nodes.vision.video_write import VideoWriter
 from wfe import Output, log, progress, workflow_node
 
-INLINE = 50_000
-"""Up to so many detections stand in the result as a list; all of them stand in the file. 50,000 take 30 MB in memory."""
+INLINE = 10_000
+"""Up to so many detections stand in the result as a list; all of them stand in the file. 10,000 take 5 MB in memory."""
 
 NEAR = 1e-4
 """Two times that differ by less, in seconds, are those of one frame."""
@@ -57,7 +57,7 @@ def postprocess_video(
     """Detections of every frame from the candidates of all segments (`infer_segment`), in their order.
 
     detections_path: JSON lines, one a frame: {frame, time, detections: [{bbox, confidence, class, class_id}]}.
-    detections: the lists of all frames, or none of them above 50,000 detections. boxes: n x 4 float32 in pixels of the
+    detections: the lists of all frames, or none of them above 10,000 detections. boxes: n x 4 float32 in pixels of the
     picture; scores: n float32; classes: n int32; counts: of each frame, int32; times: seconds of each frame, float64.
     Raises ValueError when `conf_threshold` lies under the `floor` above which candidates were kept.
     """
@@ -77,9 +77,11 @@ def postprocess_video(
             total.update(one["class"] for one in found)
             if total.total() <= INLINE:
                 inline.append(found)
+            else:
+                inline.clear()
     return {
         "detections_path": detections_path,
-        "detections": inline if total.total() <= INLINE else [],
+        "detections": inline,
         **kept.arrays(),
         "class_names": list(Detector.from_json(segments[0]["detector"]).names),
         "frames_processed": len(kept.times),
