@@ -14,9 +14,12 @@ from wfe.agent.author import Desk
 from wfe.agent.gate import Site
 from wfe.agent.ollama_model import OllamaModel
 from wfe.agent.sandbox import Sandbox
+from wfe.agent.staged import Bounds
 from wfe.agent.tries import TRIAL_LIMITS, Bench
 
 MakeDesk = Callable[..., Desk]
+BOUNDS = Bounds(size=32 << 20, entries=1_000, threads=64)
+"""Below what drafts are really allowed: on a slow disk half a gigabyte takes ten seconds to write."""
 
 
 def maker(project: Path, cache: Path, tools: Path, box: Sandbox) -> MakeDesk:
@@ -24,7 +27,8 @@ def maker(project: Path, cache: Path, tools: Path, box: Sandbox) -> MakeDesk:
 
     def make(server: OllamaServer, **settings: Any) -> Desk:
         model = OllamaModel(host=server.host, pause=lambda seconds: None)
-        bench = Bench(project, cache, box, limits=replace(TRIAL_LIMITS, cpu_seconds=2, memory=1 << 30))
+        limits = replace(TRIAL_LIMITS, cpu_seconds=2, memory=1 << 30)
+        bench = Bench(project, cache, box, limits=limits, bounds=BOUNDS)
         return Desk(model, prompt.load(project), Site(project, tools), bench, **settings)
 
     return make

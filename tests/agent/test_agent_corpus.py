@@ -30,7 +30,8 @@ class Outside:
 
     def places(self) -> dict[str, str]:
         port = str(self.server.getsockname()[1])
-        return {"CANARY": str(self.canary), "OUTSIDE": str(self.place), "PORT": port}
+        project = str(self.root.parent / "project")
+        return {"CANARY": str(self.canary), "OUTSIDE": str(self.place), "PORT": port, "PROJECT": project}
 
     def untouched(self) -> None:
         assert self.canary.read_text() == "CANARY-KEY"

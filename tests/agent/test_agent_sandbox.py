@@ -60,9 +60,96 @@ def test_threads_and_copies_are_allowed(inside: Run, tmp_path: Path) -> None:
         "import threading, shutil\n"
         "t = threading.Thread(target=lambda: open('a', 'w').write('x')); t.start(); t.join()\n"
         "shutil.copy2('a', 'b'); os.replace('b', 'c'); os.mkdir('d'); shutil.move('c', 'd/c')\n"
+        "import pathlib; pathlib.Path('touched').touch(); pathlib.Path('touched').touch()\n"
+        "os.utime('touched', (1, 1))\n"
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "staging" / "d" / "c").read_text() == "x"
+    assert (tmp_path / "staging" / "touched").is_file()
+
+
+def test_memory_that_no_limit_counts_is_refused(inside: Run) -> None:
+    done = inside(
+        "import ctypes\n"
+        "libc = ctypes.CDLL(None, use_errno=True)\n"
+        "print(attempt(lambda: os.memfd_create('x'))[0], libc.shmget(0, ctypes.c_size_t(1 << 30), 0o1600), libc.msgget(0, 0o1600))\n"
+    )
+    assert done.stdout.split() == ["PermissionError", "-1", "-1"], done.stderr
+
+
+def test_a_second_name_for_a_file_that_is_read_cannot_be_made(inside: Run, tmp_path: Path) -> None:
+    (tmp_path / "read").mkdir()
+    (tmp_path / "read" / "file").write_text("read")
+    done = inside(
+        "print(attempt(lambda: os.link(sys.argv[1], 'mine'))[0], attempt(lambda: os.rename(sys.argv[1], 'mine'))[0])",
+        str(tmp_path / "read" / "file"),
+        readable=(tmp_path / "read",),
+    )
+    assert "done" not in done.stdout, done.stdout
+    assert (tmp_path / "read" / "file").stat().st_nlink == 1 and not (tmp_path / "staging" / "mine").exists()
+
+
+def test_no_device_can_be_made(inside: Run, tmp_path: Path) -> None:
+    done = inside(
+        "print(attempt(lambda: os.mknod('memory', 0o20666, os.makedev(1, 1)))[0], attempt(lambda: os.mknod('disk', 0o60666, os.makedev(8, 0)))[0])"
+    )
+    assert "done" not in done.stdout, done.stdout
+    assert list((tmp_path / "staging").glob("[md]*")) == []
+
+
+def test_nothing_of_the_engine_is_open(box: Sandbox, tmp_path: Path) -> None:
+    """Even when the engine would let everything be inherited: a file, a directory, a socket."""
+    secret = tmp_path / "secret"
+    secret.write_text("CANARY")
+    code = (
+        ATTEMPT + "import stat\n"
+        "found = []\n"
+        "for number in range(3, 4096):\n"
+        "    try: found.append([number, stat.S_IFMT(os.fstat(number).st_mode)])\n"
+        "    except OSError: pass\n"
+        "print(json.dumps([found, [attempt(lambda: os.listdir(f'/proc/self/fd/{n}/'))[0] for n in range(3, 64)]]))\n"
+    )
+    staging = tmp_path / "staging"
+    staging.mkdir()
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        held = [os.open(secret, os.O_RDWR), os.open(tmp_path, os.O_RDONLY), server.fileno()]
+        for number in held:
+            os.set_inheritable(number, True)
+        line = box.command([sys.executable, "-c", code], Policy(writable=(staging,)))
+        done = subprocess.run(line, capture_output=True, text=True, close_fds=False, check=False)
+        os.close(held[0])
+        os.close(held[1])
+    found, listed = json.loads(done.stdout)
+    assert found == [] and "done" not in listed
+
+
+def test_proc_shows_only_itself(inside: Run) -> None:
+    """No other program's memory, directory, files or words; no list of the machine's connections."""
+    with subprocess.Popen([sys.executable, "-c", "input()", "CANARY-WORD"], stdin=subprocess.PIPE) as victim:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            done = inside(
+                "victim, engine, port = sys.argv[1:]\n"
+                "files = ['environ', 'cmdline', 'maps', 'mem', 'root/etc/hostname', 'cwd/pyproject.toml', 'fd/0']\n"
+                "ways = [f'/proc/{pid}/{file}' for pid in (victim, engine, os.getppid() or engine) for file in files]\n"
+                "ways = [way for way in ways if not way.startswith('/proc/1/') or 'etc' in way]\n"
+                "ways += ['/proc/1/root' + os.getcwd() + '/../secret', '/proc/kcore', '/dev/mem', '/dev/kmsg']\n"
+                "print(json.dumps([[way, attempt(lambda: open(way, 'rb').read(64))] for way in ways]))\n"
+                "tables = ['/proc/net/tcp', '/proc/self/net/tcp', '/proc/thread-self/net/tcp', f'/proc/self/task/{os.getpid()}/net/tcp']\n"
+                "print(any(f':{int(port):04X} ' in str(attempt(lambda: open(table).read())) for table in tables))\n"
+                "print(attempt(lambda: open('/proc/sys/kernel/core_pattern', 'w').write('x'))[0], attempt(lambda: open('/proc/self/timerslack_ns', 'w'))[0])\n",
+                str(victim.pid),
+                str(os.getpid()),
+                str(port),
+            )
+        victim.communicate(b"\n")
+    assert done.returncode == 0, done.stderr
+    first, second, third = done.stdout.strip().split("\n")
+    assert [way for way, (kind, _) in json.loads(first) if kind == "done"] == []
+    assert "CANARY" not in done.stdout
+    assert second == "False"
+    assert "done" not in third
 
 
 def test_the_home_directory_is_not_read(inside: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

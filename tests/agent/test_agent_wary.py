@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ import pytest
 from wfe.agent.confined import Confined
 from wfe.agent.sandbox import Sandbox
 from wfe.agent.spec import Permissions
+from wfe.agent.staged import Bounds, clear
 from wfe.engine.executor import Call, Died, Raised, Reply, Returned
 from wfe.engine.hole import Hole
 
@@ -32,6 +36,7 @@ def forge(kind, message, length=None):
 
 
 '''
+BOUNDS = Bounds(size=8 << 20, entries=500, threads=64)
 Try = Callable[..., Reply]
 
 
@@ -47,7 +52,7 @@ def attempt(box: Sandbox, tmp_path: Path) -> Try:
     def call(body: str) -> Reply:
         text = "\n".join("    " + line for line in body.splitlines())
         module.write_text(f"{HEAD}@workflow_node()\ndef liar(secret: str, target: Output):\n{text}\n")
-        confined = Confined(tmp_path / "project", box, lambda call: Permissions())
+        confined = Confined(tmp_path / "project", box, lambda call: Permissions(), bounds=BOUNDS)
         inputs = {"secret": str(tmp_path / "secret"), "target": None}
         hole = Hole(("target",), "output", str(staging / "out.txt"))
         wanted = Call(
@@ -84,6 +89,10 @@ def test_an_honest_one_is_heard(attempt: Try) -> None:
         "[[['a'], 'shm', '/dev/shm/x']]",
         "[['a', 'file', str(target)]]",
         "'all'",
+        "[[['b'], 'file', str(target)]]",
+        "[[['a', 0], 'file', str(target)]]",
+        "[[['a'], 'file', str(target.parent / 'other')]]",
+        "[[['a'], 'file', str(target)]] * 2",
     ],
 )
 def test_a_forged_reply_is_not_believed(attempt: Try, holes: str) -> None:
@@ -102,6 +111,7 @@ def test_a_forged_reply_is_not_believed(attempt: Try, holes: str) -> None:
         {"state": "returned", "seconds": 0.1, "value": 1, "holes": [], "kept": ["/etc/passwd"]},
         [],
         None,
+        {"state": "returned", "seconds": 0.1, "value": json.loads("[" * 300 + "]" * 300), "holes": []},
     ],
 )
 def test_a_reply_of_the_wrong_form_is_a_death(attempt: Try, message: Any) -> None:
@@ -120,19 +130,72 @@ def test_a_message_without_end_does_not_fill_the_engine(attempt: Try) -> None:
     assert isinstance(attempt(body), Died)
 
 
+def test_events_without_end_do_not_fill_the_record(attempt: Try) -> None:
+    reply = attempt("for n in range(10_000): forge(4, ['note', {'message': 'x' * 60_000}])\nreturn {}")
+    assert isinstance(reply, Died) and "bytes of events" in reply.message
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("os.symlink(secret, target)\nreturn {}", "not a plain file"),
+        ("target.write_text('x')\nos.symlink(secret, target.parent / 'other')\nreturn {}", "not a plain file"),
+        ("os.mkfifo(target)\nreturn {}", "not a plain file"),
+        ("target.mkdir()\nos.symlink('/', target / 'all')\nreturn {}", "not a plain file"),
+        ("target.write_text('x')\nos.link(target, target.parent / 'again')\nreturn {}", "not a file with one name"),
+        ("for n in range(40):\n    os.mkdir('d')\n    os.chdir('d')\nreturn {}", "nested more than 32 levels"),
+        ("for n in range(600):\n    (target.parent / str(n)).touch()\nreturn {}", "more than 500 files"),
+        ("target.write_bytes(bytes(9 << 20))\nreturn {}", "more than 8 MB of files"),
+    ],
+    ids=["link", "link beside", "pipe", "link below", "second name", "deep", "many", "large"],
+)
+def test_only_few_plain_files_are_left(attempt: Try, tmp_path: Path, body: str, said: str) -> None:
+    reply = attempt(body)
+    assert isinstance(reply, Raised) and reply.kind == "output", reply
+    assert said in reply.message
+    assert list((tmp_path / "staging").iterdir()) == []  # nothing is left for the next call
+
+
+def test_what_was_left_when_it_died_is_looked_at_too(attempt: Try, tmp_path: Path) -> None:
+    reply = attempt("for n in range(100):\n    os.mkdir('d', 0o700)\n    os.chdir('d')\nos._exit(1)")
+    assert isinstance(reply, Raised) and "nested" in reply.message
+    assert list((tmp_path / "staging").iterdir()) == []
+
+
 @pytest.mark.parametrize(
     "body",
     [
-        "os.symlink(secret, target)\nreturn {}",
-        "target.write_text('x')\nos.symlink(secret, target.parent / 'other')\nreturn {}",
-        "os.mkfifo(target)\nreturn {}",
-        "target.mkdir()\nos.symlink('/', target / 'all')\nreturn {}",
+        "while True: target.write_bytes(bytes(9 << 20))",
+        "import threading\nfor n in range(100): threading.Thread(target=threading.Event().wait).start()\nwhile True: pass",
     ],
+    ids=["files", "threads"],
 )
-def test_only_plain_files_are_left(attempt: Try, body: str) -> None:
+def test_what_no_limit_of_the_kernel_bounds_is_watched(attempt: Try, body: str) -> None:
     reply = attempt(body)
     assert isinstance(reply, Raised) and reply.kind == "output"
-    assert "no plain file" in reply.message or "output" in reply.message
+    assert "more than 8 MB" in reply.message or "more than 64 threads" in reply.message
+
+
+NPY = "b'\\x93NUMPY\\x01\\x00' + struct.pack('<H', {length}) + {header}"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "b'no array'",
+        NPY.format(length=60000, header="b'(' * 60000"),
+        NPY.format(length=60, header="b\"{'descr': '|O', 'fortran_order': False, 'shape': (1,)}     \\n\""),
+        NPY.format(length=70, header="b\"{'descr': '<f8', 'fortran_order': False, 'shape': (1 << 50,)}        \\n\""),
+        "b''",
+    ],
+    ids=["no array", "a header of brackets", "objects", "an expression", "nothing"],
+)
+def test_a_file_that_is_no_array_is_not_taken_for_one(attempt: Try, content: str) -> None:
+    body = f"target.write_bytes({content})\n"
+    body += "forge(3, {'state': 'returned', 'seconds': 0.1, 'value': {'a': None}, "
+    body += "'holes': [[['a'], 'npy', str(target)]]})\nos._exit(0)"
+    reply = attempt(body)
+    assert isinstance(reply, Raised) and "which cannot be read" in reply.message, reply
 
 
 def test_arrays_go_in_and_come_out_of_memory(box: Sandbox, tmp_path: Path) -> None:
@@ -160,3 +223,34 @@ def test_a_cancel_ends_a_call_that_runs(box: Sandbox, tmp_path: Path) -> None:
     call = Call("s", "nodes.wait", "wait", str(tmp_path), {})
     reply = confined.call(call, lambda kind, what: confined.cancel())
     assert isinstance(reply, Died) and reply.kind == "cancelled"
+
+
+def test_an_array_of_no_elements_is_an_array(attempt: Try) -> None:
+    reply = attempt(
+        "import numpy\ntarget.touch()\nreturn {'a': numpy.zeros((0, 3)), 'b': numpy.float32(1), 'c': numpy.arange(2)}"
+    )
+    assert isinstance(reply, Returned), reply
+
+
+def test_a_tree_is_cleared_however_deep_and_of_whatever_rights(tmp_path: Path) -> None:
+    held = os.open(tmp_path, os.O_RDONLY)
+    place = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(120):
+        os.mkdir("d", dir_fd=place)
+        deeper = os.open("d", os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = deeper
+    os.close(place)
+    os.close(held)
+    (tmp_path / "shut").mkdir()
+    (tmp_path / "shut" / "file").touch()
+    (tmp_path / "shut").chmod(0)
+    (tmp_path / "link").symlink_to("/usr")
+    os.mkfifo(tmp_path / "pipe")
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 60)
+    try:
+        clear(tmp_path)
+    finally:
+        sys.setrecursionlimit(limit)
+    assert list(tmp_path.iterdir()) == [] and Path("/usr").is_dir()

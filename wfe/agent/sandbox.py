@@ -17,10 +17,12 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -80,6 +82,21 @@ _FACTS = (
         "/sys/devices/system/node",
     ),
 )
+_OWN = (
+    "maps",
+    "status",
+    "stat",
+    "statm",
+    "cmdline",
+    "cgroup",
+    "limits",
+    "auxv",
+    "comm",
+    "environ",
+    "mounts",
+    "mountinfo",
+    "fd",
+)
 _HELP = (
     "on Linux install bubblewrap (`apt install bubblewrap`, `dnf install bubblewrap`) or use a kernel of 6.2 or later "
     "with Landlock; read the code and `wfe approve NODE`; or run it with your own rights by `--unsafe`"
@@ -105,7 +122,8 @@ class Policy:
     writable: directories; the first is where it starts and, unless `environ` says otherwise, holds its HOME and TMPDIR.
     readable: files and trees beside the interpreter's own. listable: directories whose names may be listed, not their
     contents. gateway: the socket of an open `gateway`, or None for no network. descriptors: numbers above 2 it
-    inherits.
+    inherits. status: the number of a pipe on which "1" is written when the program is about to start with all of this in
+    force; the program itself has it no more, so nothing that it does can look like a sandbox that failed. None: nobody asks.
     """
 
     writable: tuple[Path, ...]
@@ -115,6 +133,7 @@ class Policy:
     limits: Limits = field(default_factory=Limits)
     environ: Mapping[str, str] = field(default_factory=dict)
     descriptors: tuple[int, ...] = ()
+    status: int | None = None
 
 
 class Sandbox(Protocol):
@@ -177,7 +196,9 @@ class Bubblewrap:
             line += ["--ro-bind", str(policy.gateway), str(policy.gateway)]
         for writable in policy.writable:
             line += ["--bind", str(writable.resolve()), str(writable)]
-        line += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", str(policy.writable[0])]
+        # /proc too: where wfe runs as root, files such as /proc/acpi/wakeup ask for no capability, only for the owner.
+        line += ["--remount-ro", "/proc", "--remount-ro", "/dev", "--remount-ro", "/"]
+        line += ["--chdir", str(policy.writable[0])]
         home = {"HOME": _PRIVATE, "TMPDIR": _PRIVATE}
         return [*line, "--", *_launcher(), json.dumps(order(argv, policy, home, landlock_rules=None))]
 
@@ -209,7 +230,9 @@ class Landlock:
         rules += [(str(path), "list") for path in policy.listable]
         rules += [(str(path), "write") for path in policy.writable]
         rules += [(path, "device") for path in _DEVICES]
-        rules += [("/proc/self", "read")]  # resolved when the rule is made: this process, whose id an exec keeps
+        # Resolved when the rule is made: this process, whose id an exec keeps. Not all of it: /proc/self/net shows the
+        # connections and the sockets of everybody on the machine.
+        rules += [(f"/proc/self/{name}", "read") for name in _OWN]
         home = {"HOME": temporary, "TMPDIR": temporary}
         return [*_launcher(), json.dumps(order(argv, policy, home, landlock_rules=rules))]
 
@@ -252,6 +275,7 @@ def order(
         "directory": str(policy.writable[0]),
         "make": [home["TMPDIR"]],
         "descriptors": list(policy.descriptors),
+        "status": policy.status,
         "relay": None if policy.gateway is None else {"socket": str(policy.gateway), "port": PROXY_PORT},
         "landlock": landlock_rules,
         "limits": {
@@ -262,6 +286,36 @@ def order(
             "RLIMIT_CORE": 0,
         },
     }
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a sandboxed process and all in it, and return when nothing of it runs any more.
+
+    bubblewrap's own process may be reaped while those of its namespace still die. So the namespace's first process is
+    killed, and waited for: the kernel lets it end last.
+    """
+    if process.poll() is None:
+        inner = _children(process.pid)
+        for pid in inner:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if inner:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+    process.kill()
+    process.wait()
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:  # a kernel without that file, or it ended meanwhile
+        import psutil
+
+        try:
+            return [one.pid for one in psutil.Process(pid).children()]
+        except psutil.Error:
+            return []
 
 
 def granted(policy: Policy, read: Sequence[str], root: Path) -> Policy:

@@ -16,18 +16,20 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from wfe.agent.sandbox import REFUSED, Limits, Policy, Sandbox, granted
+from wfe.agent.sandbox import Limits, Policy, Sandbox, end, granted
 from wfe.agent.spec import Draft, NodeSpec, Permissions
+from wfe.agent.staged import Bounds, clear, watched
 from wfe.agent.upstream import MARK
 from wfe.agent.verdict import Verdict
 from wfe.errors import EnvironmentFailure
 
 TRIAL = Path(__file__).parent / "trial.py"
 TRIAL_LIMITS = Limits(memory=2 << 30, cpu_seconds=20, open_files=128, file_bytes=64 << 20)
+TRIAL_BOUNDS = Bounds(size=512 << 20, entries=5_000, threads=256)
 _REPORT_BYTES = 1 << 20
 
 
@@ -43,6 +45,7 @@ class Bench:
     cache: Path
     sandbox: Sandbox | None
     limits: Limits = field(default_factory=lambda: TRIAL_LIMITS)
+    bounds: Bounds = field(default_factory=lambda: TRIAL_BOUNDS)
     seconds: float = 60.0
     allowed: Permissions = field(default_factory=Permissions)
     real: tuple[dict[str, Any], ...] = ()
@@ -69,8 +72,7 @@ def attempt(draft: Draft, spec: NodeSpec, bench: Bench) -> Tried:
         argv = [sys.executable, "-B", "-s", "-P", str(TRIAL), str(order)]
         with _door(bench, staging) as door:
             policy = granted(Policy((staging,), gateway=door, limits=bench.limits), bench.allowed.read, bench.project)
-            line = bench.sandbox.command(argv, policy) if bench.sandbox else argv
-            ending = _run(line, staging, bench.seconds)
+            ending = _run(argv, policy, bench)
         lines = _report(staging / "report.ndjson")
     examples = [*draft.examples, *(_shown(one) for one in examples[len(draft.examples) :])]
     return _judge(lines, ending, draft, examples)
@@ -109,7 +111,8 @@ def _stage(
         order.write_text(json.dumps(told), encoding="utf-8")
         yield staging, order
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        clear(staging)
+        staging.rmdir()
 
 
 def _copied(tree: Any, folder: Path) -> Any:
@@ -152,37 +155,60 @@ def _door(bench: Bench, staging: Path) -> Iterator[Path | None]:
         yield door
 
 
-def _run(line: list[str], staging: Path, seconds: float) -> str:
-    """Run a trial to its end; how it ended: "" (by itself), "time", "signal N", "exit N"."""
+def _run(argv: list[str], policy: Policy, bench: Bench) -> str:
+    """Run a trial to its end; how it ended, as a text for people, "" when by itself.
+
+    Raises EnvironmentFailure when the sandbox did not come up. What the draft prints, or exits with, cannot look so.
+    """
+    (staging,) = policy.writable
+    log_file = staging.with_suffix(".log")
     late = threading.Event()
-    with staging.with_suffix(".log").open("wb") as log:
-        process = subprocess.Popen(
-            line, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=staging, start_new_session=True
-        )
+    began, starting = os.pipe()
+    try:
+        try:
+            line = bench.sandbox.command(argv, replace(policy, status=starting)) if bench.sandbox else argv
+            with log_file.open("wb") as log:
+                process = subprocess.Popen(
+                    line,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    cwd=staging,
+                    start_new_session=True,
+                    pass_fds=(starting,) if os.name == "posix" else (),
+                )
+        finally:
+            os.close(starting)
 
-        def end() -> None:
+        def stop() -> None:
             late.set()
-            process.kill()
+            end(process)
 
-        timer = threading.Timer(seconds, end)  # wait(timeout) polls, which adds up to 50 ms to each trial
+        timer = threading.Timer(bench.seconds, stop)  # wait(timeout) polls, which adds up to 50 ms to each trial
         timer.start()
         try:
-            code = process.wait()
+            with watched(process.pid, staging, bench.bounds, lambda: end(process)) as beyond:
+                code = process.wait()
         except BaseException:
-            process.kill()
-            process.wait()
+            end(process)
             raise
         finally:
             timer.cancel()
-    log_file = staging.with_suffix(".log")
+        told = os.read(began, 8)
+    finally:
+        os.close(began)
     said = log_file.read_bytes()[-2000:].decode("utf-8", "replace").strip()
     log_file.unlink()
-    if code == REFUSED and "wfe sandbox:" in said:
+    if bench.sandbox and told != b"1":
         raise EnvironmentFailure(f"the sandbox could not be set up: {said}", hint="`wfe doctor` shows what works here")
-    if said.startswith("bwrap:"):
-        raise EnvironmentFailure(f"bubblewrap failed: {said}", hint="`wfe doctor` shows what works here")
+    if beyond:
+        return beyond[0]
     if late.is_set():
-        return f"it was not done after {seconds:g} s"
+        return f"it was not done after {bench.seconds:g} s"
+    return _ended(code)
+
+
+def _ended(code: int) -> str:
     if code == 0:
         return ""
     signal = -code if code < 0 else code - 128 if code > 128 else 0

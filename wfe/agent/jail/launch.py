@@ -27,6 +27,8 @@ def main(text: str) -> None:
     try:
         become(order)
     except (OSError, ValueError) as error:
+        if order.get("status") is not None:
+            os.write(order["status"], b"0")
         print(f"wfe sandbox: {error}", file=sys.stderr, flush=True)
         raise SystemExit(REFUSED) from error
 
@@ -41,7 +43,8 @@ def become(order: dict[str, Any]) -> None:
         # already.
         with contextlib.suppress(PermissionError):
             os.setsid()
-    _close_others(set(order["descriptors"]))
+    status = order.get("status")
+    _close_others({*order["descriptors"], *([] if status is None else [status])})
     for directory in order["make"]:
         os.makedirs(directory, exist_ok=True)
     os.chdir(order["directory"])
@@ -61,6 +64,9 @@ def become(order: dict[str, Any]) -> None:
         _drop_capabilities()
         landlock.restrict((path, rights[kind]) for path, kind in order["landlock"])
     seccomp.install(filter_program)
+    if status is not None:
+        os.set_inheritable(status, False)  # gone with the exec
+        os.write(status, b"1")
     os.execve(order["command"][0], order["command"], order["environ"])
 
 

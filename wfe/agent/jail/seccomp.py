@@ -78,6 +78,8 @@ _NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "tkill": (200, 130),
     "rt_sigqueueinfo": (129, 138),
     "rt_tgsigqueueinfo": (297, 240),
+    "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
     "fork": (57, None),
     "vfork": (58, None),
     "clone": (56, 220),
@@ -136,8 +138,9 @@ _ARCHITECTURES = {
     "arm64": (1, 0xC00000B7),
 }
 
-_NEVER = tuple(_NUMBERS)[: tuple(_NUMBERS).index("fork")]
-_OTHERS_SHARED_MEMORY = tuple(name for name in _NUMBERS if name.startswith(("shm", "msg", "sem", "mq_")))
+_NEVER = tuple(_NUMBERS)[: tuple(_NUMBERS).index("memfd_create")]
+# Memory that no limit of a process counts: a file of memory, a segment that nobody has attached, a queue.
+_UNCOUNTED = tuple(name for name in _NUMBERS if name.startswith(("memfd", "shm", "msg", "sem", "mq_")))
 _METADATA = tuple(_NUMBERS)[tuple(_NUMBERS).index("chmod") : tuple(_NUMBERS).index("setxattr")]
 _ATTRIBUTES = tuple(_NUMBERS)[tuple(_NUMBERS).index("setxattr") :]
 
@@ -157,11 +160,10 @@ def supported() -> bool:
 def program(*, network: bool, alone: bool, pid: int, machine: str = "") -> bytes:
     """The filter, as an array of `struct sock_filter` (u16 code, u8 jt, u8 jf, u32 k).
 
-    network: let it make sockets (for a process in a network namespace of its own). alone: it shares the process table,
-    the IPC keys and the file owners with the user's other programs, so signals go to `pid` only, System V and POSIX
-    queues are refused, and changes of mode, owner and times, which Landlock does not govern, do nothing and report
-    success (copying a file sets its mode; an error there would refuse innocent code). No process can be made, threads
-    can.
+    network: let it make sockets (for a process in a network namespace of its own). alone: it shares the process table
+    and the file owners with the user's other programs, so signals go to `pid` only, and changes of mode, owner and
+    times, which Landlock does not govern, do nothing and report success (copying a file sets its mode; an error there
+    would refuse innocent code). No process can be made, threads can; no System V or POSIX queues, no files of memory.
     """
     column, architecture = _ARCHITECTURES[(machine or platform.machine()).lower()]
     code: list[tuple[int, int, int, int]] = []
@@ -193,6 +195,7 @@ def program(*, network: bool, alone: bool, pid: int, machine: str = "") -> bytes
     if column == 0:
         code.extend([(_GREATER, 0, 1, 0x40000000), (_RETURN, 0, 0, _KILL)])  # the x32 numbers would walk round the list
     deny(_NEVER, errno.EPERM)
+    deny(_UNCOUNTED, errno.EPERM)
     deny(("fork", "vfork"), errno.EPERM)
     deny(("clone3",), errno.ENOSYS)  # its flags lie behind a pointer; libc falls back to clone
     clone = _NUMBERS["clone"][column]
@@ -214,7 +217,11 @@ def program(*, network: bool, alone: bool, pid: int, machine: str = "") -> bytes
             (0, pid),
             errno.EPERM,
         )
-        deny(_OTHERS_SHARED_MEMORY, errno.EPERM)
+        touch = _NUMBERS["utimensat"][column]
+        assert touch is not None
+        # Without times it asks for the present: pathlib's touch() makes the file when that fails.
+        times = [(_LOAD, 0, 0, _ARGUMENT + 16), (_EQUAL, 0, 3, 0), (_LOAD, 0, 0, _ARGUMENT + 20), (_EQUAL, 0, 1, 0)]
+        code.extend([(_EQUAL, 0, 6, touch), *times, (_RETURN, 0, 0, _ERRNO | errno.EPERM), (_RETURN, 0, 0, _ERRNO)])
         deny(_METADATA, 0)
         deny(_ATTRIBUTES, errno.ENOTSUP)
     code.append((_RETURN, 0, 0, _ALLOW))
