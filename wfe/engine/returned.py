@@ -48,6 +48,8 @@ def _with_files(step: Step, value: Any, holes: list[Hole], staged: Mapping[str, 
     for name, path in staged.items():
         if not os.path.exists(path):
             raise BadReturn(f"it did not write its output {name!r}; create the file that the parameter names")
+        if not os.path.isfile(path):
+            raise BadReturn(f"what it left as its output {name!r} is no file; write one plain file there")
     if value is None:
         value = {}
     if not isinstance(value, dict):

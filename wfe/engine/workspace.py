@@ -11,6 +11,7 @@ import functools
 import os
 import platform
 import shutil
+import stat
 import threading
 import time
 from pathlib import Path
@@ -155,7 +156,8 @@ class Workspace:
     # --- publishing
 
     def adopt(self, path: str, codec: str, trail: tuple[str | int, ...], note: str) -> tuple[Artifact, File]:
-        """Make a staged file an artifact: its blob moves into the store."""
+        """Make a staged file an artifact: its blob moves into the store. Raises OSError for what is no file."""
+        _alone(path)
         content = file_digest(path)
         where = self.blobs.adopt(path, content)
         taken = stamp(where)
@@ -272,6 +274,21 @@ def _alive(number: int) -> bool:
     except OSError:
         pass  # of another user
     return True
+
+
+def _alone(path: str) -> None:
+    """Make sure that nobody else's file would become the blob: of a link, or of a second name of a file, a copy does.
+
+    Its content would change with the other's, and the other's rights with the blob's. Raises OSError for what is neither
+    (a pipe would be waited on for ever).
+    """
+    told = os.stat(path)
+    if not stat.S_ISREG(told.st_mode):
+        raise OSError(errno.EINVAL, "it is no file", path)
+    if told.st_nlink > 1 or os.path.islink(path):
+        part = f"{path}.part"
+        shutil.copyfile(path, part)
+        os.replace(part, path)
 
 
 def _write(path: str, data: bytes) -> None:
