@@ -21,7 +21,7 @@ from nodes.vision.decode import Candidates
 from nodes.vision.letterbox import Letterbox
 from nodes.vision.stream import Stage, Stream
 from nodes.vision.stream_split import Split, candidates, choose, cores
-from nodes.vision.video_model import Feed, Opened, open_model
+from nodes.vision.video_model import Feed, Opened, open_model, version_of
 from nodes.vision.video_plan import Segment, check
 from nodes.vision.video_read import Damage, Frame, VideoError, frames, probe
 from wfe import progress, workflow_node
@@ -189,8 +189,7 @@ class Detection:
         return candidates(cores(), self.sessions, self.threads)
 
     def _key(self) -> tuple[Any, ...]:
-        stat = self.model_path.stat()
-        model = (str(self.model_path.absolute()), stat.st_mtime_ns, stat.st_size)
+        model = (str(self.model_path.absolute()), *version_of(self.model_path))
         return (*model, self.backend, self.device, cores(), self.sessions, self.threads)
 
 

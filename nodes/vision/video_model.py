@@ -78,9 +78,7 @@ def open_model(
 
     Raises ValueError, FileNotFoundError, wfe.Skip and BackendError as `open_runner` and `layout.describe` do.
     """
-    found = model_path.stat() if model_path.is_file() else None
-    version = (found.st_mtime_ns, found.st_size) if found else (0, 0)
-    runner = _open(model_path, version, backend, device, threads, streams)
+    runner = _open(model_path, version_of(model_path), backend, device, threads, streams)
     outputs = [(port.name, list(port.shape)) for port in runner.outputs]
 
     def run_zeros(shape: tuple[int, ...]) -> Sequence[Shape]:
@@ -97,6 +95,12 @@ def open_model(
         probe=run_zeros,
     )
     return Opened(runner, detector, [name for name, _ in outputs].index(detector.output))
+
+
+def version_of(model_path: Path) -> tuple[int, int]:
+    """What tells one content of a model file from another: its time and size, zeros when it is missing."""
+    found = model_path.stat() if model_path.is_file() else None
+    return (found.st_mtime_ns, found.st_size) if found else (0, 0)
 
 
 def _open(model_path: Path, version: tuple[int, int], backend: str, device: str, threads: int, streams: int) -> Runner:
