@@ -192,6 +192,16 @@ def test_the_surroundings_are_put_back(bench: Bench) -> None:
     assert after.value == before.value
 
 
+def test_a_call_stands_in_the_root_and_this_process_where_it_stood(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.chdir(elsewhere)
+    bench.write("a", "import os\ndef f(): return os.path.samefile('.', os.environ['ROOT'])")
+    assert bench.call("f", environ={"ROOT": str(bench.root)}).value is True  # type: ignore[union-attr]
+    assert Path.cwd().samefile(elsewhere)
+
+
 def test_variables_and_slots_last_for_the_call(bench: Bench) -> None:
     bench.write("a", "import os, wfe\ndef f(): return [os.environ.get('WFE_T'), wfe.device('gpu'), wfe.device('npu')]")
     assert bench.call("f", environ={"WFE_T": "1"}, slots={"gpu": [3]}).value == ["1", 3, None]  # type: ignore[union-attr]

@@ -46,7 +46,7 @@ class Inline:
             caller = self._callers.get(call.root)
             if caller is None:
                 caller = self._callers[call.root] = _Here(self._debug)
-            with _printing(call.log, emit):
+            with contextlib.chdir(call.root), _printing(call.log, emit):
                 caller.surroundings = Surroundings()
                 held, wfe._emit = wfe._emit, emit
                 try:
