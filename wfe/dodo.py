@@ -93,7 +93,7 @@ def _names(project: Project) -> str:
 def _listeners(project: Project) -> Any:
     from wfe.report.choose import listeners
 
-    return listeners("auto", sys.stdout, os.environ, record=project.cache / "runs")
+    return listeners("auto", sys.stdout, os.environ, record=project.cache / "runs", keys=sys.stdin)
 
 
 def _generations(project: Project, called: Invocation, given: dict[str, str], generates: bool) -> Iterator[Task]:

@@ -23,6 +23,7 @@ from wfe.core.outcome import (
 )
 
 START = 1_763_870_000.0
+WRITE = os.environ.get("WFE_GOLDENS") == "write"  # now: a test sees no variable of the user's
 TRACEBACK = """\
 Traceback (most recent call last):
   File "nodes/vision/detect.py", line 42, in detect
@@ -157,6 +158,26 @@ class Terminal:
         self._settle()
         return bool(self.screen.cursor.hidden)
 
+    def until(self, good: Callable[[str], bool]) -> str:
+        """Wait until what is on the screen is good; that."""
+
+        def shown() -> str:
+            return "\n".join(line.rstrip() for line in self.screen.display).rstrip() + "\n"
+
+        with self._seen:
+            assert self._seen.wait_for(lambda: good(shown()), timeout=60), shown()
+            return shown()
+
+    def type(self, keys: str) -> None:
+        """What the user types."""
+        os.write(self._master, keys.encode())
+
+    def mode(self) -> list[Any]:
+        """Whether the terminal echoes, hands over whole lines, and so on."""
+        import termios
+
+        return termios.tcgetattr(self._master)
+
     def close(self) -> None:
         self.stream.close()
         self._thread.join()
@@ -227,7 +248,7 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 
     def check(name: str, text: str) -> None:
         path = folder / name
-        if os.environ.get("WFE_GOLDENS") == "write":
+        if WRITE:
             path.write_text(text, encoding="utf-8", newline="\n")
         assert text == path.read_text(encoding="utf-8")
 

@@ -55,9 +55,10 @@ OUTCOME = st.builds(
     attempts=st.integers(1, 5),
 )
 COUNTS = st.fixed_dictionaries({state.value: st.integers(0, 10**6) for state in StepState})
+POOLS = st.dictionaries(TEXT, st.integers(0, 10**9).map(float), max_size=2)
 EVENT = st.one_of(
-    st.builds(RunStarted, TEXT, TEXT, st.integers(0, 10**6), st.integers(1, 64), TIME),
-    st.builds(StepStarted, TEXT, TIME, st.integers(0, 64)),
+    st.builds(RunStarted, TEXT, TEXT, st.integers(0, 10**6), st.integers(1, 64), TIME, pools=POOLS),
+    st.builds(StepStarted, TEXT, TIME, st.integers(0, 64), POOLS),
     st.builds(StepProgress, TEXT, TIME, TIME, TEXT),
     st.builds(StepLine, TEXT, TEXT, st.sampled_from(["stdout", "stderr"])),
     st.tuples(OUTCOME, TIME).map(lambda pair: StepFinished(pair[0].step, pair[0], pair[1])),
@@ -84,7 +85,7 @@ SCHEMA: dict[str, Any] = {
                     "jobs": {"type": "integer"},
                     "time": {"type": "number"},
                 },
-                {},
+                {"pools": {"type": "object", "additionalProperties": {"type": "number"}}},
             ),
             (
                 "step-started",
@@ -93,7 +94,7 @@ SCHEMA: dict[str, Any] = {
                     "time": {"type": "number"},
                     "worker": {"type": "integer"},
                 },
-                {},
+                {"takes": {"type": "object", "additionalProperties": {"type": "number"}}},
             ),
             (
                 "step-progress",

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from wfe.core.outcome import StepLine, StepProgress, StepState
+from wfe.core.outcome import Outcome, RunStarted, StepFinished, StepLine, StepProgress, StepStarted, StepState
 from wfe.report.choose import _size_of
 from wfe.report.live import Live
 
@@ -237,6 +237,24 @@ def test_the_terminal_is_given_back(end: str, terminal: Make) -> None:
     assert b"endless" in screen.raw
     assert "endless" not in text
     assert not screen.cursor_hidden
+
+
+def test_pools_stand_beside_the_slots(terminal: Make, clock: Any) -> None:
+    """What the running steps take, of what there is; where there is no room, what comes last is cut."""
+    screen = terminal(120)
+    live = _live(screen, clock)
+    live.hear(RunStarted("r", "w", 3, 2, clock(), pools={"gpu": 2.0, "memory": 16e9, "disk": 1.0}))
+    live.hear(StepStarted("a", clock(), takes={"gpu": 1.0}))
+    live.hear(StepStarted("b", clock(), takes={"gpu": 1.0, "memory": 4.5e9}))
+    clock.now += 1
+    live.paint()
+    assert "2 of 2 slots  gpu 2 of 2  memory 4.5 of 16 GB  disk 0 of 1" in screen.text()
+    live.hear(StepFinished("a", Outcome("a", StepState.RAN, 1.0), clock()))
+    live.paint()
+    assert "1 of 2 slots  gpu 1 of 2  memory 4.5 of 16 GB" in screen.text()
+    screen.resize(40, 24)
+    live.paint()
+    assert "gpu" not in screen.text()
 
 
 def test_no_colour_means_no_colour(clock: Any, tell: Make) -> None:

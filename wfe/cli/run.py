@@ -142,7 +142,15 @@ def perform(
     heard: list[Any] = []
 
     def told(project: Project) -> list[Any]:
-        found = listeners(mode, sys.stdout, os.environ, verbose=verbose, tails=verbose, record=project.cache / "runs")
+        found = listeners(
+            mode,
+            sys.stdout,
+            os.environ,
+            verbose=verbose,
+            tails=verbose,
+            record=project.cache / "runs",
+            keys=None if options.get("inline") else sys.stdin,  # a node in this process may read it itself
+        )
         if files:
             from wfe.cli.kept import Kept
 

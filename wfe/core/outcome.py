@@ -64,7 +64,8 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """A run begins: its id, the workflow, how many steps it has, and how many may run at once. `time`: Unix seconds."""
+    """A run begins: its id, the workflow, how many steps it has, and how many may run at once. `time`: Unix seconds.
+    pools: name -> size of the pools that its steps take from."""
 
     run: str
     workflow: str
@@ -72,15 +73,17 @@ class RunStarted:
     jobs: int
     time: float
     estimates: Mapping[str, float] = field(default_factory=dict)  # step -> seconds its last run took
+    pools: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class StepStarted:
-    """A step begins to run on `worker` (0-based index of the slot)."""
+    """A step begins to run on `worker` (0-based index of the slot). takes: pool -> how much of it."""
 
     step: str
     time: float
     worker: int = 0
+    takes: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

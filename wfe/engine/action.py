@@ -17,6 +17,7 @@ from wfe.core.rebuild import Verdict
 from wfe.core.retry import Retry
 from wfe.core.step import Step
 from wfe.engine.executor import Call, Died, Raised, Reply, Returned, Skipped
+from wfe.engine.gate import amount
 from wfe.engine.inputs import holes_of, staged
 from wfe.engine.returned import BadReturn, result_of
 from wfe.engine.workspace import room
@@ -168,7 +169,8 @@ class Action:
         """Call the function."""
         self.attempts += 1
         if self.attempts == 1:
-            self.run.tell(StepStarted(self.step.id, time.time()))
+            takes = {pool: amount(given) for pool, given in self.step.options.resources}
+            self.run.tell(StepStarted(self.step.id, time.time(), takes=takes))
         staging = self.workspace.staging()
         places = staged(self.pending.inputs, staging)
         for place in places.values():

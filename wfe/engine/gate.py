@@ -80,6 +80,7 @@ class Gate:
     """
 
     def __init__(self, jobs: int, pools: Mapping[str, float]) -> None:
+        self.pools = pools
         self._free_jobs = jobs
         self._free = dict(pools)
         # A pool of whole units is a row of numbered slots as well: a gpu slot is a device index.

@@ -165,13 +165,11 @@ class Run(Known):
     def start(self) -> None:
         """Tell that the run begins."""
         self.begun = True
-        estimates = (
-            {name: row[5] for name, row in self.rows.items()}
-            if any(one not in self.marks for one in self.index.ids)
-            else {}
-        )
+        open_ = any(one not in self.marks for one in self.index.ids)
+        estimates = {name: row[5] for name, row in self.rows.items()} if open_ else {}
+        pools = self.gate.pools if open_ else {}
         steps = len(self.index.ids) + sum(len(names) - 1 for names in self.members.values())
-        self.tell(RunStarted(self.id, self.workflow, steps, self.jobs, self.began, estimates))
+        self.tell(RunStarted(self.id, self.workflow, steps, self.jobs, self.began, estimates, pools))
         if self.workspace.state.note:
             self.note(self.workspace.state.note)
 

@@ -5,8 +5,8 @@ Knows events. Does not know clocks (the time is handed in), terminals or colours
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from wfe.core.outcome import (
     Event,
@@ -31,6 +31,7 @@ class Running:
     note: str = ""
     line: str = ""
     estimate: float = 0.0
+    takes: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def fraction(self) -> float | None:
@@ -47,6 +48,7 @@ class Board:
         self.workflow = ""
         self.steps = 0
         self.jobs = 0
+        self.pools: Mapping[str, float] = {}
         self.since = 0.0
         self.counts: dict[str, int] = {}
         self.done = 0
@@ -84,6 +86,14 @@ class Board:
             longest = max(longest, needs)
         return max((self._remaining - spent) / max(self.jobs, 1), longest, 0.0)
 
+    def used(self) -> dict[str, float]:
+        """How much of each pool the running steps take."""
+        found = dict.fromkeys(self.pools, 0.0)
+        for running in self.running.values():
+            for pool, amount in running.takes.items():
+                found[pool] = found.get(pool, 0.0) + amount
+        return found
+
     def _run_started(self, event: RunStarted) -> None:
         self.workflow, self.steps, self.jobs, self.since = (
             event.workflow,
@@ -92,12 +102,13 @@ class Board:
             event.time,
         )
         self.counts, self.done, self.running, self.finished = {}, 0, {}, False
+        self.pools = event.pools
         self._estimates = dict(event.estimates)
         self._remaining = sum(self._estimates.values())
 
     def _step_started(self, event: StepStarted) -> None:
         estimate = self._estimates.get(event.step, 0.0)
-        self.running[event.step] = Running(event.step, event.time, event.worker, estimate=estimate)
+        self.running[event.step] = Running(event.step, event.time, event.worker, estimate=estimate, takes=event.takes)
 
     def _step_progress(self, event: StepProgress) -> None:
         running = self.running.get(event.step)

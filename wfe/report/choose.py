@@ -32,6 +32,7 @@ def listeners(
     again: str = AGAIN,
     record: Path | None = None,
     size: Callable[[], tuple[int, int]] | None = None,
+    keys: TextIO | None = None,
     clock: Callable[[], float] = time.time,
 ) -> list[Listener]:
     """The listeners for a run whose output goes to `stream` (None: the process has none).
@@ -39,7 +40,7 @@ def listeners(
     mode: "auto" (live on a terminal that can, else plain), "plain", "live", "json" (ndjson.py) or "quiet" (failures
     only). verbose: what steps print is shown too. tails: the live display shows running steps' last lines.
     again: command shown under a failure, with `{workflow}` and `{step}`. record: folder for recordings, None for none.
-    size: columns and rows of the terminal; asked from `stream` by default.
+    size: columns and rows of the terminal; asked from `stream` by default. keys: where the live display listens for keys.
     Raises WfeError for an unknown mode, and for "live" where it cannot be shown.
     """
     if mode not in MODES:
@@ -72,6 +73,7 @@ def listeners(
                 size or _size_of(stream),
                 colour=colour,
                 tails=tails,
+                keys=keys,
                 clock=clock,
                 options=options,
             )

@@ -29,6 +29,7 @@ from wfe.core.outcome import (
     StepState,
 )
 from wfe.report.board import Board
+from wfe.report.keys import Keys
 from wfe.report.lines import Lines
 from wfe.report.outlet import Outlet
 
@@ -55,6 +56,7 @@ class Live:
     """A listener that shows a run on the terminal `stream`, `size()` columns by rows.
 
     colour: whether to use any. tails: whether running steps' last printed lines are shown; may be changed at any time.
+    keys: the terminal at which the key `l` shows them or hides them, None for none.
     ticking: False leaves painting to whoever calls `paint` (tests, with a clock of their own). clock: Unix seconds.
     options go to Lines.
     """
@@ -66,6 +68,7 @@ class Live:
         *,
         colour: bool = True,
         tails: bool = False,
+        keys: TextIO | None = None,
         ticking: bool = True,
         clock: Callable[[], float] = time.time,
         options: Mapping[str, str | bool | int | None] | None = None,
@@ -88,6 +91,7 @@ class Live:
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._aside: _Aside | None = None
+        self._keys = Keys(keys, self._pressed)
 
     def hear(self, event: Event) -> None:
         """Take the event in; what stays on the screen is written at once, the region at its next painting."""
@@ -115,11 +119,13 @@ class Live:
             if not board.running and not self._region.shown:
                 return
             columns, rows = self._size()
-            self._region.draw(self._drawn_by().draw(board, now, columns, rows, self.tails))
+            hint = "" if not self._keys.listening else "l: hide the log" if self.tails else "l: last log lines"
+            self._region.draw(self._drawn_by().draw(board, now, columns, rows, self.tails, hint))
 
     def close(self) -> None:
         """Take the region away and give the terminal back as it was. Idempotent, callable from any thread."""
         self._stop.set()
+        self._keys.close()
         with self._lock:
             self._region.remove()
             self._lines.close()
@@ -143,6 +149,12 @@ class Live:
             sys.stderr = self._aside
         self._thread = threading.Thread(target=self._tick, name="wfe-live", daemon=True)
         self._thread.start()
+        self._keys.begin()
+
+    def _pressed(self, key: str) -> None:
+        if key in "lL":
+            self.tails = not self.tails
+            self.paint()
 
     def _write_above(self, text: str) -> None:
         with self._lock:

@@ -4,8 +4,8 @@ Knows the form, both ways. Does not know where lines go to or how long they are 
 listed as optional is always there; times are Unix seconds, durations seconds; a reader must ignore fields and events
 that it does not know):
 
-    {"event": "run-started", "format": 1, "run", "workflow", "steps", "jobs", "time"}
-    {"event": "step-started", "step", "time", "worker"}
+    {"event": "run-started", "format": 1, "run", "workflow", "steps", "jobs", "time", optional: "pools": {name: size}}
+    {"event": "step-started", "step", "time", "worker", optional: "takes": {pool: amount}}
     {"event": "step-progress", "step", "done", "total", "note"}       total 0: unknown; a number that JSON lacks: null
     {"event": "step-line", "step", "stream", "line"}
     {"event": "step-finished", "step", "state", "seconds", "time"
@@ -61,7 +61,7 @@ def line(event: Event) -> str:
                 f'{{"event":"step-finished","step":{_quote(event.step)},"state":"{outcome.state.value}",'
                 f'"seconds":{outcome.seconds:.6f},"time":{event.time:.6f}}}\n'
             )
-    elif type(event) is StepStarted:
+    elif type(event) is StepStarted and not event.takes:
         return (
             f'{{"event":"step-started","step":{_quote(event.step)},"time":{event.time:.6f},"worker":{event.worker}}}\n'
         )
@@ -94,12 +94,13 @@ def record(event: Event) -> dict[str, Any]:
             if outcome.attempts != 1:
                 found["attempts"] = outcome.attempts
             return found
-        case StepStarted(step, time, worker):
+        case StepStarted(step, time, worker, takes):
             return {
                 "event": "step-started",
                 "step": step,
                 "time": _number(time),
                 "worker": worker,
+                **({"takes": dict(takes)} if takes else {}),
             }
         case StepProgress(step, done, total, note):
             return {
@@ -113,7 +114,7 @@ def record(event: Event) -> dict[str, Any]:
             return {"event": "step-line", "step": step, "stream": stream, "line": text}
         case Note(message, step):
             return {"event": "note", "message": message, "step": step}
-        case RunStarted(run, workflow, steps, jobs, time):
+        case RunStarted(run, workflow, steps, jobs, time, _, pools):
             return {
                 "event": "run-started",
                 "format": FORMAT,
@@ -122,6 +123,7 @@ def record(event: Event) -> dict[str, Any]:
                 "steps": steps,
                 "jobs": jobs,
                 "time": _number(time),
+                **({"pools": dict(pools)} if pools else {}),
             }
         case RunFinished(run, counts, seconds, time):
             numbers = {state.value: counts.get(state.value, 0) for state in ORDER}
@@ -150,6 +152,10 @@ def _failure(found: dict[str, Any]) -> Failure:
     return Failure(kind, message, traceback, log, tuple((str(a), str(b)) for a, b in found.get("inputs", ())))
 
 
+def _amounts(found: Any) -> dict[str, float]:
+    return {str(pool): float(amount) for pool, amount in (found or {}).items()}
+
+
 def _event(found: dict[str, Any]) -> Event | None:
     match found.get("event"):
         case "step-finished":
@@ -165,7 +171,9 @@ def _event(found: dict[str, Any]) -> Event | None:
             )
             return StepFinished(outcome.step, outcome, float(found["time"] or 0))
         case "step-started":
-            return StepStarted(str(found["step"]), float(found["time"] or 0), int(found["worker"]))
+            return StepStarted(
+                str(found["step"]), float(found["time"] or 0), int(found["worker"]), _amounts(found.get("takes"))
+            )
         case "step-progress":
             done, total = float(found["done"] or 0), float(found["total"] or 0)
             return StepProgress(str(found["step"]), done, total, str(found["note"]))
@@ -181,6 +189,7 @@ def _event(found: dict[str, Any]) -> Event | None:
                 int(found["steps"]),
                 int(found["jobs"]),
                 float(found["time"] or 0),
+                pools=_amounts(found.get("pools")),
             )
         case "run-finished":
             counts = {state.value: int(found.get(state.value, 0)) for state in StepState}

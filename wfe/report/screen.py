@@ -10,7 +10,7 @@ from rich.text import Text
 
 from wfe.core.outcome import StepState
 from wfe.report.board import Board, Running
-from wfe.report.wording import ORDER, about, duration, last_line, one_line
+from wfe.report.wording import ORDER, about, duration, last_line, one_line, share
 
 STYLES = {
     "ran": "blue",
@@ -32,10 +32,10 @@ class Screen:
         self._console = console
         self._full, self._rest = ("\u2501", "\u2500") if unicode else ("#", "-")
 
-    def draw(self, board: Board, now: float, columns: int, rows: int, tails: bool) -> list[str]:
+    def draw(self, board: Board, now: float, columns: int, rows: int, tails: bool, hint: str = "") -> list[str]:
         """The lines to show, each at most `columns` - 1 wide, at most `rows` - 2 of them (at least one), as ANSI text.
 
-        tails: whether each running step's last printed line stands under it.
+        tails: whether each running step's last printed line stands under it. hint: what stands last, where there is room.
         """
         # One column is left free: a terminal that has filled its last column may already stand on the next line.
         width = max(columns - 1, 8)
@@ -50,6 +50,8 @@ class Screen:
         if hidden > 0 and len(shown) < rows - 2:
             lines.append(Text(f"  and {hidden:,} more running", style="dim"))
         lines.append(self._foot(board, now, width))
+        if hint and width >= _WIDE and lines[-1].cell_len + 2 + len(hint) <= width:
+            lines[-1].append(f"  {hint}", style="dim")
         for line in lines:
             line.truncate(width, overflow="ellipsis" if self._full != "#" else "crop")
         self._console.width = width
@@ -121,6 +123,8 @@ class Screen:
         line.append(f"  {duration(now - board.since)}" + (f", {about(left)} left" if left is not None else ""))
         if width >= _WIDE:
             line.append(f"  {min(len(board.running), board.jobs)} of {board.jobs} slots")
+            for pool, used in board.used().items():
+                line.append(f"  {one_line(pool, 20)} {share(used, board.pools.get(pool, 0.0))}")
         for state in ORDER:
             if state not in bad:
                 self._count(line, board, state)

@@ -55,6 +55,13 @@ def about(seconds: float) -> str:
     return f"about {max(round(seconds), 1)} s" if seconds < 99.5 else f"about {duration(seconds)}"
 
 
+def share(used: float, size: float) -> str:
+    """How much of a pool is used: `1 of 2`, `3.2 of 16 GB`."""
+    if size < 1e6:
+        return f"{used:g} of {size:g}"
+    return f"{used / 1e9:.3g} of {size / 1e9:.3g} GB"
+
+
 def clean(text: str) -> str:
     """`text` with nothing in it that a terminal obeys; newlines and tabs stay.
 
