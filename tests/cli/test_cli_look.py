@@ -76,9 +76,10 @@ def test_validate_tells_the_problems_of_all_workflows(project: ProjectUnderTest,
     assert done.code == 3
     assert done.out.splitlines() == [
         "workflows/one.json:8:19: step 'a': unknown function 'some.totl'; did you mean 'some.total'?",
+        "workflows/two.json:10:20: step 'a': input 'numbers' must be list, found a whole number (3)",
         "workflows/two.json:13:5: node 'a' has no 'function'; name one of nodes/, like 'vision.detect.detect'",
         "workflows/two.json:14:13: node id 'a' is used twice; first at workflows/two.json:7:13",
-        "1 of 3 workflows valid, 3 problems",
+        "1 of 3 workflows valid, 4 problems",
     ]
     rows = {one["workflow"]: one for one in wfe("validate", "--json").lines()}
     assert rows["sum"]["valid"] and not rows["one"]["valid"] and rows["one"]["problems"][0]["line"] == 8

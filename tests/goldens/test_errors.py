@@ -85,6 +85,14 @@ CASES: dict[str, str | bytes] = {
         node("resize", width="$lod.width"),
         node("save", "n.svae", small=1),
     ),
+    "all_in_one_go": document(
+        LOAD,
+        {**node("load", "n.resize", width="$load.width", height="$lod.height"), "ttl": -1},  # twice, and more
+        {**node("save", "n.save", small="$load.image"), "cahce": "never"},
+        {"id": "inner", "include": "absent"},
+        {"id": "last", "function": "n.svae", "depends_on": ["inner", "save", "sace"], "inputs": ["x"]},
+        params={"size": {"type": "flot", "default": 1}},
+    ),
 }
 YAML: dict[str, str | bytes] = {
     "bad_yaml": "workflow:\n  name: w\nnodes:\n  - id: a\n   function: n.load\n",

@@ -79,7 +79,7 @@ def check(where: Project, name: str, given: dict[str, str]) -> tuple[tuple[Probl
     try:
         path = where.find(name)
         try:
-            workflow = parse(path.read_bytes(), where.shown(path), name)
+            workflow = parse(path.read_bytes(), where.shown(path), name, [])
         except OSError as error:
             raise WfeError(Problem(f"cannot be read: {error.strerror}", Place(where.shown(path)))) from None
         left = [param.name for param in workflow.params.values() if param.required and param.name not in given]

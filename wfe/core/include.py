@@ -42,6 +42,7 @@ def inline(
             problems.append(
                 Problem(f"workflows include each other in a circle: {' -> '.join([*chain, node.include])}", place)
             )
+            nodes.append(_stub(node))
             continue
         if load is None:
             problems.append(Problem("a workflow given as text cannot include another", place))
@@ -50,6 +51,7 @@ def inline(
             inner = load(node.include, place)
         except WfeError as error:
             problems.extend(error.problems)
+            nodes.append(_stub(node))
             continue
         bound = _bind(workflow, node, inner, params, problems)
         inner = inline(inner, bound, load, problems, chain)
@@ -60,6 +62,11 @@ def inline(
     if ends:
         nodes = [_redirected(node, ends) for node in nodes]
     return replace(workflow, nodes=tuple(nodes))
+
+
+def _stub(node: Node) -> Node:
+    """In place of nodes that cannot be had, so that a reference to them is not told as unknown."""
+    return Node(node.id, "", node.at, sound=False)
 
 
 def _bind(

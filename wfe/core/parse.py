@@ -63,6 +63,7 @@ _NODE: Final = {
     "timeout": float,
 }
 _RETRIES: Final = {"count": int, "delay": float, "factor": float, "limit": float, "on": list}
+_ASIDE: Final = {"cache", "ttl", "timeout", "retries", "resources", "isolation_mode", "depends_on", "seed", "device"}
 _CHOICES: Final = {"cache": ("auto", "never"), "isolation_mode": ("auto", "always", "never")}
 
 
@@ -75,12 +76,20 @@ def describe(value: Any) -> str:
     return kind
 
 
-def parse(data: bytes, file: str, name: str) -> Workflow:
+def parse(data: bytes, file: str, name: str, problems: list[Problem] | None = None) -> Workflow:
     """Read the workflow `name` from the bytes of `file` (the name to show in places).
 
-    Raises WorkflowError with every problem of the document's own shape.
+    Raises WorkflowError with every problem of the document's own shape. With a list of `problems` they are added to it
+    instead, and the workflow is what is left of it, for the planner to look for more; what cannot be read at all is
+    raised all the same.
     """
-    return _Parser(read(data, file), name).workflow()
+    parser = _Parser(read(data, file), name)
+    found = parser.workflow()
+    if problems is not None:
+        problems.extend(parser.problems)
+    elif parser.problems:
+        raise WorkflowError(parser.problems)
+    return found
 
 
 class _Parser:
@@ -88,8 +97,11 @@ class _Parser:
         self.document = document
         self.name = name
         self.problems: list[Problem] = []
+        self.bad: set[Any] = set()  # keys of the node that is being read
 
     def wrong(self, path: Path, message: str, hint: str = "") -> None:
+        if path[:1] == ("nodes",):
+            self.bad.update(path[2:3])
         self.problems.append(Problem(message, self.document.place(path), hint))
 
     def shape(self, value: Any, path: Path, what: str, known: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,8 +140,6 @@ class _Parser:
         nodes = [self.node(entry, ("nodes", index)) for index, entry in enumerate(top.get("nodes", []))]
         whole = tuple(node for node in nodes if node is not None)
         self.unique(whole)
-        if self.problems:
-            raise WorkflowError(self.problems)
         return Workflow(
             name=self.name,
             title=head.get("name", self.name),
@@ -174,6 +184,7 @@ class _Parser:
         kind = good.get("type", "")
         if kind and kind not in PARAM_TYPES:
             self.wrong((*at, "type"), f"parameter {name!r}: no type {kind!r}", nearest(kind, PARAM_TYPES))
+            kind = ""
         required = good.get("required", False) or "default" not in good
         return Param(name, good.get("default"), required, kind, good.get("description", ""))
 
@@ -183,7 +194,7 @@ class _Parser:
             if isinstance(entry, dict) and isinstance(entry.get("id"), str)
             else f"node {at[-1]}"
         )
-        before = len(self.problems)
+        self.bad = set()
         good = self.shape(entry, at, what, _NODE)
         if not isinstance(entry, dict):
             return None
@@ -215,11 +226,16 @@ class _Parser:
         if "retries" in good:
             self.retries(good["retries"], (*at, "retries"), what)
         self.amounts(good.get("resources", {}), (*at, "resources"), f"{what}: resource")
-        if len(self.problems) > before:
-            # Kept as far as it goes: the other nodes' references to it are right, and must not be told as unknown.
-            return Node(good["id"], good.get("function", ""), at) if isinstance(good.get("id"), str) else None
-        good["depends_on"] = tuple(good.get("depends_on", ()))
-        return Node(at=at, **{"function": "", **good})
+        if not isinstance(good.get("id"), str):
+            return None
+        # Kept as far as it goes: the other nodes' references to it are right, and must not be told as unknown.
+        kept = {key: value for key, value in good.items() if key not in self.bad or key == "id"}
+        kept["depends_on"] = tuple(kept.get("depends_on", ()))
+        # An option that is wrong is no reason not to look at the inputs. One that is unknown may be "inputs" misspelt.
+        sound = not (self.bad - _ASIDE)
+        return Node(
+            at=at, **{"function": "", **kept, "sound": sound and bool(good.get("function") or good.get("include"))}
+        )
 
     def amounts(self, value: dict[str, Any], at: Path, what: str) -> None:
         for name, size in value.items():

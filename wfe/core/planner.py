@@ -69,16 +69,21 @@ def plan(
     catalogue: Catalogue,
     environments: Environments,
     load: Callable[[str, Place], Workflow] | None = None,
+    *,
+    known: Sequence[Problem] = (),
+    absent: Callable[[str], str | None] = lambda path: None,
 ) -> Plan:
-    """Bind every node of `workflow`. `load(name, place)` reads an included workflow.
+    """Bind every node of `workflow`. `load(name, place)` reads an included workflow. known: problems that the document
+    has already. absent(path): None when there is such an input file, else a hint.
 
     Raises WorkflowError with all problems, in the order of their places.
     """
     params, problems = settle(workflow, overrides)
+    problems = [*known, *problems]
     if workflow.params.keys() - params.keys():
         raise WorkflowError(problems)  # without a value, all that goes by it would be told as wrong
     workflow = inline(workflow, params, load, problems)
-    return _Planner(workflow, params, catalogue, environments, problems).plan()
+    return _Planner(workflow, params, catalogue, environments, problems, absent).plan()
 
 
 _NO_OPTIONS = Options()
@@ -103,7 +108,9 @@ class _Planner:
         catalogue: Catalogue,
         environments: Environments,
         problems: list[Problem],
+        absent: Callable[[str], str | None],
     ) -> None:
+        self.absent = absent
         self.workflow = workflow
         self.params = params
         self.catalogue = catalogue
@@ -117,16 +124,17 @@ class _Planner:
         for node in nodes:
             if node.function not in self.signatures:
                 self.signatures[node.function] = self.signature(node)
-        upstreams = {
-            node.id: Upstream(self.signatures[node.function], node.foreach is not None or node.matrix is not None)
-            for node in nodes
-        }
+        upstreams: dict[str, Upstream] = {}
+        for node in nodes:
+            # Which of two with the same id is meant, nobody can say: then neither's outputs are.
+            signature = self.signatures[node.function] if node.id not in upstreams else None
+            upstreams[node.id] = Upstream(signature, node.foreach is not None or node.matrix is not None)
         binder = Binder(self.workflow, self.params, upstreams, self.problems)
         steps = {node.id: self.step(node, binder) for node in nodes}
         self.edges_of_files(steps, binder)
+        self.input_files(steps)
         ordered = self.ordered(steps)
-        if not self.problems:
-            self.located(steps)
+        self.located(steps)
         if self.problems:
             raise WorkflowError(
                 sorted(
@@ -178,7 +186,7 @@ class _Planner:
                 )
             elif other == node.id:
                 self.wrong((*node.at, "depends_on", position), f"step {node.id!r} depends on itself")
-        signature = self.signatures[node.function]
+        signature = self.signatures[node.function] if node.sound else None
         fan = (
             fan_of(node, binder)
             if node.foreach is not None
@@ -223,11 +231,12 @@ class _Planner:
         )
 
     def located(self, steps: dict[str, Step]) -> None:
-        """Add what a step's function reaches and where it runs; asked only when all else is well."""
+        """Add what a step's function reaches, and where it runs: that is asked only when all else is well."""
         asked = []
         for node in self.workflow.nodes:
             signature = self.signatures[node.function]
-            assert signature is not None
+            if signature is None:
+                continue
             try:
                 if signature.function not in self.codes:
                     self.codes[signature.function] = self.catalogue.code(signature)
@@ -311,6 +320,18 @@ class _Planner:
                     needs = tuple(dict.fromkeys([*step.needs, *(ref.step for _, ref in refs)]))
                     step = replace(step, inputs={**step.inputs, parameter: bound}, needs=needs)
             steps[name] = step
+
+    def input_files(self, steps: Mapping[str, Step]) -> None:
+        """Input files that the document names must be there before anything runs."""
+        for node in self.workflow.nodes:
+            for parameter, binding in steps[node.id].inputs.items():
+                if binding.kind != "file" or binding.refs or node.foreach is not None or node.matrix is not None:
+                    continue
+                for _, path in texts_in(binding.value):
+                    hint = self.absent(path)
+                    if hint is not None:
+                        text = f"step {node.id!r}: input {parameter!r}: there is no file {path!r}"
+                        self.wrong((*node.at, "inputs", parameter), text, hint)
 
     def ordered(self, steps: Mapping[str, Step]) -> list[str]:
         try:

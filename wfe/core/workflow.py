@@ -45,7 +45,10 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One entry of `nodes`, as written. `at` is its path in the document; options are None where the document is silent."""
+    """One entry of `nodes`, as written. `at` is its path in the document; options are None where the document is silent.
+
+    sound: whether its function and its inputs are what the document says; of one that is not, neither is looked into.
+    """
 
     id: str
     function: str
@@ -66,6 +69,7 @@ class Node:
     resources: Mapping[str, Any] | None = None
     retries: Any = None
     timeout: float | None = None
+    sound: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import wfe
 from wfe.core.digest import digest, digest_of
-from wfe.core.step import texts_in
 from wfe.engine.index import Index
 from wfe.engine.project import Project
 from wfe.engine.site import folder_time, site_stamp
@@ -88,7 +87,8 @@ def _plan(
     from wfe.engine.placement import Places
 
     catalogue = Catalogue(project.root)
-    workflow = parse(data, project.shown(path), name)
+    problems: list[Problem] = []
+    workflow = parse(data, project.shown(path), name, problems)
     included: dict[str, bytes] = {}
     places = Places(project, workflow, state)
 
@@ -97,8 +97,10 @@ def _plan(
         included[project.shown(file)] = content = _read(file, project)
         return parse(content, project.shown(file), file.stem)
 
-    made = Index.of(plan(workflow, overrides, catalogue, places, load))
-    _check_files(made, project, workflow)
+    def absent(file: str) -> str | None:
+        return None if os.path.exists(project.root / file) else _similar(project.root / file)
+
+    made = Index.of(plan(workflow, overrides, catalogue, places, load, known=problems, absent=absent))
     base = f"{project.root}{os.sep}"
     sources = []
     for relative, content in {**catalogue.read, **included, **places.read}.items():
@@ -119,29 +121,6 @@ def _plan(
         for signature in catalogue._reaches.values():
             state.set("memo", signature.digest, signature.parts, "code")
     return made
-
-
-def _check_files(index: Index, project: Project, workflow: Workflow) -> None:
-    """Input files that the document names must be there before anything runs."""
-    at = {node.id: node for node in workflow.nodes}
-    problems = []
-    for step in (index.plan.steps[name] for name, files in zip(index.ids, index.files, strict=True) if files):
-        for parameter, binding in step.inputs.items():
-            if binding.kind != "file" or binding.refs or step.fan is not None:
-                continue
-            for _, value in texts_in(binding.value):
-                if not os.path.exists(project.root / value):
-                    node = at.get(step.id)
-                    place = workflow.place((*node.at, "inputs", parameter)) if node else Place(workflow.document.file)
-                    problems.append(
-                        Problem(
-                            f"step {step.id!r}: input {parameter!r}: there is no file {value!r}",
-                            place,
-                            _similar(project.root / value),
-                        )
-                    )
-    if problems:
-        raise WorkflowError(problems)
 
 
 def _similar(path: Path) -> str:
