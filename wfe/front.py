@@ -11,6 +11,7 @@ from typing import Any
 
 from wfe.core.outcome import Listener
 from wfe.door import Door, enter, signals
+from wfe.engine.interrupt import settle
 from wfe.engine.project import Project
 
 
@@ -67,6 +68,7 @@ def perform(
                 )
         door.close()
     except KeyboardInterrupt:
+        settle()
         door.close(True)
     except BaseException:
         door.close(True)
