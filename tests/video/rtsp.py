@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import socketserver
 import struct
 import threading
@@ -35,7 +37,8 @@ class Rtsp:
                     head = f"RTSP/1.0 200 OK\r\nCSeq: {fields.get('cseq', '0')}\r\n{more}\r\n{body}"
                     self.wfile.write(head.encode())
                     if method == "PLAY":
-                        self.send()
+                        with contextlib.suppress(OSError):  # the reader has seen enough
+                            self.send()
                         return
 
             def send(self) -> None:
@@ -43,6 +46,11 @@ class Rtsp:
                     rtp = struct.pack("!BBHII", 0x80, 33, number & 0xFFFF, number * 900, 1)
                     packet = rtp + content[begin : begin + CHUNK]
                     self.wfile.write(b"$\x00" + struct.pack("!H", len(packet)) + packet)
+                # Closing a connection with the reader's reports still unread would reset it, and the reader would lose
+                # what it has not yet taken.
+                self.connection.shutdown(socket.SHUT_WR)
+                while self.rfile.read1():  # type: ignore[attr-defined]
+                    pass
 
         self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
