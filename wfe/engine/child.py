@@ -35,6 +35,8 @@ BOOT = Path(wfe.__file__).parent / "wire" / "boot.py"
 LOOK = 1000
 # Seconds of a call after which the next one's answer is likely to come soon.
 SOON = 0.001
+# Seconds for which that answer is looked for before the engine sleeps: a worker that sleeps itself must be woken first.
+KEEN = 3 * frames.KEEN
 
 
 class Gone(Exception):
@@ -190,7 +192,7 @@ class Child:
         self._marked = 0
         self.channel.send(frames.CALL, {**message, "marks": self.threaded})
         if self._soon:
-            self.channel.look()
+            self.channel.look(KEEN)
         while True:
             self._wait(printed, deadline)
             while (frame := self.channel.take()) is not None:

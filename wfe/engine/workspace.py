@@ -25,7 +25,7 @@ from wfe.store.blobs import Blobs
 from wfe.store.claims import Claims
 from wfe.store.files import Files
 from wfe.store.hashing import file_digest
-from wfe.store.stamp import Stamp, holds, put_in_place, stamp
+from wfe.store.stamp import Stamp, holds, put_in_place, stamp, stamp_of
 from wfe.store.state import State
 from wfe.store.traces import File, Row, Trace, Traces
 
@@ -215,15 +215,14 @@ class Workspace:
         where = self.absolute(name)
         data = canonical(_readable(trace)).encode("utf-8", "surrogatepass") + b"\n"
         folder = os.path.dirname(where)
-        part = f"{where}.{os.getpid()}-{threading.get_ident()}.part"
         self._folder(folder)
         try:
-            _write(part, data)
+            taken = _put(data, where)
         except FileNotFoundError:
             self._made.discard(folder)  # somebody removed the directory in the middle of the run
             self._folder(folder)
-            _write(part, data)
-        return File(name, "out", put_in_place(part, where).plain(), digest(data))
+            taken = _put(data, where)
+        return File(name, "out", taken.plain(), digest(data))
 
     def forget(self, workflow: str, step: str) -> None:
         """Make the next run execute the step: neither its row nor the trace of its key stays."""
@@ -291,12 +290,31 @@ def _alone(path: str) -> None:
         os.replace(part, path)
 
 
-def _write(path: str, data: bytes) -> None:
-    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+def _put(data: bytes, where: str) -> Stamp:
+    """Write a small file; its stamp. One that is there already is replaced at once, by its new name.
+
+    A new one is written under its own name, since a file of no row is nobody's: of half a file that a kill leaves, no row
+    says that it is whole. To create and rename it took a fifth of a trivial step.
+    """
+    try:
+        return _write(where, data, os.O_EXCL)
+    except FileExistsError:
+        part = f"{where}.{os.getpid()}-{threading.get_ident()}.part"
+        _write(part, data, os.O_TRUNC)
+        return put_in_place(part, where)
+
+
+def _write(path: str, data: bytes, how: int) -> Stamp:
+    number = os.open(path, os.O_WRONLY | os.O_CREAT | how | getattr(os, "O_BINARY", 0), 0o666)
     try:
         left = memoryview(data)
         while left:
             left = left[os.write(number, left) :]
+        return stamp_of(os.fstat(number))
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(path)  # a half of it, for want of space, is of no use
+        raise
     finally:
         os.close(number)
 

@@ -55,11 +55,12 @@ def line(event: Event) -> str:
     # run with 10,000 steps would otherwise spend a quarter of a second here (tests/bench/report.py).
     if type(event) is StepFinished:
         outcome = event.outcome
-        plain = outcome.failure is None and not outcome.reasons and not outcome.skip and outcome.attempts == 1
+        plain = outcome.failure is None and not outcome.skip and outcome.attempts == 1
         if plain and math.isfinite(outcome.seconds):
+            why = f',"reasons":{_encode(_reasons(outcome))}' if outcome.reasons else ""
             return (
                 f'{{"event":"step-finished","step":{_quote(event.step)},"state":"{outcome.state.value}",'
-                f'"seconds":{outcome.seconds:.6f},"time":{event.time:.6f}}}\n'
+                f'"seconds":{outcome.seconds:.6f},"time":{event.time:.6f}{why}}}\n'
             )
     elif type(event) is StepStarted and not event.takes:
         return (
@@ -80,7 +81,7 @@ def record(event: Event) -> dict[str, Any]:
                 "time": _number(time),
             }
             if outcome.reasons:
-                found["reasons"] = [{"part": why.part, "old": why.old, "new": why.new} for why in outcome.reasons]
+                found["reasons"] = _reasons(outcome)
             if (failure := outcome.failure) is not None:
                 found["failure"] = {
                     "kind": failure.kind,
@@ -226,6 +227,10 @@ class Json:
 
     def close(self) -> None:
         """Nothing to end: each line was flushed."""
+
+
+def _reasons(outcome: Outcome) -> list[dict[str, str]]:
+    return [{"part": why.part, "old": why.old, "new": why.new} for why in outcome.reasons]
 
 
 def _number(value: float) -> float | None:

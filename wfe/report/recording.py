@@ -6,8 +6,8 @@ for. What steps print and how far they are is not in it: the step's own log has 
 
 from __future__ import annotations
 
+from io import RawIOBase
 from pathlib import Path
-from typing import TextIO
 
 from wfe.core.outcome import (
     Event,
@@ -35,7 +35,7 @@ class Recording:
     def __init__(self, folder: Path, keep: int = 100) -> None:
         self._folder = folder
         self._keep = keep
-        self._file: TextIO | None = None
+        self._file: RawIOBase | None = None
         self._current: list[StepFinished] = []
         self.path: Path | None = None
         self.error: OSError | None = None
@@ -56,8 +56,9 @@ class Recording:
         text = "" if idle else "".join(map(line, self._current))
         self._current.clear()
         try:
-            self._file.write(text + line(event))
-            self._file.flush()
+            left = memoryview((text + line(event)).encode("ascii"))
+            while left:
+                left = left[self._file.write(left) or 0 :]
         except OSError as error:
             self._give_up(error)
         if isinstance(event, RunFinished):
@@ -78,7 +79,7 @@ class Recording:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self.path = self._folder / (event.run + SUFFIX)
-            self._file = self.path.open("w", encoding="ascii", newline="\n")
+            self._file = self.path.open("wb", buffering=0)
         except OSError as error:
             self._give_up(error)
             return

@@ -36,7 +36,11 @@ class Stamp(NamedTuple):
 
 def stamp(path: str) -> Stamp:
     """The stamp of a file as it is now. Take it before hashing. Raises OSError."""
-    found = os.stat(path)
+    return stamp_of(os.stat(path))
+
+
+def stamp_of(found: os.stat_result) -> Stamp:
+    """The same of what `os.stat` or `os.fstat` gave just now."""
     latest = max(found.st_mtime_ns, found.st_ctime_ns)
     tick = _COARSE_NS if found.st_mtime_ns % 1_000_000_000 == 0 and found.st_ctime_ns % 1_000_000_000 == 0 else _TICK_NS
     return Stamp(found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, time.time_ns() - latest > tick)
