@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from space import Space
 
 from wfe.core.outcome import Note, StepState
 from wfe.errors import ExitCode
+from wfe.wire.home import memory
 
 NODES = """
 @workflow_node()
@@ -75,9 +78,19 @@ class Damaged:
 
     def fresh_state(self) -> None:
         """Put the database back as it was; the rest of the cache stays."""
+        self.put_state((self.keep / "cache/state.db").read_bytes())
+
+    def put_state(self, content: bytes) -> None:
         for file in self.space.cache.glob("state.db*"):
             file.unlink()
-        shutil.copy2(self.keep / "cache/state.db", self.db)
+        self.db.write_bytes(content)
+
+    def tighten(self) -> None:
+        """Make the database small: pages of 512 bytes instead of 4096, most of which were empty."""
+        db = sqlite3.connect(self.db)
+        db.executescript("PRAGMA journal_mode=DELETE; PRAGMA page_size=512; VACUUM;")
+        db.close()
+        shutil.copy2(self.db, self.keep / "cache/state.db")
 
     def attempt(self, what: Any, damage: Callable[[], object]) -> set[str]:
         """Damage something, run: everything has its right value. Returns the steps that ran. A later run finds all
@@ -103,3 +116,12 @@ class Damaged:
 @pytest.fixture
 def damaged(space: Space) -> Damaged:
     return Damaged(space)
+
+
+@pytest.fixture
+def tight() -> Iterator[Damaged]:
+    """One that is cheap to damage tens of thousands of times: of few bytes, and in memory."""
+    with tempfile.TemporaryDirectory(dir=memory()) as folder:
+        found = Damaged(Space(Path(folder) / "project"))
+        found.tighten()
+        yield found

@@ -64,6 +64,8 @@ class State:
         self.path = path
         self.read_only = False
         self.note = ""
+        self.renewed = 0  # how often a new one was begun: each time, what an open transaction had written was lost
+        self._mended = False
         self._lock = threading.RLock()
         self._depth = 0
         self._db = self._open()
@@ -109,6 +111,7 @@ class State:
         return db
 
     def _anew(self, error: Exception) -> sqlite3.Connection:
+        self.renewed += 1
         if self.read_only:
             return self._connect(":memory:")  # what was copied is damaged, and nothing can be put aside
         aside = self.path.with_name(f"{self.path.name}.damaged")
@@ -178,17 +181,42 @@ class State:
 
     def get(self, table: str, name: str, scope: str = "") -> Any:
         """A row's content, None when it is absent or damaged."""
-        rows = self._execute(f"SELECT body FROM {table} WHERE scope=? AND name=?", (scope, name))
-        return unpack(scope, name, rows[0][0]) if rows else None
+        query = f"SELECT body FROM {table} WHERE scope=? AND name=?"
+        rows = self._execute(query, (scope, name))
+        content = unpack(scope, name, rows[0][0]) if rows else None
+        if rows and content is None and self._mend():
+            rows = self._execute(query, (scope, name))
+            content = unpack(scope, name, rows[0][0]) if rows else None
+        return content
 
     def all(self, table: str, scope: str = "") -> dict[str, Any]:
         """Every sound row of a scope, name -> content."""
-        found = {}
+        found, damaged = self._sorted(table, scope)
+        if damaged and self._mend():
+            found, damaged = self._sorted(table, scope)
+            for name in damaged:
+                self.remove(table, name, scope)
+        return found
+
+    def _sorted(self, table: str, scope: str) -> tuple[dict[str, Any], list[str]]:
+        """The sound rows, and the names of the damaged ones."""
+        found, damaged = {}, []
         for name, body in self._execute(f"SELECT name, body FROM {table} WHERE scope=?", (scope,)):
             content = unpack(scope, name, body)
-            if content is not None:
+            if content is None:
+                damaged.append(name)
+            else:
                 found[name] = content
-        return found
+        return found, damaged
+
+    def _mend(self) -> bool:
+        """Make the indexes again, once; whether it was done. A damaged row may be a sound one that a damaged index calls by
+        another's name: then each of the two would overwrite the other for ever."""
+        if self._mended:
+            return False
+        self._mended = True
+        self._execute("REINDEX")
+        return True
 
     def scopes(self, table: str) -> list[str]:
         return [row[0] for row in self._execute(f"SELECT DISTINCT scope FROM {table}") if isinstance(row[0], str)]

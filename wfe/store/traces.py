@@ -120,10 +120,14 @@ class Traces:
 
     def save(self, workflow: str, step: str, row: Row, trace: Trace | None) -> None:
         """Record a step that is done, in one commit: its row, and its trace where it was made now."""
-        with self.state.transaction():
-            if trace is not None:
-                self.state.set("trace", row.key, plain(trace))
-            self.state.set("step", step, plain(row), workflow)
+        for _ in range(2):  # again when damage was met meanwhile, which takes along what was written before
+            renewed = self.state.renewed
+            with self.state.transaction():
+                if trace is not None:
+                    self.state.set("trace", row.key, plain(trace))
+                self.state.set("step", step, plain(row), workflow)
+            if renewed == self.state.renewed:
+                break
 
     def rows(self, workflow: str) -> dict[str, Any]:
         """step -> row as a plain tuple, for every step of a workflow that was ever done (fast path; see `row`)."""
@@ -145,9 +149,7 @@ class Traces:
 
 def plain(record: Trace | Row) -> tuple[Any, ...]:
     """A record with plain tuples inside: marshal takes no others."""
-    found = tuple(record)
-    place = _NESTED[type(record)]
-    return (*found[:place], tuple(map(tuple, found[place])), *found[place + 1 :])
-
-
-_NESTED: Final = {Trace: Trace._fields.index("artifacts"), Row: Row._fields.index("files")}
+    return tuple(
+        tuple(map(tuple, value)) if name in ("artifacts", "files") else value
+        for name, value in zip(record._fields, record, strict=True)
+    )
