@@ -149,7 +149,9 @@ class Traces:
 
 def plain(record: Trace | Row) -> tuple[Any, ...]:
     """A record with plain tuples inside: marshal takes no others."""
-    return tuple(
-        tuple(map(tuple, value)) if name in ("artifacts", "files") else value
-        for name, value in zip(record._fields, record, strict=True)
-    )
+    found = tuple(record)
+    place = _NESTED[type(record)]
+    return (*found[:place], tuple(map(tuple, found[place])), *found[place + 1 :])
+
+
+_NESTED: Final = {Trace: Trace._fields.index("artifacts"), Row: Row._fields.index("files")}
