@@ -18,6 +18,22 @@ from wfe.errors import WfeError
 from wfe.testing import ProjectUnderTest
 
 
+def test_a_fan_without_items_has_its_line(project: ProjectUnderTest, wfe) -> None:
+    project.write("in.txt", "")
+    project.workflow(
+        "none",
+        [
+            {"id": "read", "function": "some.numbers", "inputs": {"source": "in.txt"}},
+            {"id": "each", "function": "some.half", "foreach": "$read.numbers", "inputs": {"total": "$item"}},
+        ],
+    )
+    said = wfe("run", "none", "--plain").out
+    assert "current   each  it has no items" in said and "none: 1 ran, 1 current" in said
+    assert "none: 2 current" in wfe("run", "none", "--plain").out
+    assert ["each", "it", "has", "no", "items"] in [line.split()[:5] for line in wfe("list", "none").out.splitlines()]
+    assert [one["state"] for one in wfe("list", "none", "--json").lines()] == ["current", "current"]
+
+
 def test_list_of_workflows_steps_and_nodes(project: ProjectUnderTest, wfe) -> None:
     project.write("workflows/broken.json", "{")
     project.write("workflows/environments.lock.json", "{}")

@@ -167,10 +167,15 @@ def test_arrays_are_items_too(space: Space) -> None:
 def test_an_empty_list(space: Space) -> None:
     for make in (fan, upstream):
         make(space, [])
+        steps = {"collect", *(["source"] if make is upstream else [])}
         space.run()
         assert space.value("collect") == {"all": []}
-        space.run()
-        space.nothing_ran()
+        for _ in range(2):
+            found = space.run()
+            space.nothing_ran()
+            space.current("each", *steps)
+            assert found.outcomes["each"].skip == "it has no items"
+            assert found.events[0].steps == sum(found.events[-1].counts.values()) == len(steps) + 1
 
 
 def test_matrix(space: Space) -> None:
@@ -214,10 +219,70 @@ def test_nested_over_parts_of_the_outer_item_and_over_a_constant(space: Space) -
     space.nothing_ran()
 
 
+@pytest.mark.parametrize("outer", [["p", "q"], "$names.items"])
+def test_the_inner_list_is_another_steps_output(space: Space, outer: Any) -> None:
+    space.nodes(NODES)
+
+    def write(sizes: Any) -> None:
+        space.workflow(
+            [
+                {"id": "sizes", "function": "n.source", "inputs": {"items": sizes}},
+                {"id": "names", "function": "n.source", "inputs": {"items": ["p", "q"]}},
+                {
+                    "id": "each",
+                    "foreach": [{"in": outer, "as": "name"}, {"in": "$sizes.items", "as": "size"}],
+                    "inputs": {"x": "$name", "y": "$size"},
+                },
+                {"id": "collect", "inputs": {"out": "$each.out"}},
+            ]
+        )
+
+    write([1, 2])
+    space.run()
+    assert space.value("collect") == {"all": [["p", 1], ["p", 2], ["q", 1], ["q", 2]]}
+    space.run()
+    space.nothing_ran()
+    write([2, 3])
+    space.run()
+    space.ran("sizes", "each[p,3]", "each[q,3]", "collect")
+    assert space.value("collect") == {"all": [["p", 2], ["p", 3], ["q", 2], ["q", 3]]}
+    for wrong, state in (("skip", "skipped"), ("fail", "blocked")):
+        write(wrong)
+        assert space.run().outcomes["each"].state.value == state
+
+
+def test_an_inner_list_that_is_none_fails_the_fan(space: Space) -> None:
+    space.nodes(NODES)
+    space.workflow(
+        [
+            {"id": "text", "function": "n.each", "inputs": {"x": "text"}},
+            {"id": "each", "foreach": [{"in": [1], "as": "p"}, {"in": "$text.out", "as": "q"}], "inputs": {"x": "$p"}},
+        ]
+    )
+    assert "the inner 'foreach' goes through a list, found a text" in space.run().failure("each")
+
+
+def test_the_inner_list_is_a_fan_and_its_items_are_arrays(space: Space) -> None:
+    space.nodes(NODES)
+    space.workflow(
+        [
+            {"id": "arrays", "foreach": [1, 2], "inputs": {"n": "$item"}},
+            {
+                "id": "total",
+                "foreach": [{"in": [0, 1], "as": "p"}, {"in": "$arrays.a", "as": "q"}],
+                "inputs": {"a": "$q.0"},
+            },
+            {"id": "collect", "inputs": {"out": "$total.s"}},
+        ]
+    )
+    space.run()
+    assert space.value("collect") == {"all": [0.0, 0.0, 0.0, 0.0]}
+
+
 def test_what_is_wrong_with_a_nested_fan_is_told_before_the_run(space: Space) -> None:
     space.nodes(NODES)
     for inner, said in (
-        ({"in": "$source.items", "as": "q"}, "a constant or a part of the outer item"),
+        ({"in": "$nobody.items", "as": "q"}, "unknown step 'nobody'"),
         ({"in": [1], "as": "p"}, "are called 'p'"),
     ):
         space.workflow(

@@ -93,6 +93,7 @@ def _workflows(where: Project, as_json: bool) -> None:
 
 def _steps(where: Project, workflow: str, given: dict[str, str], every: bool, as_json: bool) -> None:
     from wfe.cli.why import forecasts
+    from wfe.engine.run import EMPTY
     from wfe.report.wording import duration
 
     door, found = forecasts(where, workflow, given)
@@ -116,7 +117,15 @@ def _steps(where: Project, workflow: str, given: dict[str, str], every: bool, as
                         }
                     )
                 )
-            rows.append([one.step, one.word, took, step.function.removeprefix("nodes."), step.description])
+            rows.append(
+                [
+                    one.step,
+                    one.note if one.note == EMPTY else one.word,
+                    took,
+                    step.function.removeprefix("nodes."),
+                    step.description,
+                ]
+            )
     finally:
         door.close()
     if not as_json:

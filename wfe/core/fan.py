@@ -5,9 +5,9 @@
     "foreach": {"in": "$scan.files", "as": "file", "key": "name"}
     "foreach": [{"in": "$scan.videos", "as": "video"}, {"in": "$video.frames", "as": "frame"}]
 
-The last is nested: a list of exactly two objects with `in`. The inner list is a constant or a part of the outer item; the
-steps are named by both keys, `id[a,b]`. (A list of two items that look like that is given by {"in": [...]}.) `when` is
-asked for each item and may refer to it.
+The last is nested: a list of exactly two objects with `in`. The inner list is a constant, a part of the outer item, or
+another step's output; the steps are named by both keys, `id[a,b]`. (A list of two items that look like that is given by
+{"in": [...]}.) `when` is asked for each item and may refer to it.
 
 Knows how items get their keys and how an item is put into the bindings of its step. What the items are may only be known
 in the run; then `expand` is called there.
@@ -48,12 +48,6 @@ def fan_of(node: Node, binder: Binder) -> Fan:
     if inner[2] == name:
         hint = 'call them differently with "as"'
         binder.wrong((*at, 1), f"step {node.id!r}: both items of its nested 'foreach' are called {name!r}", hint)
-    for _, other, _ in inner[1]:
-        if other != ITEM:
-            text = (
-                f"step {node.id!r}: the inner list of a nested 'foreach' must be a constant or a part of the outer item"
-            )
-            binder.wrong((*at, 1), text, f"go through ${other} outside, or through ${name}... inside")
     return Fan(value, refs, name, key, inner)
 
 
@@ -161,10 +155,11 @@ class _Item(NamedTuple):
     origin: tuple[str, Path] | None
 
 
-def expand(step: Step, items: Sequence[Any], fans: Container[str] = ()) -> list[Step]:
+def expand(step: Step, items: Sequence[Any], fans: Container[str] = (), inner: Any = None) -> list[Step]:
     """The steps of a fan, one an item, in the order of the items. `items` are JSON values (null for an array).
 
-    fans: those steps that are fans themselves: of `$fan.key` an item is one step's output.
+    inner: of a nested fan the inner list with the outputs of other steps put in. fans: those steps that are fans
+    themselves: of `$fan.key` an item is one step's output.
     Raises ValueError when the inner list of a nested fan is none, or two steps would write the same file.
     """
     fan = step.fan
@@ -174,11 +169,11 @@ def expand(step: Step, items: Sequence[Any], fans: Container[str] = ()) -> list[
         keys = keys_of(items, fan.key)
         rows: list[tuple[tuple[_Item, ...], dict[str, Any]]] = [((one,), {fan.name: one.value}) for one in outer]
     else:
-        inner_list, inner_refs, inner_name, inner_key = fan.inner
+        _, inner_refs, inner_name, inner_key = fan.inner
         texts: list[str] = []
         rows = []
         for one, key in zip(outer, keys_of(items, fan.key), strict=True):
-            inside = _inside(step.id, one, inner_list, inner_refs)
+            inside = _inside(step.id, one, inner, inner_refs, fans)
             for other, its in zip(inside, keys_of([two.value for two in inside], inner_key), strict=True):
                 rows.append(((one, other), {fan.name: one.value, inner_name: other.value}))
                 texts.append(f"{key},{its}")
@@ -214,17 +209,22 @@ def _level_items(
     return [_Item(item, single.get(index)) for index, item in enumerate(items)]
 
 
-def _inside(step: str, outer: _Item, given: Any, refs: Sequence[tuple[Path, str, Path]]) -> list[_Item]:
+def _inside(
+    step: str, outer: _Item, given: Any, refs: Sequence[tuple[Path, str, Path]], fans: Container[str]
+) -> list[_Item]:
     """The items of the inner list, for one outer item."""
     tree = given
     origins: list[tuple[Path, str, Path]] = []
-    for path, _, trail in refs:
+    for path, other, trail in refs:
+        if other != ITEM:
+            origins.append((path, other, trail))
+            continue
         tree = put(tree, path, _dig(outer.value, trail))
         if outer.origin is not None:
             origins.append((path, outer.origin[0], (*outer.origin[1], *trail)))
     if not isinstance(tree, list):
         raise ValueError(f"step {step!r}: the inner 'foreach' goes through a list, found {describe(tree)}")
-    return _level_items(tree, origins)
+    return _level_items(tree, origins, fans)
 
 
 def _names(name: str, item: Any) -> dict[str, Any]:

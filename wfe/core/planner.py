@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from wfe.core.bind import Binder, Upstream
 from wfe.core.document import Path
 from wfe.core.fan import fan_of, matrix_of
+from wfe.core.fan_files import FanFiles
 from wfe.core.graph import Cycle, order
 from wfe.core.include import inline
 from wfe.core.params import settle
@@ -132,7 +133,9 @@ class _Planner:
         binder = Binder(self.workflow, self.params, upstreams, self.problems)
         steps = {node.id: self.step(node, binder) for node in nodes}
         self.edges_of_files(steps, binder)
-        self.input_files(steps)
+        fans = FanFiles(steps)
+        steps.update(fans.edges())
+        self.input_files(steps, fans)
         ordered = self.ordered(steps)
         self.located(steps)
         if self.problems:
@@ -208,7 +211,7 @@ class _Planner:
             else None
         )
         refs = [ref for binding in inputs.values() for ref in binding.refs]
-        refs += list(fan.refs) if fan else []
+        refs += list(fan.steps) if fan else []
         refs += list(when.refs) if when else []
         needs = tuple(
             dict.fromkeys(
@@ -321,7 +324,7 @@ class _Planner:
                     step = replace(step, inputs={**step.inputs, parameter: bound}, needs=needs)
             steps[name] = step
 
-    def input_files(self, steps: Mapping[str, Step]) -> None:
+    def input_files(self, steps: Mapping[str, Step], fans: FanFiles) -> None:
         """Input files that the document names must be there before anything runs."""
         for node in self.workflow.nodes:
             for parameter, binding in steps[node.id].inputs.items():
@@ -329,7 +332,7 @@ class _Planner:
                     continue
                 for _, path in texts_in(binding.value):
                     hint = self.absent(path)
-                    if hint is not None:
+                    if hint is not None and not fans.may_write(path):
                         text = f"step {node.id!r}: input {parameter!r}: there is no file {path!r}"
                         self.wrong((*node.at, "inputs", parameter), text, hint)
 

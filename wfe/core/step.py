@@ -59,7 +59,7 @@ ITEMS: Final = frozenset((ITEM, OUTER))
 class Fan(NamedTuple):
     """`foreach`: one step an item. items: a list (each item as refs see it) or the Ref of one. name: what items are called
     in inputs. key: the item's field that names its step, "" to choose by the item itself. inner: of a nested fan the four
-    of the inner list, whose refs are to the outer item ("item") alone."""
+    of the inner list; "item" in its refs is the outer item."""
 
     items: Any
     refs: tuple[tuple[Path, str, Path], ...]
@@ -71,6 +71,12 @@ class Fan(NamedTuple):
     def names(self) -> tuple[str, ...]:
         """What the items are called: of a nested fan the outer first."""
         return (self.name,) if self.inner is None else (self.name, self.inner[2])
+
+    @property
+    def steps(self) -> tuple[tuple[Path, str, Path], ...]:
+        """The refs to other steps of both levels: what must be known before the items are."""
+        inner = () if self.inner is None else tuple(ref for ref in self.inner[1] if ref[1] not in ITEMS)
+        return (*self.refs, *inner)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from wfe.core.result import Missing
 from wfe.core.step import Step
 from wfe.engine import inputs as inputs_
 from wfe.engine.decide import code_parts
-from wfe.engine.run import Run
+from wfe.engine.run import EMPTY, Run
 from wfe.engine.workspace import result_of
 from wfe.errors import NodeFailure
 from wfe.store.stamp import Stamp
@@ -87,7 +87,10 @@ class _Foresight:
             if wanted is not None and name not in wanted:
                 continue
             if name in self.run.marks and not self.force_all:
-                found.extend(Forecast(one, "current") for one in self.run.members.get(name, [name]))
+                members = self.run.members.get(name, [name])
+                found.extend(Forecast(one, "current") for one in members)
+                if not members:
+                    found.append(Forecast(name, "current", note=EMPTY))
                 continue
             step = self.run.steps[name]
             if step.fan is None:
@@ -117,7 +120,7 @@ class _Foresight:
             self.waits[step.id] = waits
         else:
             self.run.marks[step.id] = "foretold"
-        return found
+        return found or [Forecast(step.id, "current", note=EMPTY)]
 
     def one(self, step: Step) -> Forecast:
         run, name = self.run, step.id

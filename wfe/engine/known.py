@@ -143,11 +143,15 @@ class Known:
         """The steps of a fan, now that what it goes through is known. Raises NodeFailure."""
         step = self.steps[name]
         assert step.fan is not None
+        fan, inside = step.fan, None
         try:
-            part = inputs_.part(step, "foreach", Binding("value", step.fan.items, step.fan.refs), self)
+            part = inputs_.part(step, "foreach", Binding("value", fan.items, fan.refs), self)
+            if fan.inner is not None and not isinstance(part, inputs_.Skipped):
+                known = tuple(ref for ref in fan.inner[1] if ref in fan.steps)
+                inside = inputs_.part(step, "foreach", Binding("value", fan.inner[0], known), self)
         except Missing as error:
             raise NodeFailure(f"step {name!r}: 'foreach': {error}") from None
-        if isinstance(part, inputs_.Skipped):
+        if isinstance(part, inputs_.Skipped) or isinstance(inside, inputs_.Skipped):
             self.skip(name)
             return []
         from wfe.core.fan import expand  # a plan without fans needs none of it
@@ -158,7 +162,8 @@ class Known:
             raise NodeFailure(f"step {name!r}: 'foreach' goes through a list, found {found}")
 
         try:
-            steps = expand(step, part.value, {one for _, one, _ in step.fan.refs if self.fan(one) is not None})
+            fans = {one for _, one, _ in fan.steps if self.fan(one) is not None}
+            steps = expand(step, part.value, fans, None if inside is None else inside.value)
         except (ValueError, Missing) as error:
             raise NodeFailure(f"step {name!r}: 'foreach': {error}") from None
         self.members[name] = [one.id for one in steps]

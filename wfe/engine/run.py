@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from wfe.engine.executors import Executors
 
 
+EMPTY: Final = "it has no items"  # of a fan
 _UNKNOWN: Final = 0.1  # seconds that a step counts which never ran
 
 
@@ -142,8 +143,8 @@ class Run(Known):
             self.rows.update(renewed)
             self.workspace.state.set_many("step", renewed.items(), self.workflow)
         for name in self.marks:
-            if name not in fans:
-                self.outcomes[name] = Outcome(name, StepState.CURRENT)
+            if not fans.get(name):
+                self.outcomes[name] = Outcome(name, StepState.CURRENT, skip=EMPTY if name in fans else "")
 
     def _unmark(self, marks: dict[str, str]) -> None:
         """Take the marks of forced steps and of all that comes after them."""
@@ -168,7 +169,7 @@ class Run(Known):
         open_ = any(one not in self.marks for one in self.index.ids)
         estimates = {name: row[5] for name, row in self.rows.items()} if open_ else {}
         pools = self.gate.pools if open_ else {}
-        steps = len(self.index.ids) + sum(len(names) - 1 for names in self.members.values())
+        steps = len(self.index.ids) + sum(max(len(names), 1) - 1 for names in self.members.values())
         self.tell(RunStarted(self.id, self.workflow, steps, self.jobs, self.began, estimates, pools))
         if self.workspace.state.note:
             self.note(self.workspace.state.note)
@@ -349,7 +350,8 @@ class Run(Known):
         self._finished = True
         wanted = set(chosen) or {*self.index.ids, *self.added}
         wanted.update(one for name in list(wanted) for one in self.members.get(name, ()))
-        wanted -= self.members.keys()  # a fan whose items never became known counts as one
+        # A fan whose items never became known counts as one, and so does one that has none.
+        wanted -= {name for name, names in self.members.items() if names}
         bad = {
             name for name, outcome in self.outcomes.items() if outcome.state in (StepState.FAILED, StepState.BLOCKED)
         }

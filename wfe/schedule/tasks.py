@@ -20,7 +20,7 @@ from wfe.core.graph import order
 from wfe.core.outcome import Failure, Outcome, StepState
 from wfe.core.rebuild import Verdict
 from wfe.core.step import Step
-from wfe.engine.run import Run
+from wfe.engine.run import EMPTY, Run
 from wfe.errors import NodeFailure, WfeError
 
 
@@ -228,4 +228,6 @@ class Gather(StepAction):
             self.run.end(Outcome(self.name, StepState.SKIPPED, skip="what it goes through was skipped"))
         else:
             self.run.gathered(self.name)
+            if not self.run.members[self.name]:
+                self.run.end(Outcome(self.name, StepState.CURRENT, skip=EMPTY))
         return None

@@ -1,0 +1,104 @@
+"""Files between fans and other steps: who writes a file comes before who reads it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from space import Space
+
+from wfe.errors import WorkflowError
+
+NODES = """
+@workflow_node(outputs={"n": int})
+def write(x: Any, to: Output):
+    to.write_text(str(x))
+    return {"n": 1}
+
+@workflow_node(outputs={"text": str})
+def read(source: Path):
+    return {"text": source.read_text()}
+
+@workflow_node(outputs={"items": list})
+def source(items: list):
+    return {"items": items}
+"""
+
+READER = {"id": "read", "inputs": {"source": "out/b.txt"}}
+
+
+def written(x: Any = "$item", items: Any = ("a", "b"), **more: Any) -> dict[str, Any]:
+    return {"id": "write", "foreach": items, "inputs": {"x": x, "to": "out/${item}.txt"}, **more}
+
+
+@pytest.mark.parametrize("items", [["a", "b"], "$source.items"])
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_step_reads_what_an_item_writes(space: Space, items: Any, jobs: int) -> None:
+    """The reader stands first in the document; the names of the files are known or only their pattern."""
+    space.nodes(NODES)
+
+    def told(x: Any) -> None:
+        source = {"id": "source", "inputs": {"items": ["a", "b"]}}
+        space.workflow([READER, source, written(x, items)])
+
+    told("$item")
+    space.run(jobs=jobs, inline=jobs == 1)
+    assert space.value("read") == {"text": "b"}
+    space.run()
+    space.nothing_ran()
+    told("other")
+    space.run(jobs=jobs, inline=jobs == 1)
+    space.ran("write[a]", "write[b]", "read")
+    assert space.value("read") == {"text": "other"}
+    (space.root / "out" / "b.txt").write_text("edited by hand")
+    space.run()
+    assert space.value("read") == {"text": "other"}, "the file is put back before it is read"
+
+
+def test_an_item_reads_what_a_step_writes(space: Space) -> None:
+    space.nodes(NODES)
+    space.workflow(
+        [
+            {"id": "read", "foreach": ["out/b.txt", "in.txt"], "inputs": {"source": "$item"}},
+            {"id": "write", "inputs": {"x": 5, "to": "out/b.txt"}},
+        ]
+    )
+    space.file("in.txt", "given")
+    space.run()
+    assert space.value("read[b.txt]") == {"text": "5"}
+    assert space.value("read[in.txt]") == {"text": "given"}
+    space.run()
+    space.nothing_ran()
+
+
+def test_a_fan_reads_what_another_fan_writes(space: Space) -> None:
+    space.nodes(NODES)
+    space.workflow(
+        [
+            {"id": "read", "matrix": {"k": ["a", "b"]}, "inputs": {"source": "out/${matrix.k}.txt"}},
+            written(),
+        ]
+    )
+    space.run()
+    assert space.value("read[a]") == {"text": "a"}
+
+
+def test_a_pattern_that_fits_what_the_fan_itself_comes_from_makes_no_circle(space: Space) -> None:
+    space.nodes(NODES)
+    space.file("out/list.txt", "x")
+    space.workflow(
+        [
+            {"id": "read", "inputs": {"source": "out/list.txt"}},
+            {"id": "source", "inputs": {"items": ["a", "$read.text"]}},
+            written(items="$source.items"),
+        ]
+    )
+    space.run()
+    space.ran("read", "source", "write[a]", "write[x]")
+
+
+def test_a_circle_of_files_is_told(space: Space) -> None:
+    space.nodes(NODES)
+    space.workflow([READER, written("$read.text")])
+    with pytest.raises(WorkflowError, match="in a circle"):
+        space.run()

@@ -1,0 +1,112 @@
+"""The edges that fans' files make: a file that one step writes and another reads orders the two, as it does without a fan.
+
+Knows the paths that a plan knows: those of a fan over constants in full, those of a fan whose items come in the run as a
+pattern, `out/${item.stem}.txt`. Such an edge orders only; what the file holds is looked at when the reader's turn comes.
+"""
+
+from __future__ import annotations
+
+import os.path
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from wfe.core.fan import expand
+from wfe.core.graph import closure
+from wfe.core.step import Step, texts_in
+
+
+@dataclass(slots=True)
+class _Files:
+    """Paths, normalised, and patterns of paths."""
+
+    paths: set[str] = field(default_factory=set)
+    patterns: list[re.Pattern[str]] = field(default_factory=list)
+
+    def add(self, text: str) -> None:
+        if "${" in text:
+            parts = re.split(r"\$\{[^{}]*\}", text)
+            self.patterns.append(re.compile(".+".join(re.escape(part) for part in parts)))
+        else:
+            self.paths.add(os.path.normpath(text))
+
+    def meets(self, other: _Files) -> bool:
+        """Whether a path of one is a path of the other, or fits a pattern of it."""
+        return (
+            not self.paths.isdisjoint(other.paths)
+            or any(one.fullmatch(path) for one in self.patterns for path in other.paths)
+            or any(one.fullmatch(path) for one in other.patterns for path in self.paths)
+        )
+
+
+class FanFiles:
+    """The files that the fans among `steps` write and read."""
+
+    def __init__(self, steps: Mapping[str, Step]) -> None:
+        self._steps = steps
+        self._fans = [step for step in steps.values() if step.fan is not None and _has_files(step)]
+        members = {step.id: _members(step) for step in self._fans}
+        self._writes = {name: _written(*found) for name, found in members.items()}
+        self._reads = {name: _read(*found) for name, found in members.items()}
+
+    def may_write(self, path: str) -> bool:
+        """Whether some fan writes the file, as far as its pattern tells."""
+        one = _Files({os.path.normpath(path)})
+        return any(found.meets(one) for found in self._writes.values())
+
+    def edges(self) -> dict[str, Step]:
+        """The steps that get more needs by the fans' files, with those. A pattern makes no edge that would close a circle:
+        it may fit a path that none of the fan's steps ever has."""
+        if not self._fans:
+            return {}
+        steps = self._steps
+        writes = {**{name: _written(step) for name, step in steps.items()}, **self._writes}
+        reads = {**{name: _read(step) for name, step in steps.items()}, **self._reads}
+        needs: dict[str, Sequence[str]] = {name: step.needs for name, step in steps.items()}
+        changed: dict[str, Step] = {}
+        for fan in self._writes:
+            for other in steps:
+                if other == fan or (other in self._writes and other < fan):
+                    continue  # each pair of fans once
+                for writer, reader in ((fan, other), (other, fan)):
+                    if writer in needs[reader] or not writes[writer].meets(reads[reader]):
+                        continue
+                    sure = not writes[writer].paths.isdisjoint(reads[reader].paths)
+                    if sure or reader not in closure([writer], needs):
+                        needs[reader] = (*needs[reader], writer)
+                        changed[reader] = replace(steps[reader], needs=tuple(needs[reader]))
+        return changed
+
+
+def _has_files(step: Step) -> bool:
+    return any(binding.kind in ("file", "output") for binding in step.inputs.values())
+
+
+def _members(step: Step) -> Iterable[Step]:
+    """The steps of a fan over constants; else the fan itself, whose paths are patterns."""
+    fan = step.fan
+    assert fan is not None
+    if fan.steps or not isinstance(fan.items, list):
+        return [step]
+    try:
+        return expand(step, fan.items, (), None if fan.inner is None else fan.inner[0])
+    except ValueError:
+        return [step]  # told when its turn comes
+
+
+def _written(*steps: Step) -> _Files:
+    found = _Files()
+    for step in steps:
+        for path in step.targets().values():
+            found.add(path)
+    return found
+
+
+def _read(*steps: Step) -> _Files:
+    found = _Files()
+    for step in steps:
+        for binding in step.inputs.values():
+            if binding.kind == "file":
+                for _, text in texts_in(binding.value):
+                    found.add(text)
+    return found
