@@ -68,7 +68,9 @@ def test_an_incremental_run_is_what_a_clean_run_is(data: st.DataObject, folders:
     live(folders(), chooser(data), 6)
 
 
-@pytest.mark.parametrize("seed", range(200 if THOROUGH else 6))
+@pytest.mark.parametrize(
+    "seed", [pytest.param(one, marks=() if one < 6 else pytest.mark.slow) for one in range(200 if THOROUGH else 30)]
+)
 def test_by_the_dice(seed: int, folders: Folders) -> None:
     live(folders(), dice(seed), 8)
 
