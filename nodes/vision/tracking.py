@@ -41,8 +41,12 @@ def track_objects(
     boxes, scores, classes, counts: as `postprocess_video` returns them. lost_seconds: how long an object may be hidden
     and still be the same. tracks: how many objects there were.
     """
-    import trackers
-
+    try:
+        import trackers
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"tracking needs the package {error.name}: install the extra 'tracking', or trackers itself", name=error.name
+        ) from error
     if tracker not in TRACKERS:
         raise ValueError(f"'tracker' is {tracker!r}; known: {', '.join(TRACKERS)}")
     # The library counts its buffer at 30 frames a second and scales it by the rate it is told.
