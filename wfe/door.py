@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import signal
 import sys
 import threading
@@ -46,6 +47,7 @@ class Door:
         self.closed = True
         interrupted = interrupted or self.run.stopping.is_set()
         if interrupted:
+            self.code = ExitCode.INTERRUPTED  # also if what follows does not come to its end
             self.run.stop()
         self.run.close()
         self.counts = self.run.finish(self.chosen, interrupted)
@@ -123,28 +125,40 @@ def signals(run: Run) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    timers: list[threading.Timer] = []
+    # A handler runs between two instructions of the main thread, which may hold any lock just then: also that of the
+    # event, of the starting of threads, or of a listener. To put something on this queue is all that is safe there.
+    asked: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
-    def stop(number: int, frame: object) -> None:
-        del number, frame
-        if run.stopping.is_set():
-            run.stop()
-            return
-        run.stopping.set()
-        timers.append(threading.Timer(GRACE, run.stop))
-        timers[0].daemon = True
-        timers[0].start()
-        # Not through the listeners: the interrupted thread may be inside one of them.
-        os.write(2, b"\nstopping: what runs may finish (Ctrl-C again ends it now)\n")
+    def heed() -> None:
+        timer = threading.Timer(GRACE, run.stop)
+        timer.daemon = True
+        while asked.get():
+            if run.stopping.is_set():
+                run.stop()
+                continue
+            run.stopping.set()
+            timer.start()
+            _say("\nstopping: what runs may finish (Ctrl-C again ends it now)\n")
+        timer.cancel()
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    watcher = threading.Thread(target=heed, name="wfe-signals", daemon=True)
+    watcher.start()
+    before = {number: signal.signal(number, lambda *_: asked.put(True)) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for timer in timers:
-            timer.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
+        asked.put(False)
+        if not sys.is_finalizing():  # then no other thread runs any more: `doit` has no earlier moment for this
+            watcher.join()
+
+
+def _say(text: str) -> None:
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):  # nobody is there to read it
+            sys.stderr.write(text)
+            sys.stderr.flush()
 
 
 @contextlib.contextmanager

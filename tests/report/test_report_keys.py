@@ -156,7 +156,9 @@ def test_the_terminal_is_put_back_when_a_run_is_interrupted(end: str, space: Spa
         screen.until(lambda text: "50%" in text)
         assert screen.mode() != before
         process.send_signal(signal.SIGTERM if end == "terminated" else signal.SIGINT)
-        screen.until(lambda text: "stopping" in text)
+        # Above the region, not through it.
+        screen.until(lambda text: re.search(r"^stopping: .*\nwaits .*50%", text, re.MULTILINE) is not None)
+        assert screen.text().count("waits ") == 1
         if end == "twice":
             process.send_signal(signal.SIGINT)
         else:

@@ -51,6 +51,7 @@ def test_once_lets_a_running_step_finish(space: Space, front: str, number: int, 
         running = Running(space, front, "-n", jobs)
         entered(path)
         running.process.send_signal(number)
+        running.until("stopping:")
         go(path)
         code, said = running.end()
         assert code == 130, said
@@ -127,8 +128,10 @@ def test_a_terminal_gets_its_prompt_back(space: Space) -> None:
             os.execv(sys.executable, [sys.executable, "-m", "wfe", "run", "w", "-n", "2"])
         entered(path)
         os.write(terminal, b"\x03")
-        go(path)
         said = b""
+        while b"stopping:" not in said:
+            said += os.read(terminal, 65536)
+        go(path)
         while True:
             try:
                 more = os.read(terminal, 65536)
