@@ -116,11 +116,14 @@ def chart(path: Output, ranking: list[dict[str, Any]], skipped: list[dict[str, A
         label = f" {row['p50_ms']:.1f} ms, {row['throughput']:.1f}/s"
         axes.text(row["p95_ms"], place, label, va="center", fontsize=9)
     for place, one in enumerate(skipped, start=len(ranking)):
-        short = one["reason"] if len(one["reason"]) < 70 else one["reason"][:67] + "..."
+        short = one["reason"] if len(one["reason"]) < 110 else one["reason"][:107] + "..."
         axes.text(0, place, f" skipped: {short}", va="center", fontsize=8, color="0.45")
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlim(0, max(row["p95_ms"] for row in ranking) * 1.35)
-    axes.set_xlabel("milliseconds an inference: median, whisker to the 95th percentile (red: differs from the CPU)")
+    measured = ranking[0]
+    differing = "" if all(row["agreement"]["agrees"] for row in ranking) else "; red: other boxes than the CPU's"
+    axes.set_title(f"The same tensor {measured['iterations']} times, after {measured['warmup']} to warm up", loc="left")
+    axes.set_xlabel(f"milliseconds an inference: median, whisker to the 95th percentile{differing}")
     axes.spines[["top", "right"]].set_visible(False)
     FigureCanvasAgg(figure).print_figure(str(path), dpi=110, format="png")
