@@ -10,6 +10,7 @@ import contextlib
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -116,6 +117,9 @@ class Run(Known):
         if self._seat is None:
             claims = self.workspace.claims if self.begun else None
             self._seat = 0 if claims is None else self._seated.enter_context(claims.seat())
+            # doit tells nobody that it will not run anything, after a step's name that is none; when the modules are
+            # taken down, a seat cannot be given up any more.
+            weakref.finalize(self, self._seated.close)
         return self._seat
 
     # --- telling
