@@ -45,11 +45,11 @@ def read_picture(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
         raise ValueError(f"{place}: {error}; make it smaller first") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise ValueError(f"{place}: the picture is damaged or cut off ({error}); get the file again") from error
-    return _as_bgr(turned)
+    return _as_bgr(turned, place)
 
 
-def _as_bgr(image: Any) -> NDArray[np.uint8]:
-    """Pillow's image in any mode as BGR pixels."""
+def _as_bgr(image: Any, place: Path) -> NDArray[np.uint8]:
+    """Pillow's image in any mode as BGR pixels; `place` for the error."""
     from PIL import Image
 
     if image.mode in ("I;16", "I;16B", "I;16L", "I"):
@@ -57,7 +57,7 @@ def _as_bgr(image: Any) -> NDArray[np.uint8]:
         grey = (np.clip(wide, 0, 65535) >> 8).astype(np.uint8)  # Pillow would clip at 255: a white picture
         return np.ascontiguousarray(np.repeat(grey[..., None], 3, axis=2))
     if image.mode == "F":
-        raise ValueError("the picture holds floating-point values without a scale; convert it to 8 or 16 bits first")
+        raise ValueError(f"{place}: holds floating-point values without a scale; convert it to 8 or 16 bits first")
     if image.has_transparency_data:
         seen = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", seen.size, (255, 255, 255, 255)), seen)

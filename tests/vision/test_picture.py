@@ -148,6 +148,13 @@ def test_what_is_no_picture_is_said(tmp_path: Path) -> None:
         read_picture(tmp_path)
 
 
+def test_floating_point_without_a_scale_is_said_with_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "depth.tif"
+    Image.fromarray(np.linspace(0, 3, 64, dtype=np.float32).reshape(8, 8)).save(path)
+    with pytest.raises(ValueError, match=r"depth\.tif: holds floating-point values"):
+        read_picture(path)
+
+
 def test_a_bomb_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bomb.png"
     Image.new("1", (30000, 30000)).save(path)
