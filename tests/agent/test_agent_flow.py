@@ -145,6 +145,18 @@ def test_a_stop_in_the_middle_loses_nothing(desk: MakeDesk, served: Served) -> N
     ]
 
 
+def test_who_stops_the_run_of_the_steps_before_stops_all(desk: MakeDesk, served: Served) -> None:
+    """That run says that it was interrupted; the question for the next node must not be asked then."""
+    server = served(model_of_the_example("http://example.org/"))
+    at = desk(server)
+    with pytest.raises(KeyboardInterrupt):
+        create(text_example.WISH, at, agentic=True, try_run=lambda name: ExitCode.INTERRUPTED)
+    asked = [body["format"]["properties"]["name"].get("const") for body in server.chats]
+    assert asked == [None, "fetch_web_content"]
+    made = create(text_example.WISH, at, agentic=True)
+    assert made.good and len(server.chats) == 6
+
+
 def test_an_outline_that_does_not_fit_is_sent_back(desk: MakeDesk, served: Served) -> None:
     good = text_example.outline("http://example.org/")
     wrong = json.loads(json.dumps(good))

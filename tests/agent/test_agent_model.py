@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -83,7 +86,10 @@ def test_pull_shows_progress() -> None:
 
 
 def test_a_model_that_nobody_has_cannot_be_pulled() -> None:
-    with serving(in_turn(""), models=[]) as server, pytest.raises(ModelFailure, match="file does not exist"):
+    with (
+        serving(in_turn(""), models=[]) as server,
+        pytest.raises(ModelFailure, match="could not be pulled.*file does not exist"),
+    ):
         model(server.host, "no-such-model").prepare(silent, pull=True)
 
 
@@ -134,6 +140,28 @@ def test_endless_repetition_is_stopped_and_the_server_is_told(text: str) -> None
         with pytest.raises(Unusable, match="repeats"):
             model(server.host).ask("x", ASKED, SCHEMA, silent)
         assert server.client_left.wait(30)
+
+
+def test_who_interrupts_an_answer_stops_the_model() -> None:
+    def interrupt(event: AgentEvent) -> None:
+        raise KeyboardInterrupt
+
+    with serving(in_turn(Reply("word ", endless=True))) as server:
+        with pytest.raises(KeyboardInterrupt):
+            model(server.host).ask("x", ASKED, SCHEMA, interrupt)
+        assert server.client_left.wait(30)
+
+
+@pytest.mark.parametrize("host", ["http://127.0.0.1:port", "http://["])
+def test_an_address_that_is_none_is_told(host: str) -> None:
+    with pytest.raises(ModelFailure, match="is no address"):
+        model(host)
+    # The client's package makes a client for OLLAMA_HOST when it is imported.
+    code = "from wfe.agent.ollama_model import OllamaModel\nfrom wfe.errors import WfeError\n"
+    code += "try: OllamaModel()\nexcept WfeError as error: print(error)"
+    environ = {**os.environ, "OLLAMA_HOST": host}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"OLLAMA_HOST={host!r} is no address")
 
 
 def test_an_answer_cut_off_at_the_limit_is_unusable() -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from wfe.agent import example, gates, header, prompt, weights
-from wfe.agent.events import Asked, GivenUp, Judged, Kept, Said, Tell, silent
+from wfe.agent.events import Answered, Asked, GivenUp, Judged, Kept, Said, Tell, silent
 from wfe.agent.gate import Site
 from wfe.agent.imports import installed
 from wfe.agent.lint import Types, polish
@@ -82,7 +82,10 @@ class Desk:
         record = weights.changed(self.project, self.model.name, self.model.digest())
         if record is not None:
             put(self.project / weights.RECORD, json.dumps(record, indent=2, sort_keys=True) + "\n")
-        return self.model.ask(subject, messages, schema, self.tell)
+        try:
+            return self.model.ask(subject, messages, schema, self.tell)
+        finally:
+            self.tell(Answered(subject))
 
 
 def request(spec: NodeSpec, desk: Desk, shown: example.Example | None = None) -> header.Origin:

@@ -73,20 +73,33 @@ class Conversation:
         else:
             messages = prompt.outline_messages(self.desk.prompts, words, known)
         outline = outline_by_model(messages, "outline", self.desk)
-        self.name = self.name or str(outline["name"])
+        name = self.name
+        self.name = name or self._free(str(outline["name"]))
         self.outlines.append(outline)
-        self._write(words)
-        yield from self._diff("")
+        try:
+            self._write(words)
+        except WfeError:
+            self.outlines.pop()
+            self.name = name
+            raise
+        if len(self.outlines) > 1:
+            yield from self._diff("")
+        else:
+            yield f"drafted workflows/{self.name}.json"
         yield from self._graph("")
         if self.auto_run:
             yield from self._run("")
 
+    def _free(self, name: str) -> str:
+        """`name`, with a number when a workflow has it: an answer must not be lost to a name that the model chose."""
+        names = [name, *(f"{name[:44]}_{number}" for number in range(2, 1000))]
+        return next(one for one in names if not (self.desk.project / "workflows" / f"{one}.json").exists())
+
     def _write(self, words: str) -> None:
-        """The document and its outline. Raises WfeError, with the turn undone, when another's file is in the way."""
+        """The document and its outline. Raises WfeError when another's file, or an edit of a person, is in the way."""
         path = self._path()
         text = dump(self._document())
         if path.is_file() and path.read_text(encoding="utf-8") != self.mine:
-            self.outlines.pop()
             raise WfeError(f"workflows/{path.name} is there and not of this conversation", hint="say /name OTHER first")
         put(path, text)
         self.mine = text
@@ -127,23 +140,36 @@ class Conversation:
             if one.state is WrittenState.REJECTED:
                 yield f"  {one.spec.name}: rejected by {one.gate}; /mend tries again, or say it in other words"
         if made.ran is not None:
-            yield "it ran" if made.ran is ExitCode.OK else f"the run ended with exit code {int(made.ran)}"
+            told = {
+                ExitCode.OK: "it ran",
+                ExitCode.INTERRUPTED: "the run was stopped",
+                ExitCode.FAILED: "the run failed",
+            }
+            yield told.get(made.ran, f"the run ended with exit code {int(made.ran)}")
 
     def _undo(self, _: str) -> Iterator[str]:
         if len(self.outlines) < 2:
             yield "there is nothing to go back to"
             return
-        self.outlines.pop()
-        self._write("(undone)")
+        last = self.outlines.pop()
+        try:
+            self._write("(undone)")
+        except WfeError:
+            self.outlines.append(last)
+            raise
         yield from self._graph("")
 
     def _rename(self, name: str) -> Iterator[str]:
         from wfe.agent.spec import check_name
 
-        self.name = check_name(name, "the name of a workflow")
-        self.mine = ""
-        if self.outlines:
-            self._write("(renamed)")
+        before = self.name, self.mine
+        self.name, self.mine = check_name(name, "the name of a workflow"), ""
+        try:
+            if self.outlines:
+                self._write("(renamed)")
+        except WfeError:
+            self.name, self.mine = before
+            raise
         yield f"the workflow is {name} now"
 
     def _quit(self, _: str) -> Iterator[str]:

@@ -18,10 +18,14 @@ class Pulled:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question goes to the model: `subject` is a node's or a workflow's name, `attempt` counts from 1."""
+    """A question goes to the model: `subject` is a node's or a workflow's name, `attempt` counts from 1.
+
+    what: what of it is asked for, "" for all.
+    """
 
     subject: str
     attempt: int
+    what: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,13 @@ class Heard:
 
     subject: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answer is over, whole or not: nothing more of it will be heard."""
+
+    subject: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +78,7 @@ class Said:
     message: str
 
 
-AgentEvent = Pulled | Asked | Heard | Judged | Kept | GivenUp | Said
+AgentEvent = Pulled | Asked | Heard | Answered | Judged | Kept | GivenUp | Said
 Tell = Callable[[AgentEvent], None]
 
 

@@ -230,7 +230,17 @@ def generate(
             told = neighbours(spec, document, specs, Catalogue(desk.project))
             desk = replace(desk, site=replace(desk.site, compiles=compiler(desk.project, document, specs)))
             if wrong or current(spec, desk) is None:
-                real = upstream.real_inputs(spec, path, specs, desk.project, try_run)
+                tell = desk.tell
+
+                def before(name: str) -> ExitCode:
+                    assert try_run is not None
+                    tell(Said(f"running the steps before {spec.name}, to try it on what they make"))
+                    ended = try_run(name)
+                    if ended is ExitCode.INTERRUPTED:
+                        raise KeyboardInterrupt  # who stops that run does not want the next question asked
+                    return ended
+
+                real = upstream.real_inputs(spec, path, specs, desk.project, before if try_run else None)
                 desk = replace(desk, bench=replace(desk.bench, real=real))
     granted: list[bool] = []
 
@@ -283,7 +293,7 @@ def _typed(subject: str, messages: Sequence[Message], schema: Mapping[str, Any],
     asked = list(messages)
     wrong: tuple[Verdict, ...] = ()
     for number in range(1, MAX_REPAIRS + 2):
-        desk.tell(Asked(subject, number))
+        desk.tell(Asked(subject, number, "the types of its inputs and outputs"))
         text = ""
         try:
             text = desk.ask(subject, messages, schema)

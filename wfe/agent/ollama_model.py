@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from wfe.agent.events import Heard, Pulled, Tell
@@ -40,25 +40,25 @@ class OllamaModel:
         longest: float = 1200.0,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
+        self._host = host or os.environ.get("OLLAMA_HOST") or "127.0.0.1:11434"
         try:
             import httpx
-            import ollama
+            import ollama  # makes a client of its own for OLLAMA_HOST, so that a wrong address ends the import
+
+            self._client = ollama.Client(host=host, timeout=httpx.Timeout(30.0, connect=10.0, read=silence))
         except ImportError as error:
             raise ModelFailure(
                 "the package `ollama` is not installed", hint="install it: `uv add 'wfe[agent]'`"
+            ) from error
+        except (ValueError, httpx.InvalidURL) as error:
+            raise ModelFailure(
+                f"OLLAMA_HOST={self._host!r} is no address: {error}", hint="for example 127.0.0.1:11434"
             ) from error
         self.name = name
         self.seed = seed
         self._longest = longest
         self._pause = pause
         self._digest = ""
-        self._host = host or os.environ.get("OLLAMA_HOST") or "127.0.0.1:11434"
-        try:
-            self._client = ollama.Client(host=host, timeout=httpx.Timeout(30.0, connect=10.0, read=silence))
-        except ValueError as error:
-            raise ModelFailure(
-                f"OLLAMA_HOST={self._host!r} is no address: {error}", hint="for example 127.0.0.1:11434"
-            ) from error
 
     def prepare(self, tell: Tell, pull: bool = False) -> None:
         """As in Model."""
@@ -67,9 +67,15 @@ class OllamaModel:
             return
         if not pull:
             raise self._absent()
-        with self._translated():
-            for step in self._client.pull(self.name, stream=True):
-                tell(Pulled(step.status or "", step.completed or 0, step.total or 0))
+        try:
+            with self._translated():
+                for step in self._client.pull(self.name, stream=True):
+                    tell(Pulled(step.status or "", step.completed or 0, step.total or 0))
+        except _Lost as lost:
+            raise ModelFailure(
+                f"{self.name!r} could not be pulled: {lost}",
+                hint="look whether a model of that name exists, and whether the server reaches the network",
+            ) from lost
         self._digest = self._present().get(self._full(), "")
         if not self._digest:
             raise ModelFailure(
@@ -101,38 +107,39 @@ class OllamaModel:
     def _stream(self, subject: str, messages: Sequence[Message], schema: Mapping[str, Any], tell: Tell) -> str:
         watch = Watch()
         end = time.monotonic() + self._longest
-        stream = self._client.chat(
+        stream: Any = self._client.chat(
             model=self.name,
             messages=[{"role": message.role, "content": message.content} for message in messages],
             format=dict(schema),
             options={**OPTIONS, "seed": self.seed},
             stream=True,
         )
-        for part in stream:
-            piece = part.message.content or ""
-            tell(Heard(subject, piece))
-            why = watch.hear(piece)
-            if not why and time.monotonic() > end:
-                why = f"an answer that was not done after {self._longest:g} s"
-            if why:
-                stream.close()  # type: ignore[attr-defined]  # a generator: closing it closes the connection, which stops the model
-                raise Unusable(
-                    [Verdict("answer", "a short, complete answer", why, "answer briefly and stop")], watch.text
-                )
-            if part.done:
-                if part.done_reason == "length":
+        # A generator: closing it closes the connection, which stops the model, also at Ctrl-C.
+        with closing(stream):
+            for part in stream:
+                piece = part.message.content or ""
+                tell(Heard(subject, piece))
+                why = watch.hear(piece)
+                if not why and time.monotonic() > end:
+                    why = f"an answer that was not done after {self._longest:g} s"
+                if why:
                     raise Unusable(
-                        [
-                            Verdict(
-                                "answer",
-                                "a complete answer",
-                                "one cut off at the model's limit of tokens",
-                                "write less",
-                            )
-                        ],
-                        watch.text,
+                        [Verdict("answer", "a short, complete answer", why, "answer briefly and stop")], watch.text
                     )
-                return watch.text
+                if part.done:
+                    if part.done_reason == "length":
+                        raise Unusable(
+                            [
+                                Verdict(
+                                    "answer",
+                                    "a complete answer",
+                                    "one cut off at the model's limit of tokens",
+                                    "write less",
+                                )
+                            ],
+                            watch.text,
+                        )
+                    return watch.text
         raise self._lost("the stream ended before the answer did")
 
     def _present(self) -> dict[str, str]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from wfe.agent.events import AgentEvent, Asked, GivenUp, Heard, Judged, Kept, Pulled, Said
+from wfe.agent.events import AgentEvent, Answered, Asked, GivenUp, Heard, Judged, Kept, Pulled, Said
 
 
 class Teller:
@@ -38,7 +38,11 @@ class Teller:
             self._live(f"  {event.status}{share}")
         elif isinstance(event, Asked):
             self._heard, self._tail = 0, ""
-            self._line(f"{event.subject}: asking the model" + (f", try {event.attempt}" if event.attempt > 1 else ""))
+            what = f" for {event.what}" if event.what else ""
+            again = f", try {event.attempt}" if event.attempt > 1 else ""
+            self._line(f"{event.subject}: asking the model{what}{again}")
+        elif isinstance(event, Answered):
+            self._clear()
         elif isinstance(event, Judged):
             if event.problem:
                 self._line(f"  {event.gate}: {printable(event.problem)[:400]}")
@@ -67,10 +71,14 @@ class Teller:
             self.stream.flush()
             self._open = True
 
-    def _line(self, text: str) -> None:
+    def _clear(self) -> None:
         if self._open:
             self.stream.write("\r\x1b[K")
+            self.stream.flush()
             self._open = False
+
+    def _line(self, text: str) -> None:
+        self._clear()
         self.stream.write(text + "\n")
         self.stream.flush()
 

@@ -34,6 +34,7 @@ from wfe.agent.flow import (
 )
 from wfe.agent.model import DEFAULT_MODEL
 from wfe.agent.spec import NodeSpec, Permissions
+from wfe.engine.interrupt import settle
 from wfe.engine.project import Project
 from wfe.errors import ExitCode, WfeError
 
@@ -165,11 +166,12 @@ def interactive(
             except KeyboardInterrupt:
                 continue  # a line given up, as in a shell
             except EOFError:
-                break
+                line = "/quit"
             try:
                 for text in talk.hear(line):
                     typer.echo(text)
             except KeyboardInterrupt:
+                settle()
                 typer.echo("stopped; what was accepted stays")
 
 
