@@ -3,7 +3,8 @@
     from wfe.dodo import open_project
     DOIT_CONFIG, task_workflow = open_project(__file__)
 
-`doit list` shows the workflows, `doit list workflow=x` the steps of one, `doit run workflow=x` runs it.
+`doit list` shows the workflows, `doit list workflow=x` the steps of one, `doit run workflow=x` runs it. `name=value` sets a
+parameter, `pool.name=size` the size of a pool.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import doit.cmd_run
+from doit.exceptions import TaskFailed
 from doit.task import Task, dict_to_task
 
 from wfe.door import Door, enter, signals
@@ -28,6 +30,8 @@ from wfe.schedule.reporter import Reporter
 from wfe.schedule.runner import Carriers
 from wfe.schedule.serial import Serial
 from wfe.schedule.tasks import Tasks
+
+_POOL = "pool."  # no parameter's name has a dot
 
 # Kept: a context that nobody holds is closed at once, and the handlers would go with it.
 _open = contextlib.ExitStack()
@@ -66,8 +70,9 @@ def open_project(dodo: str) -> tuple[dict[str, Any], Callable[[], Iterator[Task]
         return config, lambda: _workflows(project, called)
     # Tens of thousands of objects that all live to the end: the collector would only walk over them again and again.
     gc.disable()
+    pools = {key.removeprefix(_POOL): given.pop(key) for key in list(given) if key.startswith(_POOL)}
     try:
-        door = enter(project, name, given, listeners=_listeners, jobs=called.jobs)
+        door = enter(project, name, given, listeners=_listeners, jobs=called.jobs, pools=pools)
     except WfeError as error:
         from wfe.agent.tasks import offer
 
@@ -106,7 +111,19 @@ def _generations(project: Project, called: Invocation, given: dict[str, str], ge
         found = tasks(project, given)
     except WfeError as error:
         _fail(error)
-    yield from (dict_to_task(one) for one in found)
+    yield from (dict_to_task(_told(one)) for one in found)
+
+
+def _told(task: dict[str, Any]) -> dict[str, Any]:
+    """The task with a failure that doit does not tell again: what went wrong stands on stderr already."""
+    if not task["actions"]:
+        return task
+    ((act,),) = task["actions"]
+
+    def perform() -> bool | TaskFailed:
+        return bool(act()) or TaskFailed("", report=False)
+
+    return {**task, "actions": [(perform,)]}
 
 
 def _workflows(project: Project, called: Invocation) -> Iterator[Task]:
