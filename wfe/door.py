@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from wfe.core.outcome import Listener
+from wfe.core.plan import Plan
 from wfe.engine.prepare import prepare
 from wfe.engine.project import Project
 from wfe.engine.run import Run
 from wfe.engine.workspace import Workspace
-from wfe.errors import ExitCode
+from wfe.errors import ExitCode, WfeError, nearest
 
 if TYPE_CHECKING:
     from wfe.engine.executors import Executors
@@ -90,11 +91,14 @@ def enter(
     """Open a run and look at every step; nothing is executed yet.
 
     jobs: how many steps at once; 0 takes the document's `max_parallel_nodes`, or 1. unsafe (or WFE_UNSAFE in the
-    environment): generated nodes that nobody approved run with the user's own rights. Raises WfeError.
+    environment): generated nodes that nobody approved run with the user's own rights. pools: their sizes, over the
+    document's. Raises WfeError.
     """
     workspace = Workspace(project)
     try:
         index = prepare(project, workspace.state, workflow, params)
+        if pools:
+            _known(pools, index.plan)
         most = index.plan.max_parallel
         count = 1 if inline else min(jobs, most) if jobs and most else jobs or most or 1
         heard = listeners(project)
@@ -115,6 +119,15 @@ def enter(
         workspace.close()
         raise
     return Door(run, workspace, heard)
+
+
+def _known(pools: Mapping[str, object], plan: Plan) -> None:
+    """Raises WfeError for a pool that nothing takes from: a size that is given for nothing is a slip."""
+    known = {*plan.pools, *(pool for step in plan.steps.values() for pool, _ in step.options.resources)}
+    for name in pools:
+        if name not in known:
+            hint = nearest(name, sorted(known)) if known else "a step takes from one by its `resources`"
+            raise WfeError(f"no step takes from a pool {name!r}", hint, ExitCode.USAGE)
 
 
 @contextlib.contextmanager

@@ -49,13 +49,13 @@ def width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def settings(words: Sequence[str]) -> dict[str, str]:
-    """`name=value` words as a mapping. Raises WfeError for a word without `=`."""
+def settings(words: Sequence[str], option: str = "--set") -> dict[str, str]:
+    """`name=value` words of an option as a mapping. Raises WfeError for a word without `=`."""
     found = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name:
-            raise WfeError(f"--set takes name=value, found {word!r}", code=ExitCode.USAGE)
+            raise WfeError(f"{option} takes name=value, found {word!r}", code=ExitCode.USAGE)
         found[name] = value
     return found
 

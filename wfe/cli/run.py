@@ -100,7 +100,7 @@ def run(
     for path in files:
         if path.parent and not path.parent.is_dir():
             raise WfeError(f"{path}: there is no directory {str(path.parent)!r}", code=ExitCode.USAGE)
-    extra: dict[str, Any] = {"pools": _pools(pool)} if pool else {}
+    extra: dict[str, Any] = {"pools": here.settings(pool, "--pool")} if pool else {}
     if unsafe:
         extra["unsafe"] = True
     raise typer.Exit(
@@ -162,16 +162,6 @@ def perform(
     if files:
         heard[0].write(files, {name: step.needs for name, step in door.run.steps.items()})
     return door.code
-
-
-def _pools(words: list[str]) -> dict[str, float | str]:
-    found: dict[str, float | str] = {}
-    for name, value in here.settings(words).items():
-        try:
-            found[name] = float(value)
-        except ValueError:
-            found[name] = value
-    return found
 
 
 def _post_mortem(error: BaseException) -> None:

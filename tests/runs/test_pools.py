@@ -1,0 +1,90 @@
+"""Pools from each command line, and the slot that a step is told of."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from processes import FRONTS, Running, door, go
+from space import Space
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="uses FIFOs")
+
+NODES = """
+import wfe
+@workflow_node(outputs={"index": Any})
+def uses(door: str, n: int):
+    index = wfe.device("gpu")
+    with open(door, "w") as out:
+        out.write(f"{index} {wfe.device('npu')}")
+    with open(door + ".go") as go:
+        go.read()
+    return {"index": index}
+"""
+SIZE = {"doit": ["pool.gpu={}"], "wfe": ["--pool", "gpu={}"]}
+
+
+def prepare(space: Space, doors: list[Path], **settings: Any) -> None:
+    space.nodes(NODES)
+    space.workflow(
+        [
+            {"id": f"u{n}", "function": "n.uses", "inputs": {"door": str(path), "n": n}, "resources": {"gpu": 1}}
+            for n, path in enumerate(doors)
+        ],
+        **settings,
+    )
+
+
+@pytest.mark.parametrize("front", FRONTS)
+def test_two_slots_are_two_devices(space: Space, front: str) -> None:
+    with door(space, "a") as one, door(space, "b") as two:
+        prepare(space, [one, two])
+        running = Running(space, front, "-n", "2", *(word.format(2) for word in SIZE[front]))
+        inside = {one.read_text(), two.read_text()}  # both are in before either may leave
+        go(one)
+        go(two)
+        code, said = running.end()
+        assert code == 0, said
+        assert inside == {"0 None", "1 None"}
+    space.run()
+    space.nothing_ran()
+    assert {space.value("u0")["index"], space.value("u1")["index"]} == {0, 1}
+
+
+@pytest.mark.parametrize("front", FRONTS)
+def test_the_command_line_goes_over_the_document(space: Space, front: str) -> None:
+    """With one slot the second step waits, though there would be a place."""
+    with door(space, "a") as one, door(space, "b") as two:
+        prepare(space, [one, two], settings={"pools": {"gpu": 2}})
+        running = Running(space, front, "-n", "2", *(word.format(1) for word in SIZE[front]))
+        seen = []
+        ends = {os.open(path, os.O_RDONLY | os.O_NONBLOCK): path for path in (one, two)}
+        while ends:
+            at, _, _ = select.select(list(ends), [], [], 60)
+            assert len(at) == 1, "one at a time"
+            while text := os.read(at[0], 100):
+                seen.append(text)
+            go(ends.pop(at[0]))
+            os.close(at[0])
+        code, said = running.end()
+        assert code == 0, said
+        assert seen == [b"0 None", b"0 None"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "code"),
+    [
+        (["pool.gup=2"], "no step takes from a pool 'gup'; did you mean 'gpu'?", 2),
+        (["pool.gpu=many"], "pool 'gpu': 'many' is no amount", 3),
+        (["pool.gpu=0"], "step 'u0' asks for 1 of pool 'gpu', which has 0", 3),
+    ],
+)
+def test_a_wrong_pool_is_told(space: Space, words: list[str], said: str, code: int) -> None:
+    prepare(space, [space.root / "door"])
+    done = space.doit("run", "workflow=w", *words, code=code)
+    assert said in done.stdout + done.stderr
+    assert not (space.cache / "steps").exists()
