@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 
 import pytest
 from processes import Running, staging
-from space import Space
+from space import Space, environ
 
+from wfe.engine.printed import LOG_LIMIT
 from wfe.errors import ExitCode
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
@@ -51,6 +53,16 @@ def bad(how: str, n: int = 0):
     if how == "closes":
         for number in range(3):
             os.close(number)
+    if how == "gigabyte":
+        for _ in range(1000):
+            print("x" * 1_000_000)
+    if how == "fork":
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                signal.pause()
+            os._exit(0)
+        os.wait()
     if how == "child":
         subprocess.Popen(["sleep", "600"])
     if how == "timeout":
@@ -117,13 +129,36 @@ def test_it_may_do_that_and_the_next_step_is_unaffected(space: Space, how: str) 
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
-@pytest.mark.parametrize("how", ["child", "timeout"])
+@pytest.mark.parametrize("how", ["child", "fork", "timeout"])
 def test_children_do_not_stay(space: Space, how: str) -> None:
     prepare(space, how)
     running = Running(space, "wfe", "-k")
     code, said = running.end()
     assert code == (1 if how == "timeout" else 0), said
     running.gone()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss in KiB")
+def test_a_gigabyte_that_is_printed_stays_out_of_memory_and_off_the_disk(space: Space) -> None:
+    program = (
+        "import resource, wfe\n"
+        "report = wfe.run('w')\n"
+        "print(sorted(report.ran), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
+    )
+    found = {}
+    for how in ("nothing", "gigabyte"):
+        prepare(space, how)
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=space.root, env=environ(), capture_output=True, text=True, check=True
+        )
+        ran, _, most = done.stdout.splitlines()[-1].rpartition(" ")
+        assert ran == ("['after', 'bad', 'needs']" if how == "nothing" else "['bad']")
+        found[how] = int(most)
+    assert found["gigabyte"] < found["nothing"] + 64, found
+    log = space.root / "cache/logs/w/bad.log"
+    assert LOG_LIMIT <= log.stat().st_size < LOG_LIMIT + 2**20
+    assert sum(path.stat().st_size for path in space.cache.rglob("*") if path.is_file()) < 2 * LOG_LIMIT + 2**22
 
 
 def test_the_end_says_what_failed_with_what_and_how_to_run_it_alone(space: Space) -> None:

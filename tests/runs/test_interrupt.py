@@ -63,16 +63,22 @@ def test_once_lets_a_running_step_finish(space: Space, front: str, number: int, 
     space.current("quick", "waits")
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
-@pytest.mark.parametrize("front", ["doit", "wfe"])
-def test_twice_ends_it_at_once(space: Space, front: str, jobs: str) -> None:
+@pytest.mark.parametrize(
+    ("front", "jobs", "number"),
+    [
+        *((front, jobs, signal.SIGINT) for front in ("doit", "wfe") for jobs in ("1", "2")),
+        ("wfe", "1", signal.SIGTERM),
+        ("doit", "2", signal.SIGTERM),
+    ],
+)
+def test_twice_ends_it_at_once(space: Space, front: str, jobs: str, number: int) -> None:
     with door(space) as path:
         prepare(space, path)
         running = Running(space, front, "-n", jobs)
         entered(path)
-        running.process.send_signal(signal.SIGINT)
+        running.process.send_signal(number)
         running.until("stopping:")
-        running.process.send_signal(signal.SIGINT)
+        running.process.send_signal(number)
         code, said = running.end()
         assert code == 130, said
         assert "Traceback" not in said
