@@ -205,7 +205,7 @@ def test_the_verdict(case: tuple[bool, ...], cache: str) -> None:
 
 
 def _fields(facts: Facts) -> dict[str, Any]:
-    return {name: getattr(facts, name) for name in Facts.__dataclass_fields__}
+    return facts._asdict()
 
 
 # --- fan

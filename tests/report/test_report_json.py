@@ -57,7 +57,7 @@ OUTCOME = st.builds(
 COUNTS = st.fixed_dictionaries({state.value: st.integers(0, 10**6) for state in StepState})
 POOLS = st.dictionaries(TEXT, st.integers(0, 10**9).map(float), max_size=2)
 EVENT = st.one_of(
-    st.builds(RunStarted, TEXT, TEXT, st.integers(0, 10**6), st.integers(1, 64), TIME, pools=POOLS),
+    st.builds(RunStarted, TEXT, TEXT, st.integers(0, 10**6), st.integers(1, 64), TIME, st.just({}), POOLS),
     st.builds(StepStarted, TEXT, TIME, st.integers(0, 64), POOLS),
     st.builds(StepProgress, TEXT, TIME, TIME, TEXT),
     st.builds(StepLine, TEXT, TEXT, st.sampled_from(["stdout", "stderr"])),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Any, Final, NamedTuple, Protocol
+
+# These are named tuples, not dataclasses: a dataclass is made of text that is compiled at each start, 1 ms of it for one.
+_NOTHING: Final[Mapping[str, Any]] = {}
 
 
 class StepState(Enum):
@@ -21,8 +23,7 @@ class StepState(Enum):
     CANCELLED = "cancelled"  # it was running or waiting when the run was interrupted
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(NamedTuple):
     """One component of an action key that differs: `part` ("input 'conf'", "code"), old and new value as short texts."""
 
     part: str
@@ -35,8 +36,7 @@ class Reason:
         return self.part
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """Why a step failed. `kind` is the exception's type name, or "died", "timeout", "output"; texts are for people.
 
     inputs: (parameter, short text) of what the step was called with.
@@ -49,8 +49,7 @@ class Failure:
     inputs: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one step: state, seconds it took, why, and the failure or the reason of a skip where there is one."""
 
     step: str
@@ -62,8 +61,7 @@ class Outcome:
     attempts: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class RunStarted:
+class RunStarted(NamedTuple):
     """A run begins: its id, the workflow, how many steps it has, and how many may run at once. `time`: Unix seconds.
     pools: name -> size of the pools that its steps take from."""
 
@@ -72,22 +70,20 @@ class RunStarted:
     steps: int
     jobs: int
     time: float
-    estimates: Mapping[str, float] = field(default_factory=dict)  # step -> seconds its last run took
-    pools: Mapping[str, float] = field(default_factory=dict)
+    estimates: Mapping[str, float] = _NOTHING  # step -> seconds its last run took
+    pools: Mapping[str, float] = _NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class StepStarted:
+class StepStarted(NamedTuple):
     """A step begins to run on `worker` (0-based index of the slot). takes: pool -> how much of it."""
 
     step: str
     time: float
     worker: int = 0
-    takes: Mapping[str, float] = field(default_factory=dict)
+    takes: Mapping[str, float] = _NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class StepProgress:
+class StepProgress(NamedTuple):
     """How far a running step says it is, `done` of `total` (0: unknown)."""
 
     step: str
@@ -96,8 +92,7 @@ class StepProgress:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class StepLine:
+class StepLine(NamedTuple):
     """One line that a running step printed (`stream` is "stdout" or "stderr")."""
 
     step: str
@@ -105,8 +100,7 @@ class StepLine:
     stream: str = "stdout"
 
 
-@dataclass(frozen=True, slots=True)
-class StepFinished:
+class StepFinished(NamedTuple):
     """A step is done with."""
 
     step: str
@@ -114,16 +108,14 @@ class StepFinished:
     time: float
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """Something worth a line that belongs to no step's result ("Loaded 3/3 required nodes", "Installing 2 ...")."""
 
     message: str
     step: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RunFinished:
+class RunFinished(NamedTuple):
     """A run is over. `counts` holds every StepState's value, zero included; `seconds` is wall time."""
 
     run: str

@@ -7,8 +7,8 @@ Gathers no fact itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from wfe.core.manifest import Manifest, diff
 from wfe.core.outcome import Reason
@@ -23,8 +23,7 @@ class Verdict(Enum):
     UNKNOWN = "unknown"  # not known before a step that it needs has run
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What is known of a step when it is decided.
 
     key: of the manifest now. recorded: the key whose result stands in the workspace ("" none), and its manifest.
@@ -42,8 +41,7 @@ class Facts:
     force: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """A verdict and the reasons for it."""
 
     verdict: Verdict

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from wfe.core.digest import canonical
@@ -73,7 +73,7 @@ class Action:
         if done is not None:
             done.attempts = max(self.attempts, 1)
             if done.failure is not None:
-                done.failure = replace(done.failure, inputs=self.shown())
+                done.failure = done.failure._replace(inputs=self.shown())
         return done
 
     def _do(self, verdict: Verdict) -> Done | None:
