@@ -91,7 +91,7 @@ class Running:
         """Wait until no process of the run is alive; a child that is being killed needs a moment."""
         from time import monotonic
 
-        end = monotonic() + 20
+        end = monotonic() + 60
         while self.alive():
             assert monotonic() < end, f"left behind: {self.alive()}"
 
