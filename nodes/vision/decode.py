@@ -51,20 +51,15 @@ class Candidates:
         """The `most` best, best first; equal scores keep their order."""
         return self.take(np.argsort(-self.scores, kind="stable")[:most])
 
-    def to_rows(self) -> list[list[float]]:
-        """Plain numbers: a row is x1, y1, x2, y2, score, class id. The float32 values are kept exactly."""
-        return [
-            [*box, score, class_id]
-            for box, score, class_id in zip(
-                self.boxes.tolist(), self.scores.tolist(), self.classes.tolist(), strict=True
-            )
-        ]
+    def to_rows(self) -> NDArray[np.float32]:
+        """All in one array, n x 6: x1, y1, x2, y2, score, class id. An array: as JSON, a thousand rows take 0.1 s to keep."""
+        columns = (self.boxes, self.scores[:, None], self.classes[:, None])
+        return np.concatenate(columns, axis=1, dtype=np.float32, casting="same_kind")
 
     @classmethod
-    def from_rows(cls, rows: Sequence[Sequence[float]]) -> Candidates:
+    def from_rows(cls, rows: NDArray[np.float32]) -> Candidates:
         """The candidates that `to_rows` wrote."""
-        table = np.asarray(rows, dtype=np.float64).reshape(-1, 6)
-        return cls(table[:, :4].astype(np.float32), table[:, 4].astype(np.float32), table[:, 5].astype(np.int64))
+        return cls(rows[:, :4], rows[:, 4], rows[:, 5].astype(np.int64))
 
 
 def candidates(output: Floats, detector: Detector, conf_threshold: float) -> Candidates:

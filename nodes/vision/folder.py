@@ -10,6 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import wfe
 from nodes.vision.decode import Candidates, as_json, candidates, checked, counts, kept
 from nodes.vision.inference import infer
@@ -42,11 +44,11 @@ def list_pictures(folder: str, pattern: str = "*", recursive: bool = False) -> d
     return {"pictures": found}
 
 
-@workflow_node(outputs={"found": list, "letterbox": dict})
+@workflow_node(outputs={"found": np.ndarray, "letterbox": dict})
 def find_candidates(image_path: Path, model_path: Path, detector: dict[str, Any]) -> dict[str, Any]:
     """Every box with a score above 0.01 on one picture, doubles included, and the way from the input to the picture.
 
-    A row of `found` is x1, y1, x2, y2 in input pixels, score, class id.
+    found: n x 6 float32, a row is x1, y1, x2, y2 in input pixels, score, class id.
     """
     ready = preprocess(read_picture(image_path), detector)
     raw = infer(model_path, ready["tensor"], detector)["raw"]
