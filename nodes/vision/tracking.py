@@ -45,7 +45,8 @@ def track_objects(
         import trackers
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"tracking needs the package {error.name}: install the extra 'tracking', or trackers itself", name=error.name
+            f"tracking needs the package {error.name}: install the extra 'tracking', or trackers itself",
+            name=error.name,
         ) from error
     if tracker not in TRACKERS:
         raise ValueError(f"'tracker' is {tracker!r}; known: {', '.join(TRACKERS)}")
