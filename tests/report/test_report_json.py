@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from wfe.core.outcome import (
     Event,
     Failure,
+    FanKnown,
     Note,
     Outcome,
     Reason,
@@ -57,7 +58,10 @@ OUTCOME = st.builds(
 COUNTS = st.fixed_dictionaries({state.value: st.integers(0, 10**6) for state in StepState})
 POOLS = st.dictionaries(TEXT, st.integers(0, 10**9).map(float), max_size=2)
 EVENT = st.one_of(
-    st.builds(RunStarted, TEXT, TEXT, st.integers(0, 10**6), st.integers(1, 64), TIME, st.just({}), POOLS),
+    st.builds(
+        RunStarted, TEXT, TEXT, st.integers(0, 10**6), st.integers(1, 64), TIME, st.just({}), POOLS, st.integers(0, 9)
+    ),
+    st.builds(FanKnown, TEXT, st.integers(0, 10**6), st.integers(0, 10**6)),
     st.builds(StepStarted, TEXT, TIME, st.integers(0, 64), POOLS),
     st.builds(StepProgress, TEXT, TIME, TIME, TEXT),
     st.builds(StepLine, TEXT, TEXT, st.sampled_from(["stdout", "stderr"])),
@@ -85,7 +89,15 @@ SCHEMA: dict[str, Any] = {
                     "jobs": {"type": "integer"},
                     "time": {"type": "number"},
                 },
-                {"pools": {"type": "object", "additionalProperties": {"type": "number"}}},
+                {
+                    "pools": {"type": "object", "additionalProperties": {"type": "number"}},
+                    "current": {"type": "integer"},
+                },
+            ),
+            (
+                "fan-known",
+                {"step": {"type": "string"}, "steps": {"type": "integer"}, "current": {"type": "integer"}},
+                {},
             ),
             (
                 "step-started",

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from wfe.core.outcome import Outcome, RunStarted, StepFinished, StepLine, StepProgress, StepStarted, StepState
+from wfe.core.outcome import FanKnown, Outcome, RunStarted, StepFinished, StepLine, StepProgress, StepStarted, StepState
 from wfe.report.choose import _size_of
 from wfe.report.live import Live
 
@@ -237,6 +237,20 @@ def test_the_terminal_is_given_back(end: str, terminal: Make) -> None:
     assert b"endless" in screen.raw
     assert "endless" not in text
     assert not screen.cursor_hidden
+
+
+def test_what_is_current_and_what_a_fan_adds_is_counted(terminal: Make, clock: Any) -> None:
+    """So that the last step makes it "n of n"."""
+    screen = terminal(120)
+    live = _live(screen, clock)
+    live.hear(RunStarted("r", "w", 5, 2, clock(), current=2))
+    live.hear(StepStarted("a", clock()))
+    clock.now += 1
+    live.paint()
+    assert "2 of 5" in screen.text() and "2 current" in screen.text()
+    live.hear(FanKnown("b", 40, 3))
+    live.paint()
+    assert "5 of 44" in screen.text() and "5 current" in screen.text()
 
 
 def test_pools_stand_beside_the_slots(terminal: Make, clock: Any) -> None:

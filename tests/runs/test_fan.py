@@ -9,6 +9,7 @@ from space import Space
 
 from wfe.core.fan import keys_of
 from wfe.errors import WorkflowError
+from wfe.report.board import Board
 
 NODES = """
 @workflow_node(outputs={"items": list})
@@ -117,6 +118,16 @@ def test_the_look_finds_a_fan_current_and_counts_its_steps(space: Space) -> None
         assert set(found.outcomes) == {"source", "each[a]", "each[b]", "collect"}
     assert found.events[0].steps == 4
     assert sum(found.events[-1].counts.values()) == 4
+
+
+@pytest.mark.parametrize("make", [fan, upstream])
+def test_the_live_counts_add_up(space: Space, make: Any) -> None:
+    """Whatever is current before, and however late the items are known: what is done is all there is, at the end."""
+    for items in (["a", "b"], ["a", "b", "c"], ["c"], [], ["a", "b", "d"]):
+        make(space, items)
+        board = Board()
+        space.run(change=lambda run, board=board: run.listeners.append(board))
+        assert board.done == board.steps == sum(board.counts.values()), (items, board.counts)
 
 
 def test_a_damaged_item_is_seen_and_mended(space: Space) -> None:

@@ -63,7 +63,7 @@ class Outcome(NamedTuple):
 
 class RunStarted(NamedTuple):
     """A run begins: its id, the workflow, how many steps it has, and how many may run at once. `time`: Unix seconds.
-    pools: name -> size of the pools that its steps take from."""
+    pools: name -> size of the pools that its steps take from. current: how many of the steps need nothing done."""
 
     run: str
     workflow: str
@@ -72,6 +72,16 @@ class RunStarted(NamedTuple):
     time: float
     estimates: Mapping[str, float] = _NOTHING  # step -> seconds its last run took
     pools: Mapping[str, float] = _NOTHING
+    current: int = 0
+
+
+class FanKnown(NamedTuple):
+    """The items of a fan became known: it counted as one step, and is `steps` of them from now on, of which so many are
+    current."""
+
+    step: str
+    steps: int
+    current: int = 0
 
 
 class StepStarted(NamedTuple):
@@ -124,7 +134,7 @@ class RunFinished(NamedTuple):
     time: float
 
 
-Event = RunStarted | StepStarted | StepProgress | StepLine | StepFinished | Note | RunFinished
+Event = RunStarted | FanKnown | StepStarted | StepProgress | StepLine | StepFinished | Note | RunFinished
 
 
 class Listener(Protocol):

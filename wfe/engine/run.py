@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from wfe.core.graph import closure, reverse
 from wfe.core.outcome import (
     Event,
+    FanKnown,
     Listener,
     Note,
     Outcome,
@@ -171,10 +172,12 @@ class Run(Known):
         """Tell that the run begins."""
         self.begun = True
         open_ = any(one not in self.marks for one in self.index.ids)
-        estimates = {name: row[5] for name, row in self.rows.items()} if open_ else {}
+        estimates = {name: row[5] for name, row in self.rows.items() if name not in self.marks} if open_ else {}
         pools = self.gate.pools if open_ else {}
         steps = len(self.index.ids) + sum(max(len(names), 1) - 1 for names in self.members.values())
-        self.tell(RunStarted(self.id, self.workflow, steps, self.jobs, self.began, estimates, pools))
+        # Of a fan that is not current as a whole none counts yet: it is one step, until its items are known.
+        current = sum(1 for name in self.outcomes if name.partition("[")[0] in self.marks)
+        self.tell(RunStarted(self.id, self.workflow, steps, self.jobs, self.began, estimates, pools, current))
         if self.workspace.state.note:
             self.note(self.workspace.state.note)
 
@@ -185,6 +188,14 @@ class Run(Known):
             return None if taken is None else taken.plain()
         renewed = self.workspace.renew(one)
         return None if renewed is None else renewed.plain()
+
+    def expand(self, name: str) -> list[Step]:
+        """As in Known; told when it is news."""
+        news = self.begun and name not in self.members
+        steps = super().expand(name)
+        if news and steps:
+            self.tell(FanKnown(name, len(steps), sum(1 for one in steps if one.id in self.outcomes)))
+        return steps
 
     # --- deciding
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from wfe.core.outcome import (
     Event,
+    FanKnown,
     RunFinished,
     RunStarted,
     StepFinished,
@@ -58,6 +59,7 @@ class Board:
         self._remaining = 0.0
         self._hears: dict[type[Event], Callable[..., None]] = {
             RunStarted: self._run_started,
+            FanKnown: self._fan_known,
             StepStarted: self._step_started,
             StepProgress: self._step_progress,
             StepLine: self._step_line,
@@ -101,10 +103,18 @@ class Board:
             event.jobs,
             event.time,
         )
-        self.counts, self.done, self.running, self.finished = {}, 0, {}, False
+        self.counts, self.done, self.running, self.finished = {}, event.current, {}, False
+        if event.current:
+            self.counts["current"] = event.current
         self.pools = event.pools
         self._estimates = dict(event.estimates)
         self._remaining = sum(self._estimates.values())
+
+    def _fan_known(self, event: FanKnown) -> None:
+        self.steps += event.steps - 1
+        self.done += event.current
+        if event.current:
+            self.counts["current"] = self.counts.get("current", 0) + event.current
 
     def _step_started(self, event: StepStarted) -> None:
         estimate = self._estimates.get(event.step, 0.0)

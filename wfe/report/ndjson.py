@@ -4,7 +4,9 @@ Knows the form, both ways. Does not know where lines go to or how long they are 
 listed as optional is always there; times are Unix seconds, durations seconds; a reader must ignore fields and events
 that it does not know):
 
-    {"event": "run-started", "format": 1, "run", "workflow", "steps", "jobs", "time", optional: "pools": {name: size}}
+    {"event": "run-started", "format": 1, "run", "workflow", "steps", "jobs", "time"
+        optional: "pools": {name: size}, "current" (absent: 0): how many of the steps need nothing done}
+    {"event": "fan-known", "step", "steps", "current"}                a fan counted as one step, now as so many
     {"event": "step-started", "step", "time", "worker", optional: "takes": {pool: amount}}
     {"event": "step-progress", "step", "done", "total", "note"}       total 0: unknown; a number that JSON lacks: null
     {"event": "step-line", "step", "stream", "line"}
@@ -29,6 +31,7 @@ from typing import Any
 from wfe.core.outcome import (
     Event,
     Failure,
+    FanKnown,
     Note,
     Outcome,
     Reason,
@@ -115,7 +118,9 @@ def record(event: Event) -> dict[str, Any]:
             return {"event": "step-line", "step": step, "stream": stream, "line": text}
         case Note(message, step):
             return {"event": "note", "message": message, "step": step}
-        case RunStarted(run, workflow, steps, jobs, time, _, pools):
+        case FanKnown(step, steps, current):
+            return {"event": "fan-known", "step": step, "steps": steps, "current": current}
+        case RunStarted(run, workflow, steps, jobs, time, _, pools, current):
             return {
                 "event": "run-started",
                 "format": FORMAT,
@@ -125,6 +130,7 @@ def record(event: Event) -> dict[str, Any]:
                 "jobs": jobs,
                 "time": _number(time),
                 **({"pools": dict(pools)} if pools else {}),
+                **({"current": current} if current else {}),
             }
         case RunFinished(run, counts, seconds, time):
             numbers = {state.value: counts.get(state.value, 0) for state in ORDER}
@@ -191,7 +197,10 @@ def _event(found: dict[str, Any]) -> Event | None:
                 int(found["jobs"]),
                 float(found["time"] or 0),
                 pools=_amounts(found.get("pools")),
+                current=int(found.get("current", 0)),
             )
+        case "fan-known":
+            return FanKnown(str(found["step"]), int(found["steps"]), int(found["current"]))
         case "run-finished":
             counts = {state.value: int(found.get(state.value, 0)) for state in StepState}
             return RunFinished(
