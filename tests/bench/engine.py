@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from sides import BURN, DOIT, HEAD, load, row, run, turns, write_project
 
 NODES = """
 import hashlib
@@ -34,16 +33,6 @@ def first(source: Path):
 @workflow_node(outputs={"text": str})
 def join(left: str, right: str, number: int):
     return {"text": hashlib.sha256(f"{number} {left} {right}".encode()).hexdigest() * 16}
-
-@workflow_node(outputs={"total": int})
-def burn(number: int, milliseconds: int):
-    import time
-    end = time.process_time() + milliseconds / 1000
-    total = number
-    while time.process_time() < end:
-        for value in range(1000):
-            total = (total * 31 + value) % 1000003
-    return {"total": total}
 
 @workflow_node(outputs={"array": "ndarray"})
 def big(megabytes: int):
@@ -88,9 +77,6 @@ def task_step():
             }}
 """
 
-DODO = "from wfe.dodo import open_project\n\nDOIT_CONFIG, task_workflow = open_project(__file__)\n"
-DOIT = [str(Path(sys.executable).with_name("doit"))]
-
 
 def wfe_project(root: Path, steps: int) -> Path:
     width = steps // 10
@@ -107,63 +93,22 @@ def wfe_project(root: Path, steps: int) -> Path:
                     "inputs": {"left": left, "right": right, "number": layer * width + i},
                 }
             )
-    _project(root, {"dag": nodes})
+    write_project(root, NODES + BURN, {"dag": nodes})
     _sources(root, width)
     return root
 
 
-def _project(root: Path, workflows: dict[str, list[dict[str, object]]]) -> None:
-    for folder in ("nodes", "workflows", "in"):
-        (root / folder).mkdir(parents=True, exist_ok=True)
-    (root / "dodo.py").write_text(DODO)
-    (root / "nodes" / "bench.py").write_text(NODES)
-    for name, nodes in workflows.items():
-        (root / "workflows" / f"{name}.json").write_text(
-            json.dumps({"workflow": {"name": name}, "nodes": nodes}, indent=1)
-        )
-
-
 def _sources(root: Path, width: int) -> None:
+    (root / "in").mkdir(parents=True, exist_ok=True)
     for i in range(width):
         (root / "in" / f"{i}.txt").write_text(f"source {i}\n")
 
 
 def plain_project(root: Path, steps: int) -> Path:
-    (root / "in").mkdir(parents=True)
-    (root / "out").mkdir()
+    (root / "out").mkdir(parents=True)
     (root / "dodo.py").write_text(PLAIN.format(width=steps // 10))
     _sources(root, steps // 10)
     return root
-
-
-def run(command: Sequence[str], where: Path) -> float:
-    """Wall seconds of one command. Ends the benchmark when it fails."""
-    begin = time.perf_counter()
-    done = subprocess.run(command, cwd=where, capture_output=True, text=True, env={**os.environ, "CI": "1"})
-    seconds = time.perf_counter() - begin
-    if done.returncode:
-        sys.exit(
-            f"{' '.join(command)} in {where}: exit code {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
-        )
-    return seconds
-
-
-def side_by_side(times: int, *sides: Callable[[], float]) -> list[float]:
-    """The median of each side; the sides take turns, so that a busy neighbour meets all of them."""
-    found: list[list[float]] = [[] for _ in sides]
-    for _ in range(times):
-        for number, side in enumerate(sides):
-            found[number].append(side())
-    return [statistics.median(one) for one in found]
-
-
-def row(what: str, ours: float, theirs: float, against: str, limit: str) -> None:
-    ratio = ours / theirs
-    print(f"| {what} | {shown(ours)} | {shown(theirs)} ({against}) | {ratio:.2f} | {limit} |", flush=True)
-
-
-def shown(seconds: float) -> str:
-    return f"{seconds:.2f} s" if seconds >= 0.1 else f"{seconds * 1000:.2f} ms"
 
 
 class Bench:
@@ -191,13 +136,13 @@ class Bench:
     def noop(self) -> None:
         steps = 10_000
         ours, theirs = self.project("wfe", steps), self.project("doit", steps)
-        one, two = side_by_side(self.times, lambda: run(self.command("wfe"), ours), lambda: run(DOIT, theirs))
+        one, two = turns(self.times, lambda: run(self.command("wfe"), ours), lambda: run(DOIT, theirs))
         row(f"no-op, {steps:,} current steps", one, two, "plain doit", "<= 0.5, aim 0.25")
 
     def linear(self) -> None:
         small, large = self.project("wfe", 10_000), self.project("wfe", 100_000)
         command = self.command("wfe")
-        one, two = side_by_side(3, lambda: run(command, large), lambda: run(command, small))
+        one, two = turns(3, lambda: run(command, large), lambda: run(command, small))
         row("no-op, 100,000 current steps", one, two, "10,000 steps", "<= 10: linear")
 
     def cold(self) -> None:
@@ -208,7 +153,7 @@ class Bench:
             make = wfe_project if kind == "wfe" else plain_project
             return run(self.command(kind), make(self.place / f"cold-{kind}", steps))
 
-        one, two = side_by_side(self.times, lambda: side("wfe"), lambda: side("doit"))
+        one, two = turns(self.times, lambda: side("wfe"), lambda: side("doit"))
         row(f"cold, {steps:,} trivial steps, serial", one, two, "plain doit", "<= 1.0")
 
     def cone(self) -> None:
@@ -220,7 +165,7 @@ class Bench:
                 (root / "in" / f"{steps // 20}.txt").write_text(f"changed {next(number)}\n")  # type: ignore[call-overload]
                 return run(self.command(kind), root)
 
-            one, two = side_by_side(self.times, lambda: side(ours, "wfe"), lambda: side(theirs, "doit"))
+            one, two = turns(self.times, lambda: side(ours, "wfe"), lambda: side(theirs, "doit"))
             row(f"one changed source, {steps:,} steps (55 run)", one, two, "plain doit", "<= 0.6")
 
     def parallel(self) -> None:
@@ -228,18 +173,15 @@ class Bench:
         count = 20 if self.quick else 40
 
         def side(jobs: int) -> float:
-            shutil.rmtree(root, ignore_errors=True)
             nodes = [
                 {"id": f"b{i}", "function": "bench.burn", "inputs": {"number": i, "milliseconds": 50}}
                 for i in range(count)
             ]
-            _project(root, {"burn": nodes})  # type: ignore[dict-item]
+            write_project(root, NODES + BURN, {"burn": nodes})
             return run([*DOIT, "run", "workflow=burn", "-n", str(jobs)], root)
 
-        two, one = side_by_side(self.times, lambda: side(2), lambda: side(1))
-        print(
-            f"| -n 2, {count} CPU-bound steps of 50 ms | {shown(two)} | {shown(one)} (-n 1) | {one / two:.2f} times | >= 1.8 times |"
-        )
+        two, one = turns(self.times, lambda: side(2), lambda: side(1))
+        row(f"-n 2, {count} CPU-bound steps of 50 ms", two, one, "-n 1", ">= 1.8 times", f"{one / two:.2f} times")
 
     def array(self) -> None:
         megabytes = 256 if self.quick else 1024
@@ -248,7 +190,7 @@ class Bench:
             {"id": "big", "function": "bench.big", "inputs": {"megabytes": megabytes}},
             {"id": "touch", "function": "bench.touch", "inputs": {"array": "$big.array"}},
         ]
-        _project(root, {"array": nodes})  # type: ignore[dict-item]
+        write_project(root, NODES + BURN, {"array": nodes})
         run([*DOIT, "run", "workflow=array"], root)
         mapped = json.loads((root / "cache" / "steps" / "array" / "touch.json").read_text())["seconds"]
         blob = max((root / "cache" / "blobs").rglob("*"), key=lambda path: path.stat().st_size)
@@ -283,7 +225,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), given.quick)
-        print("| what | wfe | against | ratio | wanted |\n|---|---|---|---|---|")
+        print(f"load average at the start: {load()}\n\n{HEAD}", flush=True)
         for name in given.only.split(","):
             getattr(bench, name)()
 
