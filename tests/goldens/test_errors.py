@@ -93,6 +93,11 @@ CASES: dict[str, str | bytes] = {
         {"id": "last", "function": "n.svae", "depends_on": ["inner", "save", "sace"], "inputs": ["x"]},
         params={"size": {"type": "flot", "default": 1}},
     ),
+    "a_parameter_without_a_value": document(
+        node("load", path="${file}", limit="ten"),
+        node("resize", width="${size}", height="$lod.height"),
+        params={"file": {"required": True}, "size": {"type": "integer"}},
+    ),
 }
 YAML: dict[str, str | bytes] = {
     "bad_yaml": "workflow:\n  name: w\nnodes:\n  - id: a\n   function: n.load\n",

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wfe.cli import amount, here
-from wfe.cli.validate import stand_in
 from wfe.cli.verbs import PLAIN
 from wfe.errors import EnvironmentFailure, Place, Problem, WfeError
 
@@ -70,6 +69,7 @@ def _asked(where: Project) -> list[Asked]:
 def _read(where: Project, names: Iterable[str], problems: list[Problem]) -> Iterator[Asked]:
     """What these workflows ask for; what is wrong with the others goes into `problems`."""
     from wfe.catalog import Catalogue
+    from wfe.core.params import stand_in
     from wfe.core.parse import parse
     from wfe.core.planner import Placed, plan
     from wfe.engine.isolated import declared_by

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +11,6 @@ from wfe.cli import here
 from wfe.errors import ExitCode, Place, Problem, WfeError
 
 if TYPE_CHECKING:
-    from wfe.core.workflow import Param, Workflow
     from wfe.engine.project import Project
 
 
@@ -70,12 +68,13 @@ def validate(
 
 def check(where: Project, name: str, given: dict[str, str]) -> tuple[tuple[Problem, ...], list[str]]:
     """(the problems of a workflow, its required parameters without a value)."""
+    from wfe.core.params import stand_in, uncertain
     from wfe.core.parse import parse
     from wfe.engine.prepare import prepare
     from wfe.engine.workspace import Workspace
 
     left: list[str] = []
-    uncertain: set[Place] = set()
+    aside: set[Place] = set()
     try:
         path = where.find(name)
         try:
@@ -83,7 +82,7 @@ def check(where: Project, name: str, given: dict[str, str]) -> tuple[tuple[Probl
         except OSError as error:
             raise WfeError(Problem(f"cannot be read: {error.strerror}", Place(where.shown(path)))) from None
         left = [param.name for param in workflow.params.values() if param.required and param.name not in given]
-        uncertain = _uncertain(workflow, left)
+        aside = uncertain(workflow, left)
         values: dict[str, Any] = {key: value for key, value in given.items() if key in workflow.params}
         workspace = Workspace(where)
         try:
@@ -91,37 +90,8 @@ def check(where: Project, name: str, given: dict[str, str]) -> tuple[tuple[Probl
         finally:
             workspace.close()
     except WfeError as error:
-        return tuple(one for one in error.problems if one.place not in uncertain), left
+        return tuple(one for one in error.problems if one.place not in aside), left
     return (), left
-
-
-_STAND_INS: dict[str, Any] = {"integer": 0, "number": 0, "boolean": False, "array": [], "object": {}}
-
-
-def stand_in(param: Param) -> Any:
-    """Some value of the type of a parameter that has none, so that what does not depend on it can be planned."""
-    return _STAND_INS.get(param.type, "?")
-
-
-def _uncertain(workflow: Workflow, left: list[str]) -> set[Place]:
-    """The places of values that hold a parameter without a value: what is said of a stand-in is said of nothing."""
-    from wfe.core.reference import substitute
-
-    others = {name: None for name in workflow.params if name not in left}
-    found = set()
-    for node in workflow.nodes:
-        values: dict[tuple[str, ...], Any] = {("inputs", name): value for name, value in node.inputs.items()}
-        values.update({("foreach",): node.foreach, ("matrix",): node.matrix, ("when",): node.when})
-        for path, value in values.items():
-            touched: list[str] = []
-            substitute(value, others, _into(touched))
-            if any(name in left for name in touched):
-                found.add(workflow.place((*node.at, *path)))
-    return found
-
-
-def _into(names: list[str]) -> Callable[[Any, str], None]:
-    return lambda _path, name: names.append(name)
 
 
 def _plain(problem: Problem) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
+from wfe.core.reference import substitute
 from wfe.core.workflow import Param, Workflow
 from wfe.errors import Place, Problem, nearest
 
@@ -62,6 +63,33 @@ def settle(workflow: Workflow, overrides: Mapping[str, Any]) -> tuple[dict[str, 
                 place = workflow.place(("workflow", "params", name, "default"))
                 problems.append(Problem(f"parameter {name!r}: the default {param.default!r} is no {param.type}", place))
     return values, problems
+
+
+_STAND_INS: Final[Mapping[str, Any]] = {"integer": 0, "number": 0, "boolean": False, "array": [], "object": {}}
+
+
+def stand_in(param: Param) -> Any:
+    """Some value of the type of a parameter that has none, so that what does not depend on it can be planned."""
+    return _STAND_INS.get(param.type, "?")
+
+
+def uncertain(workflow: Workflow, left: Collection[str]) -> set[Place]:
+    """The places of values that hold a parameter without a value: what is said of a stand-in is said of nothing."""
+    others = {name: None for name in workflow.params if name not in left}
+    found = set()
+    for node in workflow.nodes:
+        values: dict[tuple[str, ...], Any] = {("inputs", name): value for name, value in node.inputs.items()}
+        values.update({("foreach",): node.foreach, ("matrix",): node.matrix, ("when",): node.when})
+        for path, value in values.items():
+            touched: list[str] = []
+            substitute(value, others, _into(touched))
+            if any(name in left for name in touched):
+                found.add(workflow.place((*node.at, *path)))
+    return found
+
+
+def _into(names: list[str]) -> Callable[[Any, str], None]:
+    return lambda _path, name: names.append(name)
 
 
 def convert(param: Param, given: Any) -> Any:

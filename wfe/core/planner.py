@@ -17,7 +17,7 @@ from wfe.core.fan import fan_of, matrix_of
 from wfe.core.fan_files import FanFiles
 from wfe.core.graph import Cycle, order
 from wfe.core.include import inline
-from wfe.core.params import settle
+from wfe.core.params import settle, stand_in, uncertain
 from wfe.core.plan import Plan
 from wfe.core.reference import substitute
 from wfe.core.signature import Signature
@@ -81,10 +81,21 @@ def plan(
     """
     params, problems = settle(workflow, overrides)
     problems = [*known, *problems]
-    if workflow.params.keys() - params.keys():
-        raise WorkflowError(problems)  # without a value, all that goes by it would be told as wrong
+    left = {name: stand_in(param) for name, param in workflow.params.items() if name not in params}
+    if left:
+        aside = uncertain(workflow, left)
+        try:
+            plan(workflow, {**overrides, **left}, catalogue, _nowhere, load, known=known, absent=absent)
+        except WorkflowError as error:
+            # Of all that is wrong, only what goes by one of the stand-ins is not told: it may not be.
+            problems += [one for one in error.problems if one not in problems and one.place not in aside]
+        raise WorkflowError(problems)
     workflow = inline(workflow, params, load, problems)
     return _Planner(workflow, params, catalogue, environments, problems, absent).plan()
+
+
+def _nowhere(asked: Sequence[tuple[Node, Signature, Code]]) -> Mapping[str, Placed]:
+    return {node.id: Placed("") for node, _, _ in asked}
 
 
 _NO_OPTIONS = Options()
