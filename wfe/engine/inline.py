@@ -22,6 +22,9 @@ from wfe.engine.workers import request
 from wfe.wire.values import Staging
 from wfe.worker import Caller, Surroundings
 
+# One for the process, not one for each run: runs in several threads would change the directory under each other.
+_turn = threading.RLock()
+
 
 class Inline:
     """Calls in this process. `debug` gets the exception of a failed call, with its traceback (pdb.post_mortem, say).
@@ -31,13 +34,12 @@ class Inline:
 
     def __init__(self, debug: Callable[[BaseException], object] | None = None) -> None:
         self._debug = debug
-        self._lock = threading.RLock()
         self._callers: dict[str, _Here] = {}
         self._cancelled = False
 
     def call(self, call: Call, emit: Emit) -> Reply:
         """As in Executor. KeyboardInterrupt goes through, since it is this process's own."""
-        with self._lock:
+        with _turn:
             if self._cancelled:
                 return Died("cancelled", "the run was cancelled before the call began")
             message = request(call)
@@ -62,7 +64,7 @@ class Inline:
     def close(self) -> None:
         """Forget what was imported from the roots, so that nothing of them stays in this process."""
         self._cancelled = True
-        with self._lock:
+        with _turn:
             for caller in self._callers.values():
                 caller.forget()
             self._callers.clear()
