@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from importlib import metadata
-from types import SimpleNamespace
 from typing import Any
 
 Told = tuple[list[Any], dict[str, list[str]]]
@@ -19,6 +18,18 @@ Told = tuple[list[Any], dict[str, list[str]]]
 _distributions = metadata.distributions
 _packages_distributions = metadata.packages_distributions
 _known: dict[tuple[str, int], Told] = {}
+
+
+class _Read:
+    """A distribution whose name and version were read; for the rest it is asked itself (`entry_points`)."""
+
+    def __init__(self, real: metadata.Distribution) -> None:
+        self._real = real
+        self.metadata = real.metadata
+        self.version = real.version
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
 
 
 def _told(folder: str) -> Told:
@@ -33,13 +44,12 @@ def _told(folder: str) -> Told:
             packages = dict(_packages_distributions())
         finally:
             metadata.distributions = before  # type: ignore[misc]
-        short = [SimpleNamespace(metadata={"Name": one.metadata["Name"]}, version=one.version) for one in found]
-        _known[key] = (short, packages)
+        _known[key] = ([_Read(one) for one in found], packages)
     return _known[key]
 
 
 def distributions(**how: Any) -> Iterable[Any]:
-    """As importlib.metadata's; of a distribution only `version` and `metadata["Name"]` are told."""
+    """As importlib.metadata's."""
     return _distributions(**how) if how else _all()
 
 

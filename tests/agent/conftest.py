@@ -3,7 +3,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import ollama  # noqa: F401 - its packages ask for plug-ins at import, of which tests see a short form (tests/installed.py)
 import pytest
 from desks import MakeDesk, maker
 from ollama_server import Answer, OllamaServer, serving

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,7 @@ def test_an_inner_transaction_ends_with_the_outer_one(state: State) -> None:
 
 WRITER = """
 import sys
+import threading
 from pathlib import Path
 from wfe.store.state import State
 state = State(Path(sys.argv[1]))
@@ -186,3 +188,25 @@ JSON = st.recursive(
 @given(st.text(), st.text(), JSON)
 def test_pack_and_unpack(scope: str, name: str, value: Any) -> None:
     assert unpack(scope, name, pack(scope, name, value)) == value
+
+
+def test_many_that_begin_a_cache_at_once_all_keep_what_they_write(tmp_path: Path) -> None:
+    """SQLite refuses one of two that turn the same new database to WAL, at once: it was taken for a read-only cache."""
+    for turn in range(20):
+        path = tmp_path / str(turn) / "state.db"
+        together = threading.Barrier(4)
+
+        def begin(number: int, path: Path = path, together: threading.Barrier = together) -> None:
+            together.wait()
+            state = State(path)
+            state.set("trace", str(number), number)
+            state.close()
+
+        threads = [threading.Thread(target=begin, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        state = State(path)
+        assert [state.get("trace", str(number)) for number in range(4)] == [0, 1, 2, 3]
+        state.close()

@@ -12,6 +12,7 @@ import marshal
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,7 @@ from wfe.core.digest import checksum
 from wfe.errors import EnvironmentFailure
 
 FORMAT: Final = 1  # rows of another format are absent
+_PATIENCE: Final = 60.0  # seconds to wait for others that hold the database
 _MARSHAL: Final = 4  # every Python from 3.4 on reads it
 
 # SQLite's words about a damaged schema may quote it, and what is quoted need not be UTF-8 any more.
@@ -71,13 +73,23 @@ class State:
         self._db = self._open()
 
     def _open(self) -> sqlite3.Connection:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            return self._connect(str(self.path))
-        except (*_TOLD, OSError) as error:
-            if _is_damage(error) or self._denied(error):
-                return self._anew(error)
-            return self._read_only(error)
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                return self._connect(str(self.path))
+            except (*_TOLD, OSError) as error:
+                # Two that make the same new database WAL at once: SQLite says "locked" to one of them without waiting.
+                if _is_crowd(error) and time.monotonic() < end:
+                    time.sleep(0.01)
+                    continue
+                if _is_crowd(error):
+                    raise EnvironmentFailure(
+                        f"the state database {self.path} cannot be used: {error}", _hint(error)
+                    ) from error
+                if _is_damage(error) or self._denied(error):
+                    return self._anew(error)
+                return self._read_only(error)
 
     def _denied(self, error: Exception) -> bool:
         """Whether the header calls a file read-only that is not: a flipped bit can."""
@@ -87,7 +99,7 @@ class State:
 
     def _connect(self, where: str, uri: bool = False) -> sqlite3.Connection:
         db = sqlite3.connect(
-            where, uri=uri, timeout=60, isolation_level=None, check_same_thread=False, cached_statements=64
+            where, uri=uri, timeout=_PATIENCE, isolation_level=None, check_same_thread=False, cached_statements=64
         )
         try:
             if not uri:
@@ -263,6 +275,14 @@ _SYSTEM: Final = frozenset(
         sqlite3.SQLITE_TOOBIG,
     )
 )
+
+
+_CROWD: Final = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL))
+
+
+def _is_crowd(error: Exception) -> bool:
+    """Whether it is others who are in the way, for a while."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _CROWD
 
 
 def _is_damage(error: Exception) -> bool:
