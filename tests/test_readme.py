@@ -15,8 +15,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# What needs a model server is run by tests/agent against a server that speaks its protocol.
-ELSEWHERE = ("wfe create", "wfe analyze", "wfe generate", "wfe interactive")
+# What needs a model server is run by tests/agent against a server that speaks its protocol; pip would change the
+# environment that the tests run in.
+ELSEWHERE = ("wfe create", "wfe analyze", "wfe generate", "wfe interactive", "pip ")
 
 
 def blocks(kind: str) -> list[str]:

@@ -25,10 +25,22 @@ from pathlib import Path
 from wfe import Output, workflow_node
 
 
+def held(known=[]):
+    """Its descriptors but the first three; their numbers are those of the engine, which may have many open."""
+    if not known:
+        for number in range(3, 4096):
+            try:
+                os.fstat(number)
+                known.append(number)
+            except OSError:
+                pass
+    return known
+
+
 def forge(kind, message, length=None):
     """A frame on whatever descriptor takes it: the one that replies go to is among them."""
     body = message if isinstance(message, bytes) else json.dumps(message).encode()
-    for number in range(3, 64):
+    for number in held():
         try:
             os.write(number, struct.pack("!2sBBQ", b"wf", 1, kind, length or len(body)) + body)
         except OSError:
@@ -125,7 +137,7 @@ def test_an_event_of_the_wrong_form_is_a_death(attempt: Try, event: str) -> None
 
 
 def test_a_message_without_end_does_not_fill_the_engine(attempt: Try) -> None:
-    body = "piece = b'[' * 65536\nforge(3, piece, 1 << 50)\nwhile True:\n    for n in range(3, 64):\n"
+    body = "piece = b'[' * 65536\nforge(3, piece, 1 << 50)\nwhile True:\n    for n in held():\n"
     body += "        try: os.write(n, piece)\n        except OSError: pass"
     assert isinstance(attempt(body), Died)
 

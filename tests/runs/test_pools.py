@@ -66,6 +66,7 @@ def test_the_command_line_goes_over_the_document(space: Space, front: str) -> No
         while ends:
             at, _, _ = select.select(list(ends), [], [], 60)
             assert len(at) == 1, "one at a time"
+            os.set_blocking(at[0], True)  # the step is in: it says who it is, and closes
             while text := os.read(at[0], 100):
                 seen.append(text)
             go(ends.pop(at[0]))
