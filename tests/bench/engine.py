@@ -170,7 +170,7 @@ class Bench:
 
     def parallel(self) -> None:
         root = self.place / "parallel"
-        count = 20 if self.quick else 40
+        count = 20 if self.quick else 200
 
         def side(jobs: int) -> float:
             nodes = [
