@@ -58,8 +58,20 @@ def screen() -> Iterator[str]:
 
 
 def press(screen: str, window: list[str], key: str) -> None:
-    tool = ["xdotool", "search", "--sync", "--onlyvisible", *window, "windowfocus", "key", key]
-    subprocess.run(tool, env={**os.environ, "DISPLAY": screen}, check=True, timeout=60, stdout=subprocess.DEVNULL)
+    act = ["xdotool", "windowfocus", found(screen, window), "key", key]
+    subprocess.run(act, env={**os.environ, "DISPLAY": screen}, check=True, timeout=60, stdout=subprocess.DEVNULL)
+
+
+def found(screen: str, window: list[str]) -> str:
+    """The number of the first visible window of that kind. The search looks at every window there is, and ends with an
+    error where one of them goes meanwhile, as a browser's do when it starts: then it begins anew."""
+    look = ["xdotool", "search", "--sync", "--onlyvisible", *window]
+    for _ in range(50):
+        done = subprocess.run(look, env={**os.environ, "DISPLAY": screen}, capture_output=True, text=True, timeout=60)
+        if done.returncode == 0:
+            return done.stdout.split()[0]
+        assert "BadWindow" in done.stderr or not done.stderr, done.stderr
+    raise AssertionError(f"no window {window}: {done.stderr}")
 
 
 def shot(screen: str, path: Path) -> np.ndarray:
