@@ -13,6 +13,7 @@ import json
 import os
 import select
 import struct
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
@@ -35,6 +36,8 @@ PIECE = 64 * 1024
 # way: two thirds of a trivial call, whose answer is there sooner than that.
 # Not where there is one processor: the other end could not go on meanwhile.
 KEEN = 60e-6 if (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1) > 1 else 0.0
+
+_give_way: Callable[[], object] = getattr(os, "sched_yield", lambda: None)
 
 encode = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
 # Not decode: it looks for blanks around the value, which `pack` never writes, at the price of two regular expressions.
@@ -110,7 +113,7 @@ class Channel:
             self._poll.register(self.reader, select.POLLIN)
         end = perf_counter() + seconds
         while not self._poll.poll(0) and perf_counter() < end:
-            pass
+            _give_way()  # to the other end, where it was put on the same processor
 
     def send(self, kind: int, message: Any) -> None:
         """Write one frame. Raises BrokenPipeError when the other end is gone."""
