@@ -26,8 +26,6 @@ from wfe.wire.values import Staging, ValueRefused, decode, encode, read_file
 
 # Seconds between two progress events: an eye sees no more, and a node that reports a million steps must not pay for it.
 PROGRESS_EVERY = 0.05
-# Seconds of a call after which the next one is likely to come soon.
-SOON = 0.001
 # Written to stdout and stderr at a call's end for an engine that cannot ask a pipe whether it is empty (Windows).
 END_OF_CALL = b"\0wfe: end of call\0"
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -289,7 +287,7 @@ class Worker(Caller):
             self.sender.reply(reply)
             # Only now, while the engine goes on: it takes 6 us, and the next call cannot come before it.
             self.surroundings.restore()
-            keen = frames.KEEN if reply.get("seconds", 1.0) < SOON else 0.0
+            keen = frames.KEEN if reply.get("seconds", 1.0) < frames.SOON else 0.0
 
     def settle(self) -> None:
         """Nothing yet: `serve` does it when the reply is away."""

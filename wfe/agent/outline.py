@@ -15,7 +15,7 @@ from wfe.agent.spec import TYPES, Draft, Field, NodeSpec, fields_of
 from wfe.agent.verdict import Verdict
 from wfe.catalog import Catalogue
 from wfe.core.parse import parse
-from wfe.core.planner import Code, Placed, plan
+from wfe.core.planner import Code, nowhere, plan
 from wfe.core.signature import Signature
 from wfe.core.source import Source, source_of
 from wfe.core.types import Type
@@ -149,7 +149,7 @@ def compile_problems(document: Mapping[str, Any], catalogue: Catalogue) -> list[
 
 def planned(workflow: Workflow, catalogue: Catalogue) -> None:
     """Plan `workflow`, everything in the main environment. Raises WorkflowError with all problems."""
-    plan(workflow, {}, catalogue, lambda asked: {node.id: Placed("") for node, _, _ in asked})
+    plan(workflow, {}, catalogue, nowhere)
 
 
 def _constant(value: Any, outline: Outline) -> Any:

@@ -18,7 +18,7 @@ from wfe.catalog import Catalogue
 from wfe.core.graph import closure
 from wfe.core.parse import parse
 from wfe.core.plan import Plan
-from wfe.core.planner import Placed, plan
+from wfe.core.planner import nowhere, plan
 from wfe.core.result import Missing, Result, put
 from wfe.core.step import Binding, Step
 from wfe.engine.inputs import part
@@ -72,7 +72,7 @@ def real_inputs(
 
 def _plan(document: Mapping[str, Any], name: str, specs: Sequence[NodeSpec], project: Path) -> Plan:
     workflow = parse(json.dumps(document).encode(), f"{name}.json", name)
-    return plan(workflow, {}, Overlay(project, specs), lambda asked: {node.id: Placed("") for node, _, _ in asked})
+    return plan(workflow, {}, Overlay(project, specs), nowhere)
 
 
 def _partial(document: Mapping[str, Any], steps: set[str], name: str, project: Project) -> Path | None:

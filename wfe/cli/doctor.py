@@ -65,7 +65,7 @@ def doctor(json: here.Json = False) -> None:
 
 
 def _machine() -> Iterator[Finding]:
-    from wfe.engine.workers import processors
+    from wfe.wire.processors import processors
 
     yield Finding("wfe", wfe.__version__)
     yield Finding("Python", f"{platform.python_version()} ({sys.executable})")

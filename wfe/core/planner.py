@@ -85,7 +85,7 @@ def plan(
     if left:
         aside = uncertain(workflow, left)
         try:
-            plan(workflow, {**overrides, **left}, catalogue, _nowhere, load, known=known, absent=absent)
+            plan(workflow, {**overrides, **left}, catalogue, nowhere, load, known=known, absent=absent)
         except WorkflowError as error:
             # Of all that is wrong, only what goes by one of the stand-ins is not told: it may not be.
             problems += [one for one in error.problems if one not in problems and one.place not in aside]
@@ -94,7 +94,8 @@ def plan(
     return _Planner(workflow, params, catalogue, environments, problems, absent).plan()
 
 
-def _nowhere(asked: Sequence[tuple[Node, Signature, Code]]) -> Mapping[str, Placed]:
+def nowhere(asked: Sequence[tuple[Node, Signature, Code]]) -> Mapping[str, Placed]:
+    """The `Environments` of a plan that is only looked at: every node in the main one, none resolved."""
     return {node.id: Placed("") for node, _, _ in asked}
 
 

@@ -33,8 +33,6 @@ BOOT = Path(wfe.__file__).parent / "wire" / "boot.py"
 # Milliseconds after which a silent wait looks whether the worker lives. Its death closes the pipes, except when
 # something that it forked without Python's knowledge holds them open.
 LOOK = 1000
-# Seconds of a call after which the next one's answer is likely to come soon.
-SOON = 0.001
 # Seconds for which that answer is looked for before the engine sleeps: a worker that sleeps itself must be woken first.
 KEEN = 3 * frames.KEEN
 
@@ -205,7 +203,7 @@ class Child:
                     if self._printing:
                         self._drain(printed)
                     reply: dict[str, Any] = content
-                    self._soon = reply.get("seconds", 1.0) < SOON
+                    self._soon = reply.get("seconds", 1.0) < frames.SOON
                     return reply
 
     def _wait(self, printed: Printed, deadline: float | None) -> None:

@@ -20,6 +20,7 @@ from wfe.engine.executor import Call, Died, Emit, Raised, Reply, Returned, Skipp
 from wfe.engine.hole import Hole
 from wfe.engine.printed import LOG_LIMIT
 from wfe.errors import EnvironmentFailure
+from wfe.wire.processors import processors
 from wfe.wire.shm import Pool, reap
 
 # Read by the libraries' thread pools when they are loaded. OpenCV reads OPENCV_FOR_THREADS_NUM.
@@ -45,13 +46,6 @@ class Warm:
     known: set[tuple[str, str, str]] = field(default_factory=set)
     since: float = 0.0  # when it became idle, monotonic seconds
     cancelled: bool = False
-
-
-def processors() -> int:
-    """The CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Workers:

@@ -24,21 +24,28 @@ from wfe.engine.run import EMPTY, Run
 from wfe.errors import NodeFailure, WfeError
 
 
-class StepAction(BaseAction):  # type: ignore[misc]
-    """Performs one step. Does not go through doit's capture of sys.stdout, which is one for the whole process and stays
-    replaced when threads overlap: a step's output is its worker's own."""
+class Plain(BaseAction):  # type: ignore[misc]
+    """What doit reads of an action, where nothing is to be read."""
 
-    def __init__(self, run: Run, name: str, force: Callable[[], bool]) -> None:
+    def __init__(self, run: Run, name: str) -> None:
         self.run = run
         self.name = name
-        self.force = force
-        self.patient = True  # whether to wait where another run is just making the result
-        self.aside = False  # whether nothing was done, since another run is
         self.task: Task | None = None
         self.out: str | None = None
         self.err: str | None = None
         self.result: Any = None
         self.values: dict[str, Any] = {}
+
+
+class StepAction(Plain):
+    """Performs one step. Does not go through doit's capture of sys.stdout, which is one for the whole process and stays
+    replaced when threads overlap: a step's output is its worker's own."""
+
+    def __init__(self, run: Run, name: str, force: Callable[[], bool]) -> None:
+        super().__init__(run, name)
+        self.force = force
+        self.patient = True  # whether to wait where another run is just making the result
+        self.aside = False  # whether nothing was done, since another run is
 
     def execute(self, out: Any = None, err: Any = None) -> BaseFail | None:
         del out, err
@@ -61,17 +68,8 @@ class StepAction(BaseAction):  # type: ignore[misc]
         return f"wfe: {self.run.step(self.name).function}"
 
 
-class Clean(BaseAction):  # type: ignore[misc]
+class Clean(Plain):
     """Deletes a step's files; the store keeps its result. doit shows its text, also where it only tells (`clean -n`)."""
-
-    def __init__(self, run: Run, name: str) -> None:
-        self.run = run
-        self.name = name
-        self.task: Task | None = None
-        self.out: str | None = None
-        self.err: str | None = None
-        self.result: Any = None
-        self.values: dict[str, Any] = {}
 
     def execute(self, out: Any = None, err: Any = None) -> BaseFail | None:
         del out, err

@@ -17,6 +17,8 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
+from wfe.wire.processors import processors
+
 VERSION = 1
 MAGIC = b"wf"
 HEADER = struct.Struct("!2sBBQ")
@@ -32,10 +34,12 @@ KINDS = frozenset({READY, CALL, REPLY, EVENT})
 # mapping made, faulted and unmapped at each call (100 us of a round trip of 160).
 PIECE = 64 * 1024
 
+# Seconds of a call after which the next one, and its answer, are likely to come soon.
+SOON = 0.001
 # Seconds for which a pipe is asked again and again before its reader goes to sleep. To be woken takes 30 to 50 us, each
 # way: two thirds of a trivial call, whose answer is there sooner than that.
 # Not where there is one processor: the other end could not go on meanwhile.
-KEEN = 60e-6 if (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1) > 1 else 0.0
+KEEN = 60e-6 if processors() > 1 else 0.0
 
 _give_way: Callable[[], object] = getattr(os, "sched_yield", lambda: None)
 
