@@ -78,9 +78,9 @@ class Crowd:
         self.leave[name] = threading.Event()
 
         def go() -> None:
-            with self.gate.enter(priority, wanted, self.stopping) as slots:
+            with self.gate.enter(priority, wanted, self.stopping) as place:
                 with self.change:
-                    self.slots[name] = slots
+                    self.slots[name] = None if place is None else place.slots
                     self.entered.append(name)
                     self.change.notify_all()
                 assert self.leave[name].wait(LONG)
@@ -149,6 +149,22 @@ def test_slots_are_numbered_and_never_held_twice() -> None:
     crowd.end()
 
 
+def test_a_place_is_handed_on_before_the_block_ends_but_only_to_as_many_as_there_are_places() -> None:
+    gate, stopping = Gate(2, POOLS), threading.Event()
+    with gate.enter(0, [("gpu", 2)], stopping) as one, gate.enter(0, [], stopping) as two:
+        assert one is not None and two is not None and (one.number, two.number) == (0, 1)
+        one.hand_on()
+        one.hand_on()
+        assert gate._places == [0]
+        with gate.enter(0, [("gpu", 1)], stopping) as three:
+            assert three is not None and three.number == 0 and three.slots == {"gpu": [0]}
+            two.hand_on()
+            three.hand_on()
+            assert gate._places == [1]
+        assert gate._places == [0, 1]
+    assert gate._free == POOLS and gate._spare == 2
+
+
 def test_who_waits_when_the_run_is_stopped_or_halted_gets_no_place() -> None:
     for how in ("stop", "shut"):
         gate = Gate(1, POOLS)
@@ -162,7 +178,7 @@ def test_who_waits_when_the_run_is_stopped_or_halted_gets_no_place() -> None:
         crowd.inside(2)
         assert crowd.slots == {"a": {}, "b": None}
         crowd.end()
-        assert gate._free_jobs == 1
+        assert gate._places == [0]
 
 
 wishes = st.lists(
@@ -186,18 +202,21 @@ def test_everybody_gets_in_and_no_limit_is_passed(
     stopping = threading.Event()
     inside: list[dict[str, float]] = []
     held: set[int] = set()
+    places: set[int] = set()
     wrong: list[str] = []
     lock = threading.Lock()
 
     def go(priority: float, wanted: list[tuple[str, float | str]]) -> None:
-        with gate.enter(priority, wanted, stopping) as slots:
+        with gate.enter(priority, wanted, stopping) as place:
             mine = {pool: amount(size) for pool, size in wanted}
-            assert slots is not None
-            devices = slots.get("gpu", [])
+            assert place is not None
+            devices = place.slots.get("gpu", [])
             with lock:
                 inside.append(mine)
-                if len(inside) > jobs:
-                    wrong.append("too many")
+                number = place.number
+                if len(inside) > jobs or number in places or not 0 <= number < jobs:
+                    wrong.append(f"too many, or place {number} twice")
+                places.add(number)
                 for pool, size in POOLS.items():
                     if sum(one.get(pool, 0.0) for one in inside) > size:
                         wrong.append(f"too much {pool}")
@@ -206,6 +225,7 @@ def test_everybody_gets_in_and_no_limit_is_passed(
                 held.update(devices)
             with lock:
                 inside.remove(mine)
+                places.discard(number)
                 held.difference_update(devices)
 
     threads = [threading.Thread(target=go, args=one, daemon=True) for one in wishes]
@@ -216,4 +236,4 @@ def test_everybody_gets_in_and_no_limit_is_passed(
     assert not any(thread.is_alive() for thread in threads), "somebody waits for ever"
     assert not wrong
     assert gate._free == POOLS
-    assert gate._free_jobs == jobs
+    assert gate._places == list(range(jobs))

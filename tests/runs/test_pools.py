@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 import select
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from processes import FRONTS, Running, door, go
-from space import Space
+from space import Space, environ
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="uses FIFOs")
 
@@ -53,6 +56,26 @@ def test_two_slots_are_two_devices(space: Space, front: str) -> None:
     space.run()
     space.nothing_ran()
     assert {space.value("u0")["index"], space.value("u1")["index"]} == {0, 1}
+
+
+def test_two_at_once_stand_on_two_rows_of_the_timeline(space: Space) -> None:
+    with door(space, "a") as one, door(space, "b") as two, door(space, "c") as three:
+        prepare(space, [one, two, three], settings={"pools": {"gpu": 3}})
+        running = Running(space, "wfe", "-n", "2")
+        for waiting in (one, two, three):
+            waiting.read_text()
+            go(waiting)
+        code, said = running.end()
+        assert code == 0, said
+    told = subprocess.run(
+        [sys.executable, "-m", "wfe", "timeline"], cwd=space.root, capture_output=True, check=True, env=environ()
+    )
+    events = json.loads(told.stdout)["traceEvents"]
+    rows: dict[int, list[tuple[float, float]]] = {}
+    for event in sorted((event for event in events if event["ph"] == "X"), key=lambda event: event["ts"]):
+        rows.setdefault(event["tid"], []).append((event["ts"], event["ts"] + event["dur"]))
+    assert sorted(map(len, rows.values())) == [1, 2]
+    assert all(before[1] <= after[0] for bars in rows.values() for before, after in itertools.pairwise(bars))
 
 
 @pytest.mark.parametrize("front", FRONTS)

@@ -17,7 +17,7 @@ from wfe.core.rebuild import Verdict
 from wfe.core.retry import Retry
 from wfe.core.step import Step
 from wfe.engine.executor import Call, Died, Raised, Reply, Returned, Skipped
-from wfe.engine.gate import amount
+from wfe.engine.gate import Place, amount
 from wfe.engine.inputs import holes_of, staged
 from wfe.engine.returned import BadReturn, result_of
 from wfe.engine.workspace import room
@@ -55,7 +55,7 @@ class Action:
         self.pending = pending
         self.workspace = run.workspace
         self.log = self.workspace.log_file(run.workflow, step.id)
-        self.slots: dict[str, list[int]] = {}
+        self.place: Place | None = None  # where it runs; given back as soon as the function has returned
         self.attempts = 0
         self.began = time.perf_counter()
         self.due = 0.0  # time.monotonic() from which on it may be tried again; 0 while another run makes its result
@@ -168,13 +168,14 @@ class Action:
     def attempt(self) -> Done:
         """Call the function."""
         self.attempts += 1
+        place = self.place
         if self.attempts == 1:
             takes = {pool: amount(given) for pool, given in self.step.options.resources}
-            self.run.tell(StepStarted(self.step.id, time.time(), takes=takes))
+            self.run.tell(StepStarted(self.step.id, time.time(), place.number if place else 0, takes))
         staging = self.workspace.staging()
         places = staged(self.pending.inputs, staging)
-        for place in places.values():
-            os.makedirs(os.path.dirname(place), exist_ok=True)
+        for path in places.values():
+            os.makedirs(os.path.dirname(path), exist_ok=True)
         module, _, function = self.step.function.rpartition(".")
         options = self.step.options
         call = Call(
@@ -189,11 +190,13 @@ class Action:
             code=self.step.code,
             seed=options.seed,
             timeout=options.timeout,
-            slots=self.slots,
+            slots=place.slots if place else {},
         )
         reply = self.run.executors.of(self.step).call(call, self.emit)
         if places or not isinstance(reply, Returned) or reply.holes:
             self.workspace.soiled()
+        if isinstance(reply, Returned) and place is not None:
+            place.hand_on()
         return self.end(reply, places, staging)
 
     def end(self, reply: Reply, places: Any, staging: str) -> Done:

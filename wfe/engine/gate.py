@@ -12,7 +12,6 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from wfe.errors import Problem, WorkflowError
@@ -72,6 +71,32 @@ def _memory() -> float:
         return float(psutil.virtual_memory().total)
 
 
+class Place:
+    """A step that waits at a gate, or is inside. Ordered by priority, highest first, then by age.
+
+    number: which of the places it has, -1 while it has none. slots: pool -> the numbers of what it holds there.
+    """
+
+    __slots__ = ("_gate", "called", "number", "rank", "slots", "storing", "wanted")
+
+    def __init__(self, gate: Gate, rank: tuple[float, int], wanted: Mapping[str, float]) -> None:
+        self._gate = gate
+        self.rank = rank
+        self.wanted = wanted
+        self.number = -1
+        self.slots: dict[str, list[int]] = {}
+        self.called: threading.Event | None = None  # of one that must wait: it is inside, or need not wait longer
+        self.storing = False  # whether it gave its place away before its result was stored
+
+    def __lt__(self, other: Place) -> bool:
+        return self.rank < other.rank
+
+    def hand_on(self) -> None:
+        """Let another run while the result of this one is stored; not where as many as there are places do so already:
+        a kill would lose all of these."""
+        self._gate.hand_on(self)
+
+
 class Gate:
     """Lets steps in, at most `jobs` at once and never more of a pool than there is.
 
@@ -81,13 +106,14 @@ class Gate:
 
     def __init__(self, jobs: int, pools: Mapping[str, float]) -> None:
         self.pools = pools
-        self._free_jobs = jobs
+        self._places = list(range(jobs))
+        self._spare = jobs if jobs > 1 else 0  # how many more may be storing; one at a time means one at a time
         self._free = dict(pools)
         # A pool of whole units is a row of numbered slots as well: a gpu slot is a device index.
         self._slots = {
             pool: list(range(int(size))) for pool, size in pools.items() if size == int(size) and size <= 1024
         }
-        self._waiting: list[_Wish] = []
+        self._waiting: list[Place] = []
         self._number = itertools.count()
         self._lock = threading.Lock()
         self._shut = False
@@ -95,81 +121,85 @@ class Gate:
     @contextlib.contextmanager
     def enter(
         self, priority: float, resources: Sequence[tuple[str, float | str]], stopping: threading.Event
-    ) -> Iterator[dict[str, list[int]] | None]:
-        """Wait for a place; yields the numbers of the slots held, pool -> indexes.
+    ) -> Iterator[Place | None]:
+        """Wait for a place; it is held until the block's end, or until it is handed on.
 
         Yields None, soon, when `stopping` is set or the gate was shut before there was a place.
         """
-        wish = _Wish(-priority, next(self._number), {pool: amount(given) for pool, given in resources})
+        place = Place(self, (-priority, next(self._number)), {pool: amount(given) for pool, given in resources})
         try:
             with self._lock:
-                bisect.insort(self._waiting, wish)
+                bisect.insort(self._waiting, place)
                 self._admit()
-            while not wish.called.wait(_POLL) and not stopping.is_set():
+                called = None
+                if place.number < 0 and not self._shut:
+                    called = place.called = threading.Event()
+            while called is not None and not called.wait(_POLL) and not stopping.is_set():
                 pass
             with self._lock:
-                if not wish.inside:
-                    self._waiting.remove(wish)
-            yield wish.held if wish.inside else None
+                if place.number < 0:
+                    self._waiting.remove(place)
+            yield place if place.number >= 0 else None
         finally:
-            with self._lock:
-                if wish.inside:
-                    self._leave(wish)
-                    self._admit()
-                elif wish in self._waiting:
-                    self._waiting.remove(wish)
+            self.leave(place)
+
+    def hand_on(self, place: Place) -> None:
+        """As in Place."""
+        with self._lock:
+            if place.number >= 0 and self._spare:
+                self._spare -= 1
+                place.storing = True
+                self._clear(place)
+
+    def leave(self, place: Place) -> None:
+        """Its block has ended: what it still holds goes to those that wait."""
+        with self._lock:
+            if place.storing:
+                self._spare += 1
+            elif place.number >= 0:
+                self._clear(place)
+            elif place in self._waiting:
+                self._waiting.remove(place)
+
+    def _clear(self, place: Place) -> None:
+        bisect.insort(self._places, place.number)
+        place.number = -1
+        for pool, size in place.wanted.items():
+            self._free[pool] += size
+        for pool, numbers in place.slots.items():
+            self._slots[pool] = sorted([*self._slots[pool], *numbers])
+        self._admit()
 
     def shut(self) -> None:
         """Let nobody in any more; those inside are left alone. Callable from any thread."""
         with self._lock:
             self._shut = True
-            for wish in self._waiting:
-                wish.called.set()
+            self._admit()
 
     def _admit(self) -> None:
         """Let in, by priority, whoever fits. A step that must wait for a pool keeps those behind it from taking of that
         pool, or small steps would pass a large one for ever; it does not keep back those that take of others."""
         if self._shut:
-            for wish in self._waiting:
-                wish.called.set()
+            for place in self._waiting:
+                if place.called is not None:
+                    place.called.set()
             return
         short: set[str] = set()
-        for wish in list(self._waiting):
-            if self._free_jobs < 1:
+        for place in list(self._waiting):
+            if not self._places:
                 return
-            lacking = [pool for pool, size in wish.wanted.items() if pool in short or self._free[pool] < size]
+            lacking = [pool for pool, size in place.wanted.items() if pool in short or self._free[pool] < size]
             if lacking:
                 short.update(lacking)
                 continue
-            self._waiting.remove(wish)
-            self._free_jobs -= 1
-            for pool, size in wish.wanted.items():
+            self._waiting.remove(place)
+            place.number = self._places.pop(0)
+            for pool, size in place.wanted.items():
                 self._free[pool] -= size
                 if pool in self._slots and size == int(size):
-                    wish.held[pool] = [self._slots[pool].pop(0) for _ in range(int(size))]
-            wish.inside = True
-            wish.called.set()
-
-    def _leave(self, wish: _Wish) -> None:
-        self._free_jobs += 1
-        for pool, size in wish.wanted.items():
-            self._free[pool] += size
-        for pool, numbers in wish.held.items():
-            self._slots[pool] = sorted([*self._slots[pool], *numbers])
+                    place.slots[pool] = [self._slots[pool].pop(0) for _ in range(int(size))]
+            if place.called is not None:
+                place.called.set()
 
 
 _POLL: Final = 0.5  # seconds until a waiting step sees that the run was asked to end
-
-
-@dataclass(order=True)
-class _Wish:
-    """A step that waits, or is in. Ordered by priority, highest first, then by age."""
-
-    rank: float
-    number: int
-    wanted: Mapping[str, float] = field(compare=False)
-    held: dict[str, list[int]] = field(default_factory=dict, compare=False)
-    inside: bool = field(default=False, compare=False)
-    called: threading.Event = field(
-        default_factory=threading.Event, compare=False
-    )  # inside, or it need not wait longer

@@ -260,10 +260,10 @@ class Run(Known):
 
         step = action.step
         while True:
-            with self.gate.enter(self.priority(step), step.options.resources, self.stopping) as slots:
-                if slots is None or self.stopping.is_set():
+            with self.gate.enter(self.priority(step), step.options.resources, self.stopping) as place:
+                if place is None or self.stopping.is_set():
                     return Done(StepState.CANCELLED)
-                action.slots = slots
+                action.place = place
                 done = action.do(Verdict.RUN, forced)
             if done is not None and done.pause is None:
                 return done

@@ -8,6 +8,7 @@ microseconds since the run's start.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from wfe.report.retold import Retold, Stay
@@ -26,8 +27,8 @@ def timeline(told: Retold) -> str:
     slots = {stay.worker for stay in told.stays.values() if stay.began is not None}
     events += [_meta("thread_name", slot + 1, f"slot {slot}") for slot in sorted(slots | set(range(told.jobs)))]
     last = told.time + told.seconds
-    for stay in told.stays.values():
-        events.append(_step(stay, told.time, last))
+    for stay, end in _ends(told):
+        events.append(_step(stay, told.time, last if end is None else end))
     events += [_note(note.message, note.step) for note in told.notes]
     whole = {
         "traceEvents": events,
@@ -37,7 +38,26 @@ def timeline(told: Retold) -> str:
     return json.dumps(whole, separators=(",", ":"))
 
 
-def _step(stay: Stay, start: float, last: float) -> dict[str, Any]:
+def _ends(told: Retold) -> Iterator[tuple[Stay, float | None]]:
+    """Each step with the time at which its bar ends, None where that is not known.
+
+    A slot is given on as soon as the function has returned, while the engine still stores the result: bars of one row that
+    overlap would be drawn over each other.
+    """
+    following: dict[int, float] = {}
+    found: list[tuple[Stay, float | None]] = []
+    for stay in reversed(told.stays.values()):  # in the order in which they began
+        end = stay.ended
+        if stay.began is not None:
+            later = following.get(stay.worker)
+            if end is not None and later is not None:
+                end = min(end, later)
+            following[stay.worker] = stay.began
+        found.append((stay, end))
+    return reversed(found)
+
+
+def _step(stay: Stay, start: float, end: float) -> dict[str, Any]:
     event: dict[str, Any] = {
         "name": stay.step,
         "cat": stay.state,
@@ -53,8 +73,7 @@ def _step(stay: Stay, start: float, last: float) -> dict[str, Any]:
             "tid": _ENGINE,
             "ts": _microseconds(at - start),
         }
-    ended = stay.ended if stay.ended is not None else last
-    length = _microseconds(ended - stay.began)
+    length = _microseconds(end - stay.began)
     return {
         **event,
         "ph": "X",
