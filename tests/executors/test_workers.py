@@ -179,7 +179,7 @@ def test_a_forked_child_does_not_speak_for_its_worker(workers: Bench) -> None:
     )
     reply = workers.call("f", inputs={"path": str(workers.root / "file")})
     assert isinstance(reply, Returned) and reply.value == [0] * 8, reply
-    assert workers.heard == []
+    assert not any(kind == "progress" for kind, _ in workers.heard)
 
 
 @posix
@@ -300,7 +300,7 @@ def test_a_node_that_writes_into_every_descriptor(workers: Bench) -> None:
         "a",
         "import os\n"
         "def f():\n"
-        "    for n in range(3, 30):\n"
+        "    for n in range(3, 1000):\n"  # they have the numbers that they had here
         "        try: os.write(n, b'garbage garbage')\n"
         "        except OSError: pass\n"
         "def g(): return 1\n",
@@ -380,7 +380,7 @@ def test_workers_end_with_a_killed_engine(tmp_path: Path) -> None:
         "from wfe.engine.workers import Workers\n"
         "workers = Workers(limit=1)\n"
         f"call = Call('s', 'nodes.a', 'f', {str(tmp_path)!r}, {{'a': None}}, arrays={{('a',): numpy.ones(9)}})\n"
-        "workers.call(call, lambda k, c: print(c['message'], workers._blocks.folder, flush=True))\n"
+        "workers.call(call, lambda k, c: k == 'note' and print(c['message'], workers._blocks.folder, flush=True))\n"
     )
     with subprocess.Popen([sys.executable, "-c", engine], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -217,7 +217,7 @@ def unfinished(damaged: Damaged) -> dict[str, bytes]:
     traces = state.all("trace")
     for table, found, scope in (("step", rows, "w"), ("trace", traces, "")):
         state.remove(table, scope=scope)
-        state.set_many(table, found.items(), scope)
+        state.set_all((table, name, value, scope) for name, value in found.items())
     files = {file.name: file.read_bytes() for file in damaged.space.cache.glob("state.db*")}
     state.close()
     assert len(files["state.db-wal"]) > 3 * PAGE

@@ -61,10 +61,13 @@ def test_two_slots_are_two_devices(space: Space, front: str) -> None:
 def test_two_at_once_stand_on_two_rows_of_the_timeline(space: Space) -> None:
     with door(space, "a") as one, door(space, "b") as two, door(space, "c") as three:
         prepare(space, [one, two, three], settings={"pools": {"gpu": 3}})
+        space.edit("workflows/w.json", '"id": "u2"', '"id": "u2", "depends_on": ["u0", "u1"]')
         running = Running(space, "wfe", "-n", "2")
-        for waiting in (one, two, three):
-            waiting.read_text()
-            go(waiting)
+        for together in ([one, two], [three]):
+            for waiting in together:
+                waiting.read_text()
+            for waiting in together:
+                go(waiting)
         code, said = running.end()
         assert code == 0, said
     told = subprocess.run(

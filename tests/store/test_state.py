@@ -94,7 +94,7 @@ def test_rows_of_another_format_are_absent(state: State, monkeypatch: pytest.Mon
 
 
 def test_removing(state: State) -> None:
-    state.set_many("memo", [("a", 1), ("b", 2)], "s")
+    state.set_all([("memo", "a", 1, "s"), ("memo", "b", 2, "s")])
     state.set("memo", "a", 3, "t")
     state.remove("memo", "a", "s")
     assert state.all("memo", "s") == {"b": 2}
@@ -120,7 +120,7 @@ def test_an_inner_transaction_ends_with_the_outer_one(state: State) -> None:
         with state.transaction():
             state.set("step", "a", 1)
         assert other.get("step", "a") is None
-        state.set_many("step", [("b", 2)])
+        state.set_all([("step", "b", 2, "")])
         assert other.get("step", "b") is None
     assert (other.get("step", "a"), other.get("step", "b")) == (1, 2)
     with pytest.raises(KeyError), state.transaction():

@@ -7,14 +7,27 @@ to an adversary.
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from json.encoder import c_make_encoder, encode_basestring  # type: ignore[attr-defined]
+from typing import Any, Final
 
 from xxhash import xxh3_64_intdigest as checksum
 from xxhash import xxh3_128_hexdigest as digest
 
 __all__ = ["canonical", "checksum", "digest", "digest_of"]
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=False).encode
+_encoder = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"), sort_keys=False)
+
+
+def _make_encode() -> Callable[[Any], str]:
+    if c_make_encoder is None:
+        return _encoder.encode
+    # `encode` makes this anew each time, half the price of a short value; a trivial step encodes ten.
+    pieces = c_make_encoder(None, _encoder.default, encode_basestring, None, ":", ",", False, False, True)
+    return lambda value: "".join(pieces(value, 0))
+
+
+_encode: Final = _make_encode()
 
 
 def canonical(value: Any) -> str:

@@ -257,7 +257,9 @@ class Action:
     def emit(self, kind: str, what: dict[str, Any]) -> None:
         """What a running call says, as events."""
         step = self.step.id
-        if kind == "progress":
+        if kind == "sent":
+            self.run.ahead(step)
+        elif kind == "progress":
             self.run.tell(StepProgress(step, what["done"], what.get("total") or 0.0, what.get("note", "")))
         elif kind == "line":
             self.run.tell(StepLine(step, what["line"], what.get("stream", "stdout")))

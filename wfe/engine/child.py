@@ -69,6 +69,7 @@ class Child:
         self.ready = False
         self.ended = False
         self._dismissed = False
+        self.keen = frames.KEEN  # seconds for which it looks for the next call after a short one
         self.calls = 0
         self._soon = False  # whether the answer to the next call is likely to come soon
         self._marked = 0
@@ -188,7 +189,8 @@ class Child:
     ) -> dict[str, Any]:
         self.calls += 1
         self._marked = 0
-        self.channel.send(frames.CALL, {**message, "marks": self.threaded})
+        self.channel.send(frames.CALL, {**message, "marks": self.threaded, "keen": self.keen})
+        emit("sent", {})
         if self._soon:
             self.channel.look(KEEN)
         while True:

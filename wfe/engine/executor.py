@@ -103,7 +103,8 @@ class Died:
 
 Reply = Returned | Skipped | Raised | Died
 Emit = Callable[[str, dict[str, Any]], None]
-"""Receives what a running call says: ("progress", {done, total, note}), ("note", {message}), ("line", {stream, line})."""
+"""Receives what a running call says: ("progress", {done, total, note}), ("note", {message}), ("line", {stream, line}); and
+("sent", {}) when there is some time for other work, since the call is on its way to another process."""
 
 
 class Executor(Protocol):

@@ -6,12 +6,11 @@ Of those that wait, the one with the highest priority that fits goes first. Know
 from __future__ import annotations
 
 import bisect
-import contextlib
 import itertools
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from wfe.errors import Problem, WorkflowError
@@ -77,16 +76,26 @@ class Place:
     number: which of the places it has, -1 while it has none. slots: pool -> the numbers of what it holds there.
     """
 
-    __slots__ = ("_gate", "called", "number", "rank", "slots", "storing", "wanted")
+    __slots__ = ("_gate", "_stopping", "called", "number", "rank", "slots", "storing", "wanted")
 
-    def __init__(self, gate: Gate, rank: tuple[float, int], wanted: Mapping[str, float]) -> None:
+    def __init__(
+        self, gate: Gate, rank: tuple[float, int], wanted: Mapping[str, float], stopping: threading.Event
+    ) -> None:
         self._gate = gate
+        self._stopping = stopping
         self.rank = rank
         self.wanted = wanted
         self.number = -1
         self.slots: dict[str, list[int]] = {}
         self.called: threading.Event | None = None  # of one that must wait: it is inside, or need not wait longer
         self.storing = False  # whether it gave its place away before its result was stored
+
+    def __enter__(self) -> Place:
+        self._gate.wait(self, self._stopping)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._gate.leave(self)
 
     def __lt__(self, other: Place) -> bool:
         return self.rank < other.rank
@@ -118,30 +127,31 @@ class Gate:
         self._lock = threading.Lock()
         self._shut = False
 
-    @contextlib.contextmanager
-    def enter(
-        self, priority: float, resources: Sequence[tuple[str, float | str]], stopping: threading.Event
-    ) -> Iterator[Place | None]:
-        """Wait for a place; it is held until the block's end, or until it is handed on.
-
-        Yields None, soon, when `stopping` is set or the gate was shut before there was a place.
+    def enter(self, priority: float, resources: Sequence[tuple[str, float | str]], stopping: threading.Event) -> Place:
+        """A place to be waited for by `with`; held until the block's end, or until it is handed on. Its number says whether
+        there was one: -1, soon, when `stopping` is set or the gate was shut before.
         """
-        place = Place(self, (-priority, next(self._number)), {pool: amount(given) for pool, given in resources})
+        wanted = {pool: amount(given) for pool, given in resources}
+        return Place(self, (-priority, next(self._number)), wanted, stopping)
+
+    def wait(self, place: Place, stopping: threading.Event) -> None:
+        """As in `enter`."""
+        called = None
+        with self._lock:
+            bisect.insort(self._waiting, place)
+            self._admit()
+            if place.number < 0 and not self._shut:
+                called = place.called = threading.Event()
         try:
-            with self._lock:
-                bisect.insort(self._waiting, place)
-                self._admit()
-                called = None
-                if place.number < 0 and not self._shut:
-                    called = place.called = threading.Event()
             while called is not None and not called.wait(_POLL) and not stopping.is_set():
                 pass
+        except BaseException:
+            self.leave(place)
+            raise
+        if place.number < 0:
             with self._lock:
                 if place.number < 0:
                     self._waiting.remove(place)
-            yield place if place.number >= 0 else None
-        finally:
-            self.leave(place)
 
     def hand_on(self, place: Place) -> None:
         """As in Place."""

@@ -36,7 +36,7 @@ from wfe.engine.index import Index
 from wfe.engine.known import Known
 from wfe.engine.look import look
 from wfe.engine.workspace import Workspace
-from wfe.errors import NodeFailure
+from wfe.errors import NodeFailure, WfeError
 from wfe.store.stamp import Stamp
 from wfe.store.traces import File, Trace
 
@@ -86,6 +86,7 @@ class Run(Known):
         self._remaking = threading.RLock()
         self.begun = False  # whether steps may be performed; else they are only looked at
         self._finished = False
+        self.following: dict[str, str] = {}  # where one step is done at a time: step -> the one whose turn comes next
         self._aside: dict[str, Action] = {}  # steps that wait for another attempt, or for another run
         self._seat: int | None = None
         self._seated = contextlib.ExitStack()
@@ -146,7 +147,7 @@ class Run(Known):
         self.members = {name: list(names) for name, names in fans.items() if name in marks}
         if renewed:
             self.rows.update(renewed)
-            self.workspace.state.set_many("step", renewed.items(), self.workflow)
+            self.workspace.state.set_all(("step", name, row, self.workflow) for name, row in renewed.items())
         for name in self.marks:
             if not fans.get(name):
                 self.outcomes[name] = Outcome(name, StepState.CURRENT, skip=EMPTY if name in fans else "")
@@ -206,6 +207,23 @@ class Run(Known):
             pending = self._pending[name] = pending_of(self, name, self.is_forced(self.step(name)))
         return pending
 
+    def ahead(self, name: str) -> None:
+        """While the function of a step runs elsewhere: decide about the next one, if it does not need this one.
+
+        What is to be run is kept; anything else is decided again at its turn, since what it relies on may be gone by then.
+        A file is looked at only at its step's turn: this step may be writing it.
+        """
+        after = self.following.get(name, "")
+        if not after or after in self._pending or after in self.marks or not self.ready(after):
+            return
+        step = self.step(after)
+        if step.fan is not None or any(one.kind == "file" for one in step.inputs.values()):
+            return
+        with contextlib.suppress(WfeError):  # told at its turn
+            pending = pending_of(self, after, self.is_forced(step))
+            if pending.decision.verdict is Verdict.RUN:
+                self._pending[after] = pending
+
     # --- performing
 
     def perform(self, name: str, force: bool = False) -> Outcome:
@@ -261,7 +279,7 @@ class Run(Known):
         step = action.step
         while True:
             with self.gate.enter(self.priority(step), step.options.resources, self.stopping) as place:
-                if place is None or self.stopping.is_set():
+                if place.number < 0 or self.stopping.is_set():
                     return Done(StepState.CANCELLED)
                 action.place = place
                 done = action.do(Verdict.RUN, forced)

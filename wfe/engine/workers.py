@@ -33,6 +33,9 @@ THREAD_VARIABLES = (
     "RAYON_NUM_THREADS",
     "OPENCV_FOR_THREADS_NUM",
 )
+# Seconds for which a worker that has a processor for itself looks for the next call after a short one: the engine takes
+# most of a millisecond between two trivial calls, and to wake a worker takes it 40 us and the worker 50.
+AWAKE = 2e-3
 # A look at a worker's memory costs 60 us, half a call: only after calls that were long enough to have used much.
 LOOK_AT_MEMORY = 0.005
 
@@ -257,6 +260,8 @@ class Workers:
         warm = None
         try:
             warm = Warm(Child(self.python, root, self._variables(), self._path, self._log_limit, self._threaded), root)
+            if self.limit < processors():
+                warm.child.keen = AWAKE
         finally:
             with self._change:
                 self._starting -= 1

@@ -6,6 +6,7 @@ run to.
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import traceback
@@ -126,7 +127,10 @@ class Tasks:
         """The tasks, in the order of the plan; where several steps may run at once, those first whose way is longest; beside
         other runs, which begin so, in another order."""
         names = [name for name in self.run.index.ids if self.among is None or name in self.among]
-        for step in self.ordered([self.run.steps[name] for name in names]):
+        steps = self.ordered([self.run.steps[name] for name in names])
+        if self.run.jobs == 1:
+            self.run.following = {one.id: two.id for one, two in itertools.pairwise(steps)}
+        for step in steps:
             if step.fan is None:
                 yield self.task(step)
             else:

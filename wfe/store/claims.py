@@ -12,6 +12,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -52,12 +53,10 @@ class Claims:
         if self._lock(0):
             self._unlock(0)
 
-    @contextlib.contextmanager
-    def hold(self, key: str) -> Iterator[bool]:
-        """Hold the claim of a key, if nobody else does. Yields whether it is held; never waits."""
+    def hold(self, key: str) -> AbstractContextManager[bool]:
+        """Hold the claim of a key, if nobody else does. Gives whether it is held; never waits."""
         # 60 bits: a chance meeting of two keys would only make one wait for the other.
-        with self._held(int(key[:15], 16) + 1) as mine:
-            yield mine
+        return _Held(self, int(key[:15], 16) + 1)
 
     def wait(
         self, keys: Sequence[str], stopping: threading.Event, seconds: float, waiting: Callable[[], object]
@@ -90,28 +89,31 @@ class Claims:
         shared by all that come after)."""
         with contextlib.ExitStack() as stack:
             for number in range(_SEATS):
-                if stack.enter_context(self._held(_SEAT + number)):
+                if stack.enter_context(_Held(self, _SEAT + number)):
                     break
             yield number
 
-    @contextlib.contextmanager
-    def _held(self, offset: int) -> Iterator[bool]:
+    def take(self, offset: int) -> bool:
+        """Lock a byte, if nobody else has it, in this process or another; whether it was free."""
         file = self._file
         with file.change:
-            mine = offset not in file.held
-            if mine:
-                file.held.add(offset)
-        if not mine:
-            yield False
-            return
+            if offset in file.held:
+                return False
+            file.held.add(offset)
+        mine = False
         try:
             mine = self._lock(offset)
-            yield mine
         finally:
-            if mine:
-                self._unlock(offset)
-            with file.change:
-                file.held.discard(offset)
+            if not mine:
+                with file.change:
+                    file.held.discard(offset)
+        return mine
+
+    def give(self, offset: int) -> None:
+        """Unlock a byte that was taken."""
+        self._unlock(offset)
+        with self._file.change:
+            self._file.held.discard(offset)
 
     def _lock(self, offset: int) -> bool:
         try:
@@ -152,3 +154,23 @@ class Claims:
         with _guard:
             os.lseek(self._file.number, offset, os.SEEK_SET)
             getattr(msvcrt, "locking")(self._file.number, getattr(msvcrt, "LK_UNLCK"), 1)  # noqa: B009 - not on POSIX
+
+
+class _Held:
+    """A byte locked for the time of a block. No generator: a claim is taken for every step, and they take 8 us more."""
+
+    __slots__ = ("_claims", "_mine", "_offset")
+
+    def __init__(self, claims: Claims, offset: int) -> None:
+        self._claims = claims
+        self._offset = offset
+        self._mine = False
+
+    def __enter__(self) -> bool:
+        self._mine = self._claims.take(self._offset)
+        return self._mine
+
+    def __exit__(self, *_: object) -> None:
+        if self._mine:
+            self._mine = False
+            self._claims.give(self._offset)

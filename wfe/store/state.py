@@ -34,6 +34,12 @@ _SCHEMA: Final = "\n".join(
     f"CREATE TABLE IF NOT EXISTS {name}(scope TEXT NOT NULL, name TEXT NOT NULL, body BLOB NOT NULL, UNIQUE(scope, name));"
     for name in TABLES
 )
+_GET: Final = {name: f"SELECT body FROM {name} WHERE scope=? AND name=?" for name in TABLES}
+_SET: Final = {
+    name: f"INSERT INTO {name}(scope, name, body) VALUES(?,?,?) "
+    "ON CONFLICT(scope, name) DO UPDATE SET body=excluded.body"
+    for name in TABLES
+}
 
 
 def pack(scope: str, name: str, value: Any) -> bytes:
@@ -193,7 +199,7 @@ class State:
 
     def get(self, table: str, name: str, scope: str = "") -> Any:
         """A row's content, None when it is absent or damaged."""
-        query = f"SELECT body FROM {table} WHERE scope=? AND name=?"
+        query = _GET[table]
         rows = self._execute(query, (scope, name))
         content = unpack(scope, name, rows[0][0]) if rows else None
         if rows and content is None and self._mend():
@@ -234,15 +240,31 @@ class State:
         return [row[0] for row in self._execute(f"SELECT DISTINCT scope FROM {table}") if isinstance(row[0], str)]
 
     def set(self, table: str, name: str, value: Any, scope: str = "") -> None:
-        self._execute(
-            f"INSERT INTO {table}(scope, name, body) VALUES(?,?,?) ON CONFLICT(scope, name) DO UPDATE SET body=excluded.body",
-            (scope, name, pack(scope, name, value)),
-        )
+        self._execute(_SET[table], (scope, name, pack(scope, name, value)))
 
-    def set_many(self, table: str, rows: Iterable[tuple[str, Any]], scope: str = "") -> None:
-        with self.transaction():
-            for name, value in rows:
-                self.set(table, name, value, scope)
+    def set_all(self, rows: Iterable[tuple[str, str, Any, str]]) -> None:
+        """Write rows, each (table, name, value, scope), as one commit."""
+        packed = [(_SET[table], (scope, name, pack(scope, name, value))) for table, name, value, scope in rows]
+        with self._lock:
+            if self._depth:  # a part of somebody's transaction
+                for statement, values in packed:
+                    self._execute(statement, values)
+                return
+            # Again when damage was met meanwhile, which takes along what was written before.
+            for _ in range(2):
+                db = self._db
+                try:
+                    db.execute("BEGIN IMMEDIATE")
+                    for statement, values in packed:
+                        db.execute(statement, values)
+                    db.execute("COMMIT")
+                    return
+                except BaseException as error:
+                    with contextlib.suppress(sqlite3.Error):
+                        db.rollback()
+                    if not isinstance(error, _TOLD):
+                        raise
+                    self._guarded(error)
 
     def remove(self, table: str, name: str | None = None, scope: str = "") -> None:
         """Remove a row, or every row of a scope."""

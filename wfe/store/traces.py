@@ -120,14 +120,11 @@ class Traces:
 
     def save(self, workflow: str, step: str, row: Row, trace: Trace | None) -> None:
         """Record a step that is done, in one commit: its row, and its trace where it was made now."""
-        for _ in range(2):  # again when damage was met meanwhile, which takes along what was written before
-            renewed = self.state.renewed
-            with self.state.transaction():
-                if trace is not None:
-                    self.state.set("trace", row.key, plain(trace))
-                self.state.set("step", step, plain(row), workflow)
-            if renewed == self.state.renewed:
-                break
+        records: list[tuple[str, str, Any, str]] = []
+        if trace is not None:
+            records.append(("trace", row.key, plain(trace), ""))
+        records.append(("step", step, plain(row), workflow))
+        self.state.set_all(records)
 
     def rows(self, workflow: str) -> dict[str, Any]:
         """step -> row as a plain tuple, for every step of a workflow that was ever done (fast path; see `row`)."""
