@@ -6,9 +6,12 @@ be done, and does not know which step comes next.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from wfe.core.digest import canonical
@@ -21,7 +24,7 @@ from wfe.engine.gate import Place, amount
 from wfe.engine.inputs import holes_of, staged
 from wfe.engine.returned import BadReturn, result_of
 from wfe.engine.workspace import room
-from wfe.errors import EnvironmentFailure
+from wfe.errors import EnvironmentFailure, WfeError
 from wfe.store.stamp import holds
 from wfe.store.traces import File, Row, Trace
 
@@ -60,29 +63,42 @@ class Action:
         self.began = time.perf_counter()
         self.due = 0.0  # time.monotonic() from which on it may be tried again; 0 while another run makes its result
         self.forced = False
+        self.begun = False  # whether the call is on its way already
+        self._staging = ""
+        self._places: Mapping[str, str] = {}
+        self._call: Call | None = None
+        self._claim: AbstractContextManager[bool] | None = None
 
-    def do(self, verdict: Verdict, forced: bool = False) -> Done | None:
+    def do(self, verdict: Verdict) -> Done | None:
         """Bring the step to its end, or, where it must be tried again after a while, to that of an attempt.
 
         None: another run is making its result just now. Waits for neither: whoever waits should hold no place.
         """
-        self.forced = forced
-        if not self.attempts:
+        if not self.attempts and not self.begun:
             self.began = time.perf_counter()
-        done = self._do(verdict)
+        if verdict is Verdict.CURRENT:
+            return self._told(self.current)
+        return self._told(self.restore if verdict is Verdict.RESTORE else self.execute)
+
+    def prepare(self) -> Done | None:
+        """Make ready what the function is called with, before there is a place for it. Not None when that failed.
+
+        By the thread that will call: the staging directory is its own.
+        """
+        return self._told(self._prepare)
+
+    def _told(self, act: Callable[[], Done | None]) -> Done | None:
+        """How it ended; errors of the surroundings as a failure."""
+        done = self._guarded(act)
         if done is not None:
             done.attempts = max(self.attempts, 1)
             if done.failure is not None:
                 done.failure = done.failure._replace(inputs=self.shown())
         return done
 
-    def _do(self, verdict: Verdict) -> Done | None:
+    def _guarded(self, act: Callable[[], Done | None]) -> Done | None:
         try:
-            if verdict is Verdict.CURRENT:
-                return self.current()
-            if verdict is Verdict.RESTORE:
-                return self.restore()
-            return self.execute()
+            return act()
         except EnvironmentFailure as error:
             return Done(StepState.FAILED, failure=Failure("environment", str(error), log=self._log()))
         except OSError as error:
@@ -126,25 +142,88 @@ class Action:
 
     # --- running
 
+    def _prepare(self) -> None:
+        self._staging = self.workspace.staging()
+        self._places = staged(self.pending.inputs, self._staging)
+        for path in self._places.values():
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+        module, _, function = self.step.function.rpartition(".")
+        options = self.step.options
+        self._call = Call(
+            step=self.step.id,
+            module=module,
+            function=function,
+            root=str(self.workspace.project.root),
+            inputs=self.pending.inputs.tree,
+            holes=holes_of(self.pending.inputs, self._staging, self.workspace.absolute),
+            staging=self._staging,
+            log=self.log,
+            code=self.step.code,
+            seed=options.seed,
+            timeout=options.timeout,
+        )
+
+    def begin_at_once(self, place: Place) -> None:
+        """Send the call, if nothing can hold it up: nobody else makes the result or has made it meanwhile, and a worker is
+        idle. Callable from any thread; what goes wrong here is met again, and told, when the step itself goes on."""
+        if self.attempts or self._call is None or self.run.stopping.is_set():
+            return
+        began = time.perf_counter()
+        try:
+            with contextlib.suppress(WfeError, OSError):
+                if self.claim() and self.newer() is None:
+                    if place.slots:
+                        self._call = replace(self._call, slots=place.slots)
+                    self.begun = self.run.executors.begin(self.step, self._call)
+        finally:
+            if self.begun:
+                self.began = began
+                self.tell_started(place)
+            else:
+                self.unclaim()
+
+    def tell_started(self, place: Place | None) -> None:
+        takes = {pool: amount(given) for pool, given in self.step.options.resources}
+        self.run.tell(StepStarted(self.step.id, time.time(), place.number if place else 0, takes))
+
+    def claim(self) -> bool:
+        """Hold the claim of the key; whether nobody else does."""
+        claims = self.workspace.claims
+        if claims is None or self.step.options.cache == "never" or self._claim is not None:
+            return True
+        claim = claims.hold(self.pending.key)
+        if not claim.__enter__():
+            return False
+        self._claim = claim
+        return True
+
+    def unclaim(self) -> None:
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            claim.__exit__(None, None, None)
+
+    def newer(self) -> Trace | None:
+        """The result, if another run made it since this step was decided: it may have been here and gone."""
+        if self.forced or self._claim is None:
+            return None
+        before = self.pending.trace
+        trace = self.workspace.traces.find(self.pending.key)
+        if trace is None or not (before is None or trace.made > before.made):
+            return None
+        return trace if self.workspace.traces.whole(trace) else None
+
     def execute(self) -> Done | None:
         """Make the result, unless another run is just making it."""
-        claims = self.workspace.claims
-        if claims is None or self.step.options.cache == "never":
-            return self.again(self.attempt())
-        with claims.hold(self.pending.key) as mine:
-            if not mine:
-                return None
-            # Also without having waited: between the decision and the claim another may have made it and gone.
-            before = self.pending.trace
-            trace = None if self.forced else self.workspace.traces.find(self.pending.key)
-            if (
-                trace is not None
-                and (before is None or trace.made > before.made)
-                and self.workspace.traces.whole(trace)
-            ):
+        if not self.claim():
+            return None
+        try:
+            trace = None if self.begun else self.newer()
+            if trace is not None:
                 self.pending.trace = trace
                 return self.restore()
             return self.again(self.attempt())
+        finally:
+            self.unclaim()
 
     def again(self, done: Done) -> Done:
         """Say after which pause to try again, if `retries` allows it."""
@@ -168,36 +247,20 @@ class Action:
     def attempt(self) -> Done:
         """Call the function."""
         self.attempts += 1
-        place = self.place
-        if self.attempts == 1:
-            takes = {pool: amount(given) for pool, given in self.step.options.resources}
-            self.run.tell(StepStarted(self.step.id, time.time(), place.number if place else 0, takes))
-        staging = self.workspace.staging()
-        places = staged(self.pending.inputs, staging)
-        for path in places.values():
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-        module, _, function = self.step.function.rpartition(".")
-        options = self.step.options
-        call = Call(
-            step=self.step.id,
-            module=module,
-            function=function,
-            root=str(self.workspace.project.root),
-            inputs=self.pending.inputs.tree,
-            holes=holes_of(self.pending.inputs, staging, self.workspace.absolute),
-            staging=staging,
-            log=self.log,
-            code=self.step.code,
-            seed=options.seed,
-            timeout=options.timeout,
-            slots=place.slots if place else {},
-        )
+        place, call = self.place, self._call
+        assert call is not None
+        if not self.begun:
+            if place is not None and place.slots:
+                call = replace(call, slots=place.slots)
+            if self.attempts == 1:
+                self.tell_started(place)
+        self.begun = False
         reply = self.run.executors.of(self.step).call(call, self.emit)
-        if places or not isinstance(reply, Returned) or reply.holes:
+        if self._places or not isinstance(reply, Returned) or reply.holes:
             self.workspace.soiled()
         if isinstance(reply, Returned) and place is not None:
             place.hand_on()
-        return self.end(reply, places, staging)
+        return self.end(reply, self._places, self._staging)
 
     def end(self, reply: Reply, places: Any, staging: str) -> Done:
         self._bases = ()

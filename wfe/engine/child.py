@@ -70,6 +70,8 @@ class Child:
         self.ended = False
         self._dismissed = False
         self.keen = frames.KEEN  # seconds for which it looks for the next call after a short one
+        self._begun = 0.0  # when a call was sent that nobody has asked for yet
+        self._unheard = False  # whether it was gone before such a call
         self.calls = 0
         self._soon = False  # whether the answer to the next call is likely to come soon
         self._marked = 0
@@ -147,22 +149,43 @@ class Child:
     def alive(self) -> bool:
         return not self.ended and self.process.poll() is None
 
+    def begin(self, message: Mapping[str, Any]) -> None:
+        """Send a call; `ask` with the same message then only waits. Not where the pipes are read by threads."""
+        if self.calls and self._poll.poll(0):
+            with contextlib.suppress(OSError):
+                self._drain(None)
+        self._begun = monotonic()
+        try:
+            self._send(message)
+        except OSError:
+            self._unheard = True
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        self.calls += 1
+        self._marked = 0
+        self.channel.send(frames.CALL, {**message, "marks": self.threaded, "keen": self.keen})
+
     def ask(self, message: Mapping[str, Any], emit: Emit, log: str, timeout: float | None) -> dict[str, Any]:
         """Send a call and wait for its reply. Raises Gone when the worker ended before it, or was ended at its timeout.
 
         log: as in Call. timeout: seconds. Raises EnvironmentFailure when the worker never came up.
         """
-        begun = monotonic()
+        sent, self._begun = self._begun, 0.0
+        begun = sent or monotonic()
         printed = Printed(log, emit, self.log_limit)
         timer = None
         try:
-            if self.calls and (self.threaded or self._poll.poll(0)):
+            if not sent and self.calls and (self.threaded or self._poll.poll(0)):
                 self._drain(None)  # what a thread or a process that the call before left has printed since
             if timeout is not None and self.threaded:
                 timer = threading.Timer(timeout, self.kill)
                 timer.daemon = True
                 timer.start()
-            return self._converse(message, emit, printed, None if timeout is None else begun + timeout)
+            if self._unheard:
+                raise BrokenPipeError
+            if not sent:
+                self._send(message)
+            return self._converse(emit, printed, None if timeout is None else begun + timeout)
         except (TimeoutError, BrokenPipeError, frames.Closed, frames.FrameError) as error:
             seconds = monotonic() - begun
             self.kill()
@@ -184,12 +207,7 @@ class Child:
                 timer.cancel()
             printed.close()
 
-    def _converse(
-        self, message: Mapping[str, Any], emit: Emit, printed: Printed, deadline: float | None
-    ) -> dict[str, Any]:
-        self.calls += 1
-        self._marked = 0
-        self.channel.send(frames.CALL, {**message, "marks": self.threaded, "keen": self.keen})
+    def _converse(self, emit: Emit, printed: Printed, deadline: float | None) -> dict[str, Any]:
         emit("sent", {})
         if self._soon:
             self.channel.look(KEEN)

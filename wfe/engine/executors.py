@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from wfe.core.step import Step
-from wfe.engine.executor import Executor
+from wfe.engine.executor import Call, Executor
 from wfe.engine.project import Project
 from wfe.engine.workers import Workers
 from wfe.errors import EnvironmentFailure
@@ -92,6 +92,14 @@ class Executors:
                     if self._cancelled:
                         found.cancel()
             return found
+
+    def begin(self, step: Step, call: Call) -> bool:
+        """Send a call already, if a worker that may serve it is idle; `call` of its executor then waits for the reply."""
+        if self._inline is not None or (self._guard is not None and self._guard(step) is not None):
+            return False
+        with self._lock:
+            found = self._executors.get(step.prefix)
+        return isinstance(found, Workers) and found.begin(call)
 
     def _make(self, step: Step) -> Executor:
         if not step.prefix:

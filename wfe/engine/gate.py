@@ -10,7 +10,7 @@ import itertools
 import os
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from wfe.errors import Problem, WorkflowError
@@ -70,19 +70,30 @@ def _memory() -> float:
         return float(psutil.virtual_memory().total)
 
 
+Begin = Callable[["Place"], object]
+"""Does what can be done at once when a place was given. Called by whichever thread gave it: to wake the one that waits
+takes half a millisecond on a busy machine. Must not raise."""
+
+
 class Place:
     """A step that waits at a gate, or is inside. Ordered by priority, highest first, then by age.
 
     number: which of the places it has, -1 while it has none. slots: pool -> the numbers of what it holds there.
     """
 
-    __slots__ = ("_gate", "_stopping", "called", "number", "rank", "slots", "storing", "wanted")
+    __slots__ = ("_gate", "_stopping", "begin", "called", "number", "rank", "slots", "storing", "wanted")
 
     def __init__(
-        self, gate: Gate, rank: tuple[float, int], wanted: Mapping[str, float], stopping: threading.Event
+        self,
+        gate: Gate,
+        rank: tuple[float, int],
+        wanted: Mapping[str, float],
+        stopping: threading.Event,
+        begin: Begin,
     ) -> None:
         self._gate = gate
         self._stopping = stopping
+        self.begin = begin
         self.rank = rank
         self.wanted = wanted
         self.number = -1
@@ -127,24 +138,35 @@ class Gate:
         self._lock = threading.Lock()
         self._shut = False
 
-    def enter(self, priority: float, resources: Sequence[tuple[str, float | str]], stopping: threading.Event) -> Place:
+    def enter(
+        self,
+        priority: float,
+        resources: Sequence[tuple[str, float | str]],
+        stopping: threading.Event,
+        begin: Begin = lambda place: None,
+    ) -> Place:
         """A place to be waited for by `with`; held until the block's end, or until it is handed on. Its number says whether
         there was one: -1, soon, when `stopping` is set or the gate was shut before.
         """
         wanted = {pool: amount(given) for pool, given in resources}
-        return Place(self, (-priority, next(self._number)), wanted, stopping)
+        return Place(self, (-priority, next(self._number)), wanted, stopping, begin)
 
     def wait(self, place: Place, stopping: threading.Event) -> None:
         """As in `enter`."""
         called = None
         with self._lock:
             bisect.insort(self._waiting, place)
-            self._admit()
+            admitted = self._admit()
             if place.number < 0 and not self._shut:
                 called = place.called = threading.Event()
         try:
-            while called is not None and not called.wait(_POLL) and not stopping.is_set():
-                pass
+            _begin(admitted)
+            while called is not None and not called.wait(_POLL):
+                if stopping.is_set():
+                    with self._lock:
+                        if place.number < 0:
+                            break
+                    called.wait()  # somebody is just letting it in
         except BaseException:
             self.leave(place)
             raise
@@ -156,48 +178,51 @@ class Gate:
     def hand_on(self, place: Place) -> None:
         """As in Place."""
         with self._lock:
-            if place.number >= 0 and self._spare:
-                self._spare -= 1
-                place.storing = True
-                self._clear(place)
+            if place.number < 0 or not self._spare:
+                return
+            self._spare -= 1
+            place.storing = True
+            admitted = self._clear(place)
+        _begin(admitted)
 
     def leave(self, place: Place) -> None:
         """Its block has ended: what it still holds goes to those that wait."""
+        admitted: list[Place] = []
         with self._lock:
             if place.storing:
                 self._spare += 1
             elif place.number >= 0:
-                self._clear(place)
+                admitted = self._clear(place)
             elif place in self._waiting:
                 self._waiting.remove(place)
+        _begin(admitted)
 
-    def _clear(self, place: Place) -> None:
+    def _clear(self, place: Place) -> list[Place]:
         bisect.insort(self._places, place.number)
         place.number = -1
         for pool, size in place.wanted.items():
             self._free[pool] += size
         for pool, numbers in place.slots.items():
             self._slots[pool] = sorted([*self._slots[pool], *numbers])
-        self._admit()
+        return self._admit()
 
     def shut(self) -> None:
         """Let nobody in any more; those inside are left alone. Callable from any thread."""
         with self._lock:
             self._shut = True
-            self._admit()
-
-    def _admit(self) -> None:
-        """Let in, by priority, whoever fits. A step that must wait for a pool keeps those behind it from taking of that
-        pool, or small steps would pass a large one for ever; it does not keep back those that take of others."""
-        if self._shut:
             for place in self._waiting:
                 if place.called is not None:
                     place.called.set()
-            return
+
+    def _admit(self) -> list[Place]:
+        """Give places, by priority, to whoever fits: to these. A step that must wait for a pool keeps those behind it from
+        taking of that pool, or small steps would pass a large one for ever; it does not keep back those that take of
+        others."""
+        admitted: list[Place] = []
         short: set[str] = set()
         for place in list(self._waiting):
-            if not self._places:
-                return
+            if not self._places or self._shut:
+                break
             lacking = [pool for pool, size in place.wanted.items() if pool in short or self._free[pool] < size]
             if lacking:
                 short.update(lacking)
@@ -208,6 +233,15 @@ class Gate:
                 self._free[pool] -= size
                 if pool in self._slots and size == int(size):
                     place.slots[pool] = [self._slots[pool].pop(0) for _ in range(int(size))]
+            admitted.append(place)
+        return admitted
+
+
+def _begin(admitted: Sequence[Place]) -> None:
+    for place in admitted:
+        try:
+            place.begin(place)
+        finally:
             if place.called is not None:
                 place.called.set()
 

@@ -277,12 +277,18 @@ class Run(Known):
         from wfe.engine.action import Done
 
         step = action.step
+        action.forced = forced
         while True:
-            with self.gate.enter(self.priority(step), step.options.resources, self.stopping) as place:
-                if place.number < 0 or self.stopping.is_set():
+            wrong = action.prepare()
+            if wrong is not None:
+                return wrong
+            with self.gate.enter(
+                self.priority(step), step.options.resources, self.stopping, action.begin_at_once
+            ) as place:
+                if place.number < 0 or (self.stopping.is_set() and not action.begun):
                     return Done(StepState.CANCELLED)
                 action.place = place
-                done = action.do(Verdict.RUN, forced)
+                done = action.do(Verdict.RUN)
             if done is not None and done.pause is None:
                 return done
             action.due = 0.0 if done is None or done.pause is None else time.monotonic() + done.pause

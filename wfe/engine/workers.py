@@ -91,6 +91,7 @@ class Workers:
         self._change = threading.Condition()
         self._idle: list[Warm] = []  # least recently used first
         self._busy: set[Warm] = set()
+        self._begun: dict[int, tuple[Call, Warm, dict[str, Any]]] = {}  # calls that were sent, by id
         self._starting = 0
         self._cancelled = False
         self._closed = False
@@ -101,22 +102,39 @@ class Workers:
 
     def call(self, call: Call, emit: Emit) -> Reply:
         """As in Executor. Raises EnvironmentFailure when a worker cannot be started."""
-        message = request(call)
+        with self._change:
+            begun = self._begun.pop(id(call), None)
+        _, warm, message = begun or (call, None, request(call))
         lent: list[Any] = []
         try:
             if call.arrays or not call.staging:
                 self._lend(call, message, lent)
             while True:
-                warm = self._take(call)
+                warm = warm or self._take(call)
                 if warm is None:
                     return Died("cancelled", "the run was cancelled before the call began")
                 reply = self._ask(warm, call, message, emit)
                 if reply is not None:
                     return self._reply(reply, lent)
+                warm = None
                 # Another worker reads the same message; what stands in the blocks has not been touched.
         finally:
             if lent and self._blocks is not None:
                 self._blocks.give_back(lent)
+
+    def begin(self, call: Call) -> bool:
+        """Send a call already, if a worker is idle: then `call` of this very object waits for its reply. Never waits."""
+        if self._threaded or call.arrays or not call.staging:
+            return False
+        with self._change:
+            last = self._idle[-1] if self._idle and not self._cancelled else None
+            if last is None or last.root != call.root:
+                return False
+            self._busy.add(self._idle.pop())
+            message = request(call)
+            self._begun[id(call)] = (call, last, message)
+        last.child.begin(message)
+        return True
 
     def cancel(self) -> None:
         """As in Executor. Calls that come later are answered with Died("cancelled") too."""
@@ -134,6 +152,10 @@ class Workers:
         self._closed = True
         self.cancel()
         with self._change:
+            for _, warm, _ in self._begun.values():  # nobody came for the reply
+                self._busy.discard(warm)
+                self._idle.append(warm)
+            self._begun.clear()
             while self._busy or self._starting:
                 self._change.wait()
             idle, self._idle = self._idle, []
