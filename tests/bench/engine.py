@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from sides import BURN, DOIT, HEAD, load, row, run, turns, write_project
+from sides import BURN, DOIT, HEAD, fresh, load, row, run, turns, write_project
 
 NODES = """
 import hashlib
@@ -93,7 +92,7 @@ def wfe_project(root: Path, steps: int) -> Path:
                     "inputs": {"left": left, "right": right, "number": layer * width + i},
                 }
             )
-    write_project(root, NODES + BURN, {"dag": nodes})
+    root = write_project(root, NODES + BURN, {"dag": nodes})
     _sources(root, width)
     return root
 
@@ -105,6 +104,7 @@ def _sources(root: Path, width: int) -> None:
 
 
 def plain_project(root: Path, steps: int) -> Path:
+    root = fresh(root)
     (root / "out").mkdir(parents=True)
     (root / "dodo.py").write_text(PLAIN.format(width=steps // 10))
     _sources(root, steps // 10)
@@ -149,7 +149,6 @@ class Bench:
         steps = 1_000 if self.quick else 2_000
 
         def side(kind: str) -> float:
-            shutil.rmtree(self.place / f"cold-{kind}", ignore_errors=True)
             make = wfe_project if kind == "wfe" else plain_project
             return run(self.command(kind), make(self.place / f"cold-{kind}", steps))
 
@@ -177,8 +176,8 @@ class Bench:
                 {"id": f"b{i}", "function": "bench.burn", "inputs": {"number": i, "milliseconds": 50}}
                 for i in range(count)
             ]
-            write_project(root, NODES + BURN, {"burn": nodes})
-            return run([*DOIT, "run", "workflow=burn", "-n", str(jobs)], root)
+            there = write_project(root, NODES + BURN, {"burn": nodes})
+            return run([*DOIT, "run", "workflow=burn", "-n", str(jobs)], there)
 
         two, one = turns(self.times, lambda: side(2), lambda: side(1))
         row(f"-n 2, {count} CPU-bound steps of 50 ms", two, one, "-n 1", ">= 1.8 times", f"{one / two:.2f} times")
@@ -190,7 +189,7 @@ class Bench:
             {"id": "big", "function": "bench.big", "inputs": {"megabytes": megabytes}},
             {"id": "touch", "function": "bench.touch", "inputs": {"array": "$big.array"}},
         ]
-        write_project(root, NODES + BURN, {"array": nodes})
+        root = write_project(root, NODES + BURN, {"array": nodes})
         run([*DOIT, "run", "workflow=array"], root)
         mapped = json.loads((root / "cache" / "steps" / "array" / "touch.json").read_text())["seconds"]
         blob = max((root / "cache" / "blobs").rglob("*"), key=lambda path: path.stat().st_size)
@@ -208,7 +207,7 @@ class Bench:
         root = self.project("wfe", 10_000)
         for name, command in (("no-op", self.command("wfe")), ("cold", [*self.command("wfe")])):
             if name == "cold":
-                shutil.rmtree(root / "cache")
+                root = wfe_project(self.place / "memory", 10_000)
             code = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], stdout=-3, check=True); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
             done = subprocess.run(
                 [sys.executable, "-c", code, *command], cwd=root, capture_output=True, text=True, check=True

@@ -6,7 +6,6 @@ python tests/bench/runs.py [--quick] [--only parallel,fan,noop,trip,together,mem
 from __future__ import annotations
 
 import argparse
-import shutil
 import statistics
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from sides import BURN, HEAD, WFE, Nodes, load, row, run, turns, write_project
+from sides import BURN, HEAD, WFE, Nodes, fresh, load, row, run, turns, write_project
 
 NODES = """
 from wfe import workflow_node
@@ -136,13 +135,10 @@ class Bench:
 
     def trip(self) -> None:
         """Seconds from one trivial step's start to its end in a chain, store included, by the run's own events."""
-        root = self.project(
-            "trip",
-            w=[
-                {"id": f"s{n}", "function": "bench.trivial", "inputs": {"n": n} if not n else {"n": f"$s{n - 1}.n"}}
-                for n in range(300)
-            ],
-        )
+        nodes = [
+            {"id": f"s{n}", "function": "bench.trivial", "inputs": {"n": n} if not n else {"n": f"$s{n - 1}.n"}}
+            for n in range(300)
+        ]
         code = (
             "import statistics, sys, wfe\n"
             "class Ends:\n"
@@ -155,7 +151,7 @@ class Bench:
         )
         found = []
         for _ in range(self.times):
-            shutil.rmtree(root / "cache", ignore_errors=True)
+            root = self.project("trip", w=nodes)
             found.append(
                 float(
                     subprocess.run(
@@ -180,12 +176,11 @@ class Bench:
         steps = 60 if self.quick else 200
 
         def side(count: int) -> float:
-            root = self.place / "together"
-            log = root / "log"
+            log = fresh(self.place / "log")
             nodes = [
                 {"id": f"s{n}", "function": "bench.counted", "inputs": {"n": n, "log": str(log)}} for n in range(steps)
             ]
-            self.project("together", w=nodes)
+            root = self.project("together", w=nodes)
             begin = time.perf_counter()
             runs = [subprocess.Popen([*WFE, "w", "-q"], cwd=root) for _ in range(count)]
             if any(one.wait() for one in runs):
