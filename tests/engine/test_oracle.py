@@ -97,7 +97,7 @@ BROKEN = {
     "a trace is not kept": ("wfe.store.traces", "Traces.save", "if trace is not None:", "if trace is not None and False:"),
     "a fan's items are taken by place": ("wfe.core.fan", "_bound", "refs.append((path, found.origin[0], (*found.origin[1], *trail)))", "refs.append((path, found.origin[0], (*found.origin[1][:-1], 0, *trail)))"),
     "the look trusts every file": ("wfe.engine.look", "_unharmed", "fresh = None\n", "return row\n"),
-    "who comes late makes it again": ("wfe.engine.action", "Action.execute", "before is None or trace.made > before.made", "False"),
+    "who comes late makes it again": ("wfe.engine.action", "Action.newer", "before is None or trace.made > before.made", "False"),
     "an included condition is lost": ("wfe.core.include", "_moved", "when=_both(node.when, asked)", "when=asked"),
     "a failed attempt is the end": ("wfe.engine.action", "Action.again", "and retry.again(", "and False and retry.again("),
 }  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from wfe.core.step import Step
@@ -92,6 +92,14 @@ class Executors:
                     if self._cancelled:
                         found.cancel()
             return found
+
+    def warm(self, steps: Sequence[Step]) -> None:
+        """Start a worker for each of these steps that will run in the main environment. Raises EnvironmentFailure."""
+        if self._inline is not None:
+            return
+        here = [one for one in steps if not one.prefix and (self._guard is None or self._guard(one) is None)]
+        if here and isinstance(found := self.of(here[0]), Workers):
+            found.warm(str(self.project.root), len(here))
 
     def begin(self, step: Step, call: Call) -> bool:
         """Send a call already, if a worker that may serve it is idle; `call` of its executor then waits for the reply."""

@@ -181,6 +181,22 @@ class Run(Known):
         self.tell(RunStarted(self.id, self.workflow, steps, self.jobs, self.began, estimates, pools, current))
         if self.workspace.state.note:
             self.note(self.workspace.state.note)
+        if open_:
+            self._warm()
+
+    def _warm(self) -> None:
+        """Let workers start while the scheduler is made ready: both take as long. Only when a step will surely be run, for one
+        that was never done, or was, from other inputs; after a changed parameter all may be restored."""
+        new = []
+        for name, static in zip(self.index.ids, self.index.statics, strict=True):
+            row = None if name in self.marks else self.rows.get(name, ())
+            if row == () or (row and row[0] == static):
+                new.append(self.steps[name])
+                if len(new) == self.jobs:
+                    break
+        with contextlib.suppress(WfeError):  # told by the step that needs it
+            if new:
+                self.executors.warm(new)
 
     def _renew(self, one: File) -> tuple[int, int, int, int, bool] | None:
         known = Stamp(*one.stamp)

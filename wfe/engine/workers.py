@@ -122,6 +122,18 @@ class Workers:
             if lent and self._blocks is not None:
                 self._blocks.give_back(lent)
 
+    def warm(self, root: str, count: int) -> None:
+        """Start workers for calls of `root` until there are `count` in all. Raises EnvironmentFailure."""
+        while True:
+            with self._change:
+                there = len(self._idle) + len(self._busy) + self._starting
+                if self._cancelled or there >= min(count, self.limit):
+                    return
+                self._starting += 1
+            started = self._start(root)
+            if started is not None:
+                self._give(started, True)
+
     def begin(self, call: Call) -> bool:
         """Send a call already, if a worker is idle: then `call` of this very object waits for its reply. Never waits."""
         if self._threaded or call.arrays or not call.staging:
