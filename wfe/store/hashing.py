@@ -8,7 +8,9 @@ from typing import Final
 
 from xxhash import xxh3_128
 
-_CHUNK: Final = 4 * 1024 * 1024
+# Small enough to stay in the processor's cache from the reading to the hashing: 4 MiB at once took a third longer. (A mapped
+# file would be faster still, and end this process when somebody cuts it short meanwhile.)
+_CHUNK: Final = 256 * 1024
 
 
 def file_digest(path: str | Path) -> str:
@@ -20,8 +22,10 @@ def file_digest(path: str | Path) -> str:
         return _directory_digest(Path(path))
     state = xxh3_128()
     with open(path, "rb", buffering=0) as file:
-        while chunk := file.read(_CHUNK):
-            state.update(chunk)
+        size = min(os.fstat(file.fileno()).st_size + 1, _CHUNK)
+        piece = memoryview(bytearray(size))
+        while count := file.readinto(piece):
+            state.update(piece[:count])
     return state.hexdigest()
 
 
