@@ -22,7 +22,7 @@ def file_digest(path: str | Path) -> str:
         return _directory_digest(Path(path))
     state = xxh3_128()
     with open(path, "rb", buffering=0) as file:
-        size = min(os.fstat(file.fileno()).st_size + 1, _CHUNK)
+        size = min(max(os.fstat(file.fileno()).st_size + 1, 4096), _CHUNK)
         piece = memoryview(bytearray(size))
         while count := file.readinto(piece):
             state.update(piece[:count])
