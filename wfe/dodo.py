@@ -162,7 +162,8 @@ def _steps(door: Door, called: Invocation) -> Iterator[Task]:
             _fail(error)
         # doit's command names the classes itself; there is no setting for them.
         Carriers.run = Serial.run = run
-        setattr(doit.cmd_run, "MThreadRunner", Carriers)  # noqa: B010 - a name of the module, not of ours
+        several = Carriers if run.jobs > 1 else Serial
+        setattr(doit.cmd_run, "MThreadRunner", several)  # noqa: B010 - a name of the module, not of ours
         setattr(doit.cmd_run, "Runner", Serial)  # noqa: B010
         # Open until the process ends: doit has no place where its run is over that comes before this one's end.
         _open.enter_context(signals(run))

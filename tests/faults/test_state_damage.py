@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import sqlite3
@@ -9,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from space import Space
 
 from faults.conftest import STEPS, Damaged
 from wfe.core.outcome import Note
@@ -247,3 +249,32 @@ def test_the_log_of_another_database(damaged: Damaged) -> None:
     damaged.space.cache.mkdir()
     (damaged.space.cache / "state.db-wal").write_bytes(files["state.db-wal"])
     damaged.attempt("a log without its database", lambda: None)
+
+
+def test_a_result_found_lost_while_another_step_runs_is_made_again_at_its_turn(space: Space) -> None:
+    """The next step is decided about while a worker computes. To make the lost result then would need the place that the
+    running step has: the run stood still for ever."""
+    space.nodes(
+        """
+        @workflow_node()
+        def load() -> dict: return {"n": 1}
+        @workflow_node()
+        def apart(x: int = 1) -> dict: return {"n": x}
+        @workflow_node()
+        def last(n: int, x: int = 1) -> dict: return {"n": n + x}
+        """
+    )
+    nodes: list[dict[str, object]] = [
+        {"id": "load"},
+        {"id": "apart", "inputs": {"x": "${x}"}},
+        {"id": "last", "inputs": {"n": "$load.n", "x": "${x}"}},
+    ]
+    space.workflow(nodes, params={"x": 1})
+    space.doit("run", "workflow=w")
+    db = sqlite3.connect(space.cache / "state.db")
+    db.execute("DELETE FROM trace")
+    db.commit()
+    db.close()
+    done = space.doit("run", "workflow=w", "x=2")
+    assert "made again" in done.stdout + done.stderr
+    assert json.loads(space.result_file("last").read_text()) == {"n": 3}

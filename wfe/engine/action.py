@@ -65,6 +65,7 @@ class Action:
         self.forced = False
         self.begun = False  # whether the call is on its way already
         self._staging = ""
+        self._soiled = False  # whether something may have been left there
         self._places: Mapping[str, str] = {}
         self._call: Call | None = None
         self._claim: AbstractContextManager[bool] | None = None
@@ -81,10 +82,7 @@ class Action:
         return self._told(self.restore if verdict is Verdict.RESTORE else self.execute)
 
     def prepare(self) -> Done | None:
-        """Make ready what the function is called with, before there is a place for it. Not None when that failed.
-
-        By the thread that will call: the staging directory is its own.
-        """
+        """Make ready what the function is called with, before there is a place for it. Not None when that failed."""
         return self._told(self._prepare)
 
     def _told(self, act: Callable[[], Done | None]) -> Done | None:
@@ -143,7 +141,9 @@ class Action:
     # --- running
 
     def _prepare(self) -> None:
-        self._staging = self.workspace.staging()
+        if self._call is not None:
+            return
+        self._staging = self.workspace.take_staging()
         self._places = staged(self.pending.inputs, self._staging)
         for path in self._places.values():
             os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -162,6 +162,14 @@ class Action:
             seed=options.seed,
             timeout=options.timeout,
         )
+
+    def release(self) -> None:
+        """Give back what one turn had, after it: the next one is prepared anew."""
+        if self._staging:
+            self.workspace.give_staging(self._staging, self._soiled)
+        self._staging, self._soiled = "", False
+        self._call = None
+        self.place = None
 
     def begin_at_once(self, place: Place) -> None:
         """Send the call, if nothing can hold it up: nobody else makes the result or has made it meanwhile, and a worker is
@@ -257,9 +265,9 @@ class Action:
         self.begun = False
         reply = self.run.executors.of(self.step).call(call, self.emit)
         if self._places or not isinstance(reply, Returned) or reply.holes:
-            self.workspace.soiled()
+            self._soiled = True
         if isinstance(reply, Returned) and place is not None:
-            place.hand_on()
+            self.run.ahead.hand_on(place)
         return self.end(reply, self._places, self._staging)
 
     def end(self, reply: Reply, places: Any, staging: str) -> Done:
@@ -321,7 +329,7 @@ class Action:
         """What a running call says, as events."""
         step = self.step.id
         if kind == "sent":
-            self.run.ahead(step)
+            self.run.ahead.look(step)
         elif kind == "progress":
             self.run.tell(StepProgress(step, what["done"], what.get("total") or 0.0, what.get("note", "")))
         elif kind == "line":

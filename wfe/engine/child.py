@@ -35,6 +35,7 @@ BOOT = Path(wfe.__file__).parent / "wire" / "boot.py"
 LOOK = 1000
 # Seconds for which that answer is looked for before the engine sleeps: a worker that sleeps itself must be woken first.
 KEEN = 3 * frames.KEEN
+_GLANCE = 0.01  # seconds
 
 
 class Gone(Exception):
@@ -185,7 +186,9 @@ class Child:
                 raise BrokenPipeError
             if not sent:
                 self._send(message)
-            return self._converse(emit, printed, None if timeout is None else begun + timeout)
+            # The reply to a call that was sent earlier may have come in time, while nobody waited for it.
+            soonest = monotonic() + _GLANCE if sent else 0.0
+            return self._converse(emit, printed, None if timeout is None else max(begun + timeout, soonest))
         except (TimeoutError, BrokenPipeError, frames.Closed, frames.FrameError) as error:
             seconds = monotonic() - begun
             self.kill()

@@ -81,7 +81,7 @@ class Place:
     number: which of the places it has, -1 while it has none. slots: pool -> the numbers of what it holds there.
     """
 
-    __slots__ = ("_gate", "_stopping", "begin", "called", "number", "rank", "slots", "storing", "wanted")
+    __slots__ = ("_gate", "_stopping", "begin", "called", "number", "queued", "rank", "slots", "storing", "wanted")
 
     def __init__(
         self,
@@ -99,6 +99,7 @@ class Place:
         self.number = -1
         self.slots: dict[str, list[int]] = {}
         self.called: threading.Event | None = None  # of one that must wait: it is inside, or need not wait longer
+        self.queued = False  # whether it stands in line though nobody waits yet
         self.storing = False  # whether it gave its place away before its result was stored
 
     def __enter__(self) -> Place:
@@ -106,10 +107,19 @@ class Place:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._gate.leave(self)
+        self.leave()
 
     def __lt__(self, other: Place) -> bool:
         return self.rank < other.rank
+
+    def queue(self) -> None:
+        """Stand in line before one waits: whoever gives the place on may begin already. By the thread that will wait, while
+        it has the only place."""
+        self._gate.queue(self)
+
+    def leave(self) -> None:
+        """Give up what it still holds, or its stand in the line."""
+        self._gate.leave(self)
 
     def hand_on(self) -> None:
         """Let another run while the result of this one is stored; not where as many as there are places do so already:
@@ -127,7 +137,7 @@ class Gate:
     def __init__(self, jobs: int, pools: Mapping[str, float]) -> None:
         self.pools = pools
         self._places = list(range(jobs))
-        self._spare = jobs if jobs > 1 else 0  # how many more may be storing; one at a time means one at a time
+        self._spare = jobs  # how many more may be storing
         self._free = dict(pools)
         # A pool of whole units is a row of numbered slots as well: a gpu slot is a device index.
         self._slots = {
@@ -155,7 +165,8 @@ class Gate:
         """As in `enter`."""
         called = None
         with self._lock:
-            bisect.insort(self._waiting, place)
+            if not place.queued:
+                bisect.insort(self._waiting, place)
             admitted = self._admit()
             if place.number < 0 and not self._shut:
                 called = place.called = threading.Event()
@@ -175,6 +186,12 @@ class Gate:
                 if place.number < 0:
                     self._waiting.remove(place)
 
+    def queue(self, place: Place) -> None:
+        """As in Place."""
+        with self._lock:
+            bisect.insort(self._waiting, place)
+            place.queued = True
+
     def hand_on(self, place: Place) -> None:
         """As in Place."""
         with self._lock:
@@ -186,7 +203,7 @@ class Gate:
         _begin(admitted)
 
     def leave(self, place: Place) -> None:
-        """Its block has ended: what it still holds goes to those that wait."""
+        """As in Place: what it held goes to those that wait."""
         admitted: list[Place] = []
         with self._lock:
             if place.storing:

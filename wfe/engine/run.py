@@ -30,8 +30,9 @@ from wfe.core.outcome import (
 )
 from wfe.core.rebuild import Verdict
 from wfe.core.step import Step
+from wfe.engine.ahead import Ahead
 from wfe.engine.decide import Pending, pending_of
-from wfe.engine.gate import Gate, sizes
+from wfe.engine.gate import Gate, Place, sizes
 from wfe.engine.index import Index
 from wfe.engine.known import Known
 from wfe.engine.look import look
@@ -77,7 +78,7 @@ class Run(Known):
         self.outcomes: dict[str, Outcome] = {}
         self.bugs: list[str] = []  # tracebacks of errors in wfe itself
         self.began = time.time()
-        self._pending: dict[str, Pending] = {}
+        self.pending: dict[str, Pending] = {}  # what was decided for steps that are not done yet
         self.stopping = threading.Event()  # set when the run was asked to end
         self._pools = {**self.plan.pools, **(pools or {})}
         self._gate: Gate | None = None
@@ -86,7 +87,7 @@ class Run(Known):
         self._remaking = threading.RLock()
         self.begun = False  # whether steps may be performed; else they are only looked at
         self._finished = False
-        self.following: dict[str, str] = {}  # where one step is done at a time: step -> the one whose turn comes next
+        self.ahead = Ahead(self)
         self._aside: dict[str, Action] = {}  # steps that wait for another attempt, or for another run
         self._seat: int | None = None
         self._seated = contextlib.ExitStack()
@@ -218,27 +219,10 @@ class Run(Known):
 
     def decide(self, name: str) -> Pending:
         """What must be done for a step whose needs are all settled. Does nothing yet."""
-        pending = self._pending.get(name)
+        pending = self.pending.get(name)
         if pending is None:
-            pending = self._pending[name] = pending_of(self, name, self.is_forced(self.step(name)))
+            pending = self.pending[name] = pending_of(self, name, self.is_forced(self.step(name)))
         return pending
-
-    def ahead(self, name: str) -> None:
-        """While the function of a step runs elsewhere: decide about the next one, if it does not need this one.
-
-        What is to be run is kept; anything else is decided again at its turn, since what it relies on may be gone by then.
-        A file is looked at only at its step's turn: this step may be writing it.
-        """
-        after = self.following.get(name, "")
-        if not after or after in self._pending or after in self.marks or not self.ready(after):
-            return
-        step = self.step(after)
-        if step.fan is not None or any(one.kind == "file" for one in step.inputs.values()):
-            return
-        with contextlib.suppress(WfeError):  # told at its turn
-            pending = pending_of(self, after, self.is_forced(step))
-            if pending.decision.verdict is Verdict.RUN:
-                self._pending[after] = pending
 
     # --- performing
 
@@ -251,6 +235,9 @@ class Run(Known):
     def try_to(self, name: str, force: bool, *, patient: bool) -> Outcome | None:
         """The same, but patient says whether to wait where another run is just making the step's result, or for its next
         attempt: if not, it is None then, and the step is to be tried again after `free` said so."""
+        early = self.ahead.early.pop(name, None)
+        if early is not None:
+            return early
         if self.stopping.is_set():
             outcome = Outcome(name, StepState.CANCELLED)
         else:
@@ -258,7 +245,7 @@ class Run(Known):
             if found is None:
                 return None
             outcome = found
-        self._pending.pop(name, None)
+        self.pending.pop(name, None)
         if outcome.state is StepState.SKIPPED:
             self.skip(name)
         self.end(outcome)
@@ -274,7 +261,8 @@ class Run(Known):
             return Outcome(name, StepState.FAILED, failure=pending.failure)
         if force and verdict is not Verdict.RUN:
             verdict, reasons = Verdict.RUN, (Reason("you asked for it"),)
-        action = self._aside.pop(name, None) or Action(self, self.step(name), pending)
+        ready = self.ahead.take(name)
+        action = self._aside.pop(name, None) or ready or Action(self, self.step(name), pending)
         if verdict is Verdict.RUN:
             done = self._turns(action, force or self.is_forced(action.step), patient)
         else:
@@ -292,25 +280,30 @@ class Run(Known):
         making the same result, others have its place."""
         from wfe.engine.action import Done
 
-        step = action.step
         action.forced = forced
         while True:
-            wrong = action.prepare()
-            if wrong is not None:
-                return wrong
-            with self.gate.enter(
-                self.priority(step), step.options.resources, self.stopping, action.begin_at_once
-            ) as place:
-                if place.number < 0 or (self.stopping.is_set() and not action.begun):
-                    return Done(StepState.CANCELLED)
-                action.place = place
-                done = action.do(Verdict.RUN)
+            try:
+                wrong = action.prepare()
+                if wrong is not None:
+                    return wrong
+                with action.place or self.place(action) as place:
+                    if place.number < 0 or (self.stopping.is_set() and not action.begun):
+                        return Done(StepState.CANCELLED)
+                    action.place = place
+                    done = action.do(Verdict.RUN)
+            finally:
+                action.release()
             if done is not None and done.pause is None:
                 return done
             action.due = 0.0 if done is None or done.pause is None else time.monotonic() + done.pause
             if not patient:
                 return None
-            self.free([step.id], {step.id: action})
+            self.free([action.step.id], {action.step.id: action})
+
+    def place(self, action: Action) -> Place:
+        """A place for a step, to be waited for."""
+        step = action.step
+        return self.gate.enter(self.priority(step), step.options.resources, self.stopping, action.begin_at_once)
 
     def free(self, names: Sequence[str], aside: Mapping[str, Action] | None = None) -> str:
         """Wait until one of these steps, which were put aside, may be tried again: that one. Any of them when the run was
@@ -330,7 +323,7 @@ class Run(Known):
 
     def remade(self, name: str) -> Trace:
         """Make a step again whose row stands though its trace was damaged: the look at every step reads no traces."""
-        if not self.begun:
+        if not self.begun or self.ahead.looking:
             return super().remade(name)  # `doit info` must not run anything
         with self._remaking:
             row = self.row(name)
@@ -403,6 +396,7 @@ class Run(Known):
             return count(self.outcomes)
         interrupted = interrupted or self.stopping.is_set()
         self._finished = True
+        self.ahead.drop()
         wanted = set(chosen) or {*self.index.ids, *self.added}
         wanted.update(one for name in list(wanted) for one in self.members.get(name, ()))
         # A fan whose items never became known counts as one, and so does one that has none.

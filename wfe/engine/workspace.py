@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import itertools
 import os
 import platform
 import shutil
@@ -54,7 +55,8 @@ class Workspace:
         self._base = f"{project.root}{os.sep}"
         self._results = self._shown(f"{self._cache}{os.sep}steps{os.sep}").replace(os.sep, "/")
         self._staging = self._cache / "staging" / f"{os.getpid()}-{_here()}-{time.time_ns():x}"
-        self._local = threading.local()
+        self._idle: list[tuple[str, bool]] = []  # free staging directories, and whether something may be there
+        self._number = itertools.count()
         self._made: set[str] = set()
 
     @property
@@ -109,25 +111,24 @@ class Workspace:
             self._made.add(path)
         return path
 
-    def staging(self) -> str:
-        """An empty directory for the calling thread, emptied at the next call after `soiled`."""
-        place = getattr(self._local, "staging", None)
-        if place is None:
-            self._local.staging = place = str(self._staging / str(threading.get_ident()))
-            os.makedirs(place, exist_ok=True)
-        if not getattr(self._local, "used", False):
-            return str(place)
-        self._local.used = False
-        for entry in os.scandir(place):
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path)
-            else:
-                os.unlink(entry.path)
-        return str(place)
+    def take_staging(self) -> str:
+        """An empty directory, the caller's until `give_staging`."""
+        try:
+            place, soiled = self._idle.pop()
+        except IndexError:
+            place, soiled = str(self._staging / str(next(self._number))), False
+            os.makedirs(place)
+        if soiled:
+            for entry in os.scandir(place):
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path)
+                else:
+                    os.unlink(entry.path)
+        return place
 
-    def soiled(self) -> None:
-        """Something may have been left in the calling thread's staging directory."""
-        self._local.used = True
+    def give_staging(self, place: str, soiled: bool) -> None:
+        """soiled: whether something may have been left there."""
+        self._idle.append((place, soiled))
 
     # --- checking
 

@@ -24,8 +24,15 @@ class Serial(Runner):  # type: ignore[misc]
 
     run: ClassVar[Run]
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments[:5])  # doit gives the runner of `-n 1` that number as well
+
     def run_tasks(self, task_dispatcher: Any) -> None:
         """Hand out and execute, until nothing is left or a failure ends it."""
+        tasks = task_dispatcher.tasks
+        ahead = self.run.ahead
+        ahead.wanted = lambda name: self.is_step(tasks.get(name))
+        ahead.follow(task_dispatcher.selected_tasks)
         aside: dict[str, Any] = {}
         node: Any = None
         more = True
@@ -39,7 +46,7 @@ class Serial(Runner):  # type: ignore[misc]
                 if not aside:
                     return
                 node = aside.pop(self.run.free(list(aside)))
-            elif not self.select_task(node, task_dispatcher.tasks):
+            elif not self.select_task(node, tasks):
                 continue
             failed = self.execute_task(node.task)
             if any(isinstance(action, StepAction) and action.aside for action in node.task.actions):
@@ -47,6 +54,14 @@ class Serial(Runner):  # type: ignore[misc]
                 node = None
                 continue
             self.process_task_result(node, failed)
+
+    def is_step(self, task: Any) -> bool:
+        """Whether it is a step's task that doit was not told to ignore."""
+        return (
+            task is not None
+            and any(isinstance(action, StepAction) for action in task.actions)
+            and not self.dep_manager.status_is_ignore(task)
+        )
 
     def execute_task(self, task: Any) -> Any:
         """Execute, without waiting where another run is making the same."""

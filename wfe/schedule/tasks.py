@@ -6,7 +6,6 @@ run to.
 
 from __future__ import annotations
 
-import itertools
 import os
 import random
 import traceback
@@ -128,8 +127,6 @@ class Tasks:
         other runs, which begin so, in another order."""
         names = [name for name in self.run.index.ids if self.among is None or name in self.among]
         steps = self.ordered([self.run.steps[name] for name in names])
-        if self.run.jobs == 1:
-            self.run.following = {one.id: two.id for one, two in itertools.pairwise(steps)}
         for step in steps:
             if step.fan is None:
                 yield self.task(step)
@@ -194,7 +191,9 @@ class Tasks:
             yield Task(step.id, [Gather(self.run, step.id)], task_dep=self.needs(step))  # doit finds it blocked
             return
         try:
-            yield from self.members(step)
+            tasks = self.members(step)
+            self.run.ahead.follow([one.name for one in tasks[:-1]])
+            yield from tasks
         except NodeFailure as error:
             yield Task(step.id, [Gather(self.run, step.id, str(error))], task_dep=self.needs(step))
 
