@@ -447,8 +447,10 @@ class Oracle:
         try:
             ended = self.space.run(p=self.world.param, change=change, **self.how)
         except Crash:
-            # One at a time, all lines but the last are of recorded steps; with two, nobody knows of which.
-            self.done.update(self.log.read_text().splitlines()[:-1] if not self.twins() else [])
+            # One at a time, all lines but the last are of recorded steps, or but two with workers, where the next step is
+            # begun while one is stored; with two at a time, nobody knows of which.
+            lost = 1 if self.how.get("inline", True) else 2
+            self.done.update(self.log.read_text().splitlines()[:-lost] if not self.twins() else [])
         else:
             self.done.update(self.log.read_text().splitlines() if ended.code is not ExitCode.BUG else [])
 

@@ -76,9 +76,10 @@ def test_by_the_dice(seed: int, folders: Folders) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("seed", range(8))
-def test_with_workers_and_two_at_a_time(seed: int, folders: Folders) -> None:
-    live(folders(), dice(seed), 4, inline=False, jobs=2)
+def test_with_workers(seed: int, jobs: int, folders: Folders) -> None:
+    live(folders(), dice(seed), 4, inline=False, jobs=jobs)
 
 
 # what -> module, function, (old, new)

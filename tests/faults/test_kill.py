@@ -88,7 +88,7 @@ def check(space: Space, log: Path, jobs: int, kills: int, want: dict[str, object
     calls = log.read_text().split()
     assert set(calls) == set(want)
     # Beside a function that runs on each place, one that has returned may be waiting for its result to be stored.
-    lost = kills * (jobs if jobs == 1 else 2 * jobs)
+    lost = kills * 2 * jobs
     assert len(calls) <= COUNT + lost, f"{len(calls)} calls of {COUNT} steps after {kills} kills with -n {jobs}"
     space.run()
     space.nothing_ran()

@@ -83,13 +83,12 @@ class Ahead:
     def take(self, name: str) -> Action | None:
         """The step's action, if it was made. Where another step's turn came than was thought, the one that was begun has the
         only place and the only worker, and is brought to its end first."""
-        action = self._action
-        if action is not None and action.step.id != name:
+        while (action := self._action) is not None and action.step.id != name:
             if action.begun:
-                self.early[action.step.id] = self.run.perform(action.step.id)
+                self.early[action.step.id] = self.run.perform(action.step.id)  # and the next one may be begun by then
             if self._action is action:  # not begun, or the run was asked to end
+                self._action = None
                 self._give_up(action)
-            action = None
         self._action = None
         return action
 

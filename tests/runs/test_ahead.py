@@ -1,0 +1,221 @@
+"""One step at a time: the next one is called while the result of this one is stored, and only one that will have its turn."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+
+import pytest
+from processes import Running, door, entered, go
+from space import Listen, Space
+
+from wfe.core.outcome import Event, StepFinished, StepStarted, StepState
+from wfe.door import enter
+from wfe.engine.project import Project
+from wfe.engine.run import Run
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="uses FIFOs")
+
+NODES = """
+import os
+
+def count(name):
+    number = os.open(LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(number, f"{name} ".encode())
+    os.close(number)
+
+@workflow_node(outputs={"n": int})
+def step(name: str, n: int = 0):
+    count(name)
+    return {"n": n + 1}
+
+@workflow_node(outputs={"n": int})
+def fails(name: str):
+    count(name)
+    raise ValueError("no")
+
+@workflow_node(outputs={"n": int})
+def wrong(name: str):
+    count(name)
+    return {"n": "a text"}
+
+@workflow_node(outputs={"n": int})
+def waits(name: str, door: str):
+    count(name)
+    with open(door, "w") as out:
+        out.write("in")
+    with open(door + ".go") as go:
+        go.read()
+    return {"n": 1}
+"""
+
+
+def project(space: Space, **functions: str) -> None:
+    """Steps that do not need each other, in this order: name -> function."""
+    space.nodes(NODES.replace("LOG", repr(str(space.root / "log"))))
+    space.workflow(
+        [{"id": name, "function": f"n.{function}", "inputs": {"name": name}} for name, function in functions.items()]
+    )
+
+
+def called(space: Space) -> list[str]:
+    """The steps whose functions were called since this was asked last, in this order."""
+    log = space.root / "log"
+    found = log.read_text().split() if log.exists() else []
+    log.unlink(missing_ok=True)
+    return found
+
+
+def story(events: list[Event]) -> list[str]:
+    return [
+        f"{one.step} begins" if isinstance(one, StepStarted) else f"{one.step} {one.outcome.state.value}"
+        for one in events
+        if isinstance(one, StepStarted | StepFinished)
+    ]
+
+
+def test_the_next_step_begins_before_the_result_of_this_one_is_stored(space: Space) -> None:
+    project(space, a="step", b="step", c="step")
+    ended = space.run(inline=False)
+    assert story(ended.events) == ["a begins", "b begins", "a ran", "c begins", "b ran", "c ran"]
+    assert called(space) == ["a", "b", "c"]
+    space.run(inline=False)
+    space.nothing_ran()
+
+
+def test_a_step_that_needs_this_one_does_not(space: Space) -> None:
+    space.nodes(NODES.replace("LOG", repr(str(space.root / "log"))))
+    space.workflow(
+        [
+            {"id": "a", "function": "n.step", "inputs": {"name": "a"}},
+            {"id": "b", "function": "n.step", "inputs": {"name": "b", "n": "$a.n"}},
+        ]
+    )
+    ended = space.run(inline=False)
+    assert story(ended.events) == ["a begins", "a ran", "b begins", "b ran"]
+    assert space.value("b") == {"n": 2}
+
+
+def test_steps_of_a_fan_whose_items_come_late(space: Space) -> None:
+    space.nodes(
+        """
+        @workflow_node()
+        def items() -> dict: return {"items": [1, 2, 3]}
+        @workflow_node()
+        def twice(x: int) -> dict: return {"x": 2 * x}
+        """
+    )
+    fan = {"id": "f", "function": "n.twice", "foreach": "$items.items", "inputs": {"x": "$item"}}
+    space.workflow([{"id": "items"}, fan])
+    ended = space.run(inline=False)
+    told = story(ended.events)
+    first, second, third = (one.removesuffix(" begins") for one in told if one.startswith("f[") and "begins" in one)
+    assert told.index(f"{second} begins") < told.index(f"{first} ran")
+    assert told.index(f"{third} begins") < told.index(f"{second} ran")
+
+
+def test_after_a_failure_none_is_begun(space: Space) -> None:
+    project(space, a="step", b="fails", c="step")
+    ended = space.run(inline=False, keep_going=False)
+    assert called(space) == ["a", "b"]
+    assert ended.of(StepState.FAILED) == {"b"} and ended.of(StepState.CANCELLED) == {"c"}
+    space.run(inline=False)
+    assert called(space) == ["b", "c"]
+
+
+@linux
+def test_what_was_begun_is_ended_when_storing_fails(space: Space) -> None:
+    """That a function gave something wrong is found out after the next one was called."""
+    space.nodes(NODES.replace("LOG", repr(str(space.root / "log"))))
+    with door(space) as path:  # nobody comes to it at first: what opens it waits until it is ended
+        waits = {"id": "b", "function": "n.waits", "inputs": {"name": "b", "door": str(path)}}
+        space.workflow([{"id": "a", "function": "n.wrong", "inputs": {"name": "a"}}, waits])
+        ended = space.run(inline=False, keep_going=False)
+        assert ended.of(StepState.FAILED) == {"a"} and ended.of(StepState.CANCELLED) == {"b"}
+        # No claim of it is left in this process: the same step can be made at once.
+        called(space)
+        space.workflow([waits])
+        thread = threading.Thread(target=lambda: (entered(path), go(path)))
+        thread.start()
+        space.run(inline=False)
+        thread.join()
+        assert called(space) == ["b"]
+
+
+def test_what_was_begun_goes_on_when_a_run_is_to_continue(space: Space) -> None:
+    project(space, a="wrong", b="step", c="step")
+    ended = space.run(inline=False, keep_going=True)
+    assert ended.of(StepState.FAILED) == {"a"} and ended.of(StepState.RAN) == {"b", "c"}
+    assert called(space) == ["a", "b", "c"]
+
+
+def test_only_a_chosen_step_is_begun(space: Space) -> None:
+    project(space, a="step", b="step", c="step")
+    space.doit("run", "workflow=w", "a", "c")
+    assert called(space) == ["a", "c"]
+    space.run("w", "b", inline=False)
+    assert called(space) == ["b"]
+
+
+@pytest.mark.parametrize("number", [[], ["-n", "1"]])
+def test_an_ignored_step_is_not_begun(space: Space, number: list[str]) -> None:
+    project(space, a="step", b="step", c="step")
+    space.doit("ignore", "workflow=w", "b")
+    space.doit("run", "workflow=w", *number)
+    assert called(space) == ["a", "c"]
+
+
+def test_with_one_at_a_time_doit_says_the_same(space: Space) -> None:
+    """`-n 1` makes doit take the runner for several; there is one of ours in its place."""
+    project(space, a="step", b="step", c="step")
+    space.doit("run", "workflow=w", "-n", "1")
+    (record,) = (space.cache / "runs").glob("*.ndjson")
+    events = [json.loads(line) for line in record.read_text().splitlines()]
+    told = [(one["event"], one["step"]) for one in events if one["event"] in ("step-started", "step-finished")]
+    assert told.index(("step-started", "b")) < told.index(("step-finished", "a"))
+
+
+@linux
+def test_after_ctrl_c_none_is_begun(space: Space) -> None:
+    space.nodes(NODES.replace("LOG", repr(str(space.root / "log"))))
+    with door(space) as path:
+        space.workflow(
+            [
+                {"id": "a", "function": "n.waits", "inputs": {"name": "a", "door": str(path)}},
+                {"id": "b", "function": "n.step", "inputs": {"name": "b"}},
+            ]
+        )
+        running = Running(space, "wfe")
+        entered(path)
+        running.process.send_signal(signal.SIGINT)
+        running.until("stopping:")
+        go(path)
+        code, said = running.end()
+        assert code == 130, said
+        running.gone()
+    assert called(space) == ["a"]
+    space.run()
+    space.ran("b")
+
+
+def test_another_step_than_was_thought_has_its_turn(space: Space) -> None:
+    """What was begun has the only place and the only worker: it is brought to its end first, and the one that may have been
+    begun behind it as well."""
+    project(space, a="step", b="step", c="step", d="step", e="step")
+    listen = Listen()
+    door = enter(Project.at(space.root), "w", {}, listeners=lambda project: [listen], jobs=1)
+    run: Run = door.run
+    try:
+        run.start()
+        run.ahead.wanted = lambda name: True
+        run.ahead.follow(["a", "b", "c", "d", "e"])
+        assert run.perform("a").state is StepState.RAN
+        assert run.perform("e").state is StepState.RAN
+        for name in ("b", "c", "d"):
+            assert run.perform(name) is run.outcomes[name]
+            assert run.outcomes[name].state is StepState.RAN
+    finally:
+        door.close()
+    assert sorted(called(space)) == ["a", "b", "c", "d", "e"]
