@@ -147,6 +147,9 @@ def main() -> None:
     options.add_argument("--memory", action="store_true")
     options.add_argument("--peak", action="store_true", help=argparse.SUPPRESS)
     given = options.parse_args()
+    for path in (given.model, given.video):
+        if not path.is_file():
+            options.error(f"{path}: there is no such file")
     if given.peak:
         import resource
 
