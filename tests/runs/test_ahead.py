@@ -219,3 +219,20 @@ def test_another_step_than_was_thought_has_its_turn(space: Space) -> None:
     finally:
         door.close()
     assert sorted(called(space)) == ["a", "b", "c", "d", "e"]
+
+
+def test_an_error_about_the_next_step_is_told_at_its_turn(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step that runs meanwhile has no part in it: its result is kept."""
+    from wfe.engine import ahead, decide
+
+    project(space, a="step", b="step")
+    honest = decide.pending_of
+
+    def broken(known: Run, name: str, forced: bool = False) -> decide.Pending:
+        if name == "b":
+            raise PermissionError(13, "Permission denied", "somewhere")
+        return honest(known, name, forced)
+
+    monkeypatch.setattr(ahead, "pending_of", broken)
+    ended = space.run(inline=False)
+    assert ended.of(StepState.RAN) == {"a", "b"} and ended.code == 0

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import FRONTS, Running, door, go
+from processes import FRONTS, WAITS, Running, door, entered, go
 from space import Space, environ
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="uses FIFOs")
@@ -115,3 +115,36 @@ def test_a_wrong_pool_is_told(space: Space, words: list[str], said: str, code: i
     done = space.doit("run", "workflow=w", *words, code=code)
     assert said in done.stdout + done.stderr
     assert not (space.cache / "steps").exists()
+
+
+@pytest.mark.parametrize("front", FRONTS)
+@pytest.mark.parametrize("more", [[], ["--continue"]])
+def test_a_failure_gives_its_place_to_nobody_unless_the_run_goes_on(space: Space, front: str, more: list[str]) -> None:
+    """doit hands out more steps than may run at once; one of them was begun before doit heard of the failure."""
+    space.nodes(
+        WAITS
+        + """
+@workflow_node()
+def fails(door: str):
+    with open(door + ".go") as go:
+        go.read()
+    raise ValueError("no")
+"""
+    )
+    with door(space, "one") as one, door(space, "two") as two:
+        space.workflow(
+            [
+                {"id": "waits", "inputs": {"door": str(one)}},
+                {"id": "fails", "inputs": {"door": str(two)}},
+                *({"id": f"q{n}", "function": "n.quick", "inputs": {"n": n}} for n in range(8)),
+            ]
+        )
+        running = Running(space, front, "-n", "2", *more)
+        entered(one)
+        go(two)
+        running.until("failed")
+        go(one)
+        code, said = running.end()
+        assert code == 1, said
+    assert "ran       waits" in said
+    assert said.count("ran       q") == (8 if more else 0), said

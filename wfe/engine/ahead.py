@@ -14,7 +14,6 @@ from wfe.core.outcome import Outcome
 from wfe.core.rebuild import Verdict
 from wfe.engine.decide import pending_of
 from wfe.engine.gate import Place
-from wfe.errors import WfeError
 
 if TYPE_CHECKING:
     from wfe.engine.action import Action
@@ -59,8 +58,8 @@ class Ahead:
         self.looking = True
         try:
             pending = pending_of(run, after, run.is_forced(step))
-        except WfeError:
-            return  # told at its turn
+        except Exception:  # noqa: BLE001 - told at its turn, whatever it is; the running step has no part in it
+            return
         finally:
             self.looking = False
         if pending.decision.verdict is Verdict.RUN and pending.failure is None and not pending.skip:

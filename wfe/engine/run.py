@@ -79,6 +79,7 @@ class Run(Known):
         self.bugs: list[str] = []  # tracebacks of errors in wfe itself
         self.began = time.time()
         self.pending: dict[str, Pending] = {}  # what was decided for steps that are not done yet
+        self.goes_on = True  # whether steps are begun after one that failed
         self.stopping = threading.Event()  # set when the run was asked to end
         self._pools = {**self.plan.pools, **(pools or {})}
         self._gate: Gate | None = None
@@ -291,6 +292,8 @@ class Run(Known):
                         return Done(StepState.CANCELLED)
                     action.place = place
                     done = action.do(Verdict.RUN)
+                    if not self.goes_on and done is not None and done.failure is not None and done.pause is None:
+                        self.halt()  # before the place is given to a step that waits for it
             finally:
                 action.release()
             if done is not None and done.pause is None:

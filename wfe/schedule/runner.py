@@ -54,6 +54,7 @@ class Carriers(MThreadRunner):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         run = self.run
+        run.goes_on = self.continue_
         open_ = [name for name in run.index.ids if name not in run.marks]
         taking = sum(1 for name in open_ if run.steps[name].options.resources)
         if any(run.steps[name].fan is not None and run.steps[name].options.resources for name in open_):
