@@ -6,6 +6,8 @@ import json
 import signal
 import sys
 import threading
+import time
+from typing import Any
 
 import pytest
 from processes import Running, door, entered, go
@@ -62,10 +64,14 @@ def project(space: Space, **functions: str) -> None:
 
 def called(space: Space) -> list[str]:
     """The steps whose functions were called since this was asked last, in this order."""
-    log = space.root / "log"
-    found = log.read_text().split() if log.exists() else []
-    log.unlink(missing_ok=True)
+    found = so_far(space)
+    (space.root / "log").unlink(missing_ok=True)
     return found
+
+
+def so_far(space: Space) -> list[str]:
+    log = space.root / "log"
+    return log.read_text().split() if log.exists() else []
 
 
 def story(events: list[Event]) -> list[str]:
@@ -236,3 +242,23 @@ def test_an_error_about_the_next_step_is_told_at_its_turn(space: Space, monkeypa
     monkeypatch.setattr(ahead, "pending_of", broken)
     ended = space.run(inline=False)
     assert ended.of(StepState.RAN) == {"a", "b"} and ended.code == 0
+
+
+def test_the_time_of_a_step_is_not_that_of_storing_the_one_before(
+    space: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project(space, a="step", b="step")
+    hours = [0]
+    monkeypatch.setattr(time, "perf_counter", lambda: 3600.0 * hours[0])
+
+    def change(run: Run) -> None:
+        honest = run.workspace.traces.save
+
+        def save(workflow: str, name: str, *rest: Any) -> None:
+            hours[0] += name == "a"
+            honest(workflow, name, *rest)
+
+        run.workspace.traces.save = save  # type: ignore[method-assign]
+
+    ended = space.run(inline=False, change=change)
+    assert ended.outcomes["a"].seconds == 3600 > ended.outcomes["b"].seconds

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from wfe.engine.run import Run
 
 
+_AT_ONCE: Final = 0.005  # seconds that it takes at most to read a reply
 _LONG: Final = 100  # characters of an input in the words about a failure
 
 
@@ -262,8 +263,13 @@ class Action:
                 call = replace(call, slots=place.slots)
             if self.attempts == 1:
                 self.tell_started(place)
-        self.begun = False
+        ahead, self.begun = self.begun, False
+        asked = time.perf_counter()
         reply = self.run.executors.of(self.step).call(call, self.emit)
+        now = time.perf_counter()
+        if ahead and now - asked < _AT_ONCE:
+            # The reply was there: how long it lay here, while the result of the step before was stored, nobody knows.
+            self.began = max(self.began, now - reply.seconds)
         if self._places or not isinstance(reply, Returned) or reply.holes:
             self._soiled = True
         if isinstance(reply, Returned) and place is not None:
