@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +12,10 @@ from executors.conftest import Bench
 from wfe.engine import child
 from wfe.engine.executor import Call, Died, Raised, Returned
 from wfe.engine.workers import Workers
+
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="threads read the pipes there, and nothing is sent ahead"
+)
 
 SOURCE = """
 import os
