@@ -442,17 +442,14 @@ class Oracle:
 
             run.workspace.traces.save = save
 
-        self.log.write_text("")
-        os.environ["ORACLE_LOG"] = str(self.log)
         try:
-            ended = self.space.run(p=self.world.param, change=change, **self.how)
+            ended, ran = self.run(self.space, change)
         except Crash:
-            # One at a time, all lines but the last are of recorded steps, or but two with workers, where the next step is
-            # begun while one is stored; with two at a time, nobody knows of which.
-            lost = 1 if self.how.get("inline", True) else 2
-            self.done.update(self.log.read_text().splitlines()[:-lost] if not self.twins() else [])
+            # All but the last are of recorded steps; with workers all but two: the next is begun while one is stored.
+            lines = self.log.read_text().splitlines()[: -1 if self.how.get("inline", True) else -2]
+            self.done.update([] if self.twins() else lines)  # of two at a time nobody knows which
         else:
-            self.done.update(self.log.read_text().splitlines() if ended.code is not ExitCode.BUG else [])
+            self.done.update(ran if ended.code is not ExitCode.BUG else [])
 
     def compare(self, ended: Ended, clean: Ended, fresh: Space, files: bool) -> None:
         """files: whether they can be compared; of two runs with different parameters the last one to write has its way."""

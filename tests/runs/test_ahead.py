@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 import pytest
-from processes import Running, door, entered, go
+from processes import Running, counting, door, entered, go
 from space import Listen, Space
 
 from wfe.core.outcome import Event, StepFinished, StepStarted, StepState
@@ -22,13 +22,6 @@ polled = pytest.mark.skipif(sys.platform == "win32", reason="threads read the pi
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="uses FIFOs")
 
 NODES = """
-import os
-
-def count(name):
-    number = os.open(LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(number, f"{name} ".encode())
-    os.close(number)
-
 @workflow_node(outputs={"n": int})
 def step(name: str, n: int = 0):
     count(name)
@@ -57,7 +50,7 @@ def waits(name: str, door: str):
 
 def project(space: Space, **functions: str) -> None:
     """Steps that do not need each other, in this order: name -> function."""
-    space.nodes(NODES.replace("LOG", repr(str(space.root / "log"))))
+    counting(space, NODES)
     space.workflow(
         [{"id": name, "function": f"n.{function}", "inputs": {"name": name}} for name, function in functions.items()]
     )
@@ -94,7 +87,7 @@ def test_the_next_step_begins_before_the_result_of_this_one_is_stored(space: Spa
 
 
 def test_a_step_that_needs_this_one_does_not(space: Space) -> None:
-    space.nodes(NODES.replace("LOG", repr(str(space.root / "log"))))
+    counting(space, NODES)
     space.workflow(
         [
             {"id": "a", "function": "n.step", "inputs": {"name": "a"}},
@@ -137,7 +130,7 @@ def test_after_a_failure_none_is_begun(space: Space) -> None:
 @linux
 def test_what_was_begun_is_ended_when_storing_fails(space: Space) -> None:
     """That a function gave something wrong is found out after the next one was called."""
-    space.nodes(NODES.replace("LOG", repr(str(space.root / "log"))))
+    counting(space, NODES)
     with door(space) as path:  # nobody comes to it at first: what opens it waits until it is ended
         waits = {"id": "b", "function": "n.waits", "inputs": {"name": "b", "door": str(path)}}
         space.workflow([{"id": "a", "function": "n.wrong", "inputs": {"name": "a"}}, waits])
@@ -189,7 +182,7 @@ def test_with_one_at_a_time_doit_says_the_same(space: Space) -> None:
 
 @linux
 def test_after_ctrl_c_none_is_begun(space: Space) -> None:
-    space.nodes(NODES.replace("LOG", repr(str(space.root / "log"))))
+    counting(space, NODES)
     with door(space) as path:
         space.workflow(
             [

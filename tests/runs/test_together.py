@@ -9,7 +9,7 @@ import sys
 import threading
 
 import pytest
-from processes import WAITS, Running, door, entered, go
+from processes import WAITS, Running, counting, door, entered, go
 from space import Space
 
 import wfe
@@ -20,12 +20,6 @@ from wfe.store import claims
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc and uses FIFOs")
 
 COUNTED = """
-import os
-def count(name):
-    number = os.open(LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(number, f"{name}\\n".encode())
-    os.close(number)
-
 @workflow_node(outputs={"n": int, "a": Any})
 def work(name: str, n: int = 0):
     import numpy
@@ -42,7 +36,7 @@ def write(name: str, n: int, to: Output):
 
 def lattice(space: Space) -> list[str]:
     """Chains beside each other, the ends written to files; the names of its steps."""
-    space.nodes(COUNTED.replace("LOG", repr(str(space.root / "log"))))
+    counting(space, COUNTED)
     nodes = []
     for chain in range(4):
         before = ""
