@@ -181,9 +181,7 @@ class Action:
         try:
             with contextlib.suppress(WfeError, OSError):
                 if self.claim() and self.newer() is None:
-                    if place.slots:
-                        self._call = replace(self._call, slots=place.slots)
-                    self.begun = self.run.executors.begin(self.step, self._call)
+                    self.begun = self.run.executors.begin(self.step, self.call_in(place))
         finally:
             if self.begun:
                 self.began = began
@@ -191,9 +189,16 @@ class Action:
             else:
                 self.unclaim()
 
-    def tell_started(self, place: Place | None) -> None:
+    def call_in(self, place: Place) -> Call:
+        """The call, told of the slots that it has there; the same object each time, by which a call that was sent is known."""
+        assert self._call is not None
+        if place.slots and self._call.slots != place.slots:
+            self._call = replace(self._call, slots=place.slots)
+        return self._call
+
+    def tell_started(self, place: Place) -> None:
         takes = {pool: amount(given) for pool, given in self.step.options.resources}
-        self.run.tell(StepStarted(self.step.id, time.time(), place.number if place else 0, takes))
+        self.run.tell(StepStarted(self.step.id, time.time(), place.number, takes))
 
     def claim(self) -> bool:
         """Hold the claim of the key; whether nobody else does."""
@@ -256,13 +261,11 @@ class Action:
     def attempt(self) -> Done:
         """Call the function."""
         self.attempts += 1
-        place, call = self.place, self._call
-        assert call is not None
-        if not self.begun:
-            if place is not None and place.slots:
-                call = replace(call, slots=place.slots)
-            if self.attempts == 1:
-                self.tell_started(place)
+        place = self.place
+        assert place is not None
+        call = self.call_in(place)
+        if not self.begun and self.attempts == 1:
+            self.tell_started(place)
         ahead, self.begun = self.begun, False
         asked = time.perf_counter()
         reply = self.run.executors.of(self.step).call(call, self.emit)
@@ -272,7 +275,7 @@ class Action:
             self.began = max(self.began, now - reply.seconds)
         if self._places or not isinstance(reply, Returned) or reply.holes:
             self._soiled = True
-        if isinstance(reply, Returned) and place is not None:
+        if isinstance(reply, Returned):
             self.run.ahead.hand_on(place)
         return self.end(reply, self._places, self._staging)
 

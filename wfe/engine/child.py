@@ -151,41 +151,37 @@ class Child:
         return not self.ended and self.process.poll() is None
 
     def begin(self, message: Mapping[str, Any]) -> None:
-        """Send a call; `ask` with the same message then only waits. Not where the pipes are read by threads."""
-        if self.calls and self._poll.poll(0):
+        """Send a call; `ask` with the same message then only waits, and tells when the worker was gone."""
+        if self.calls and (self.threaded or self._poll.poll(0)):
             with contextlib.suppress(OSError):
-                self._drain(None)
+                self._drain(None)  # what a thread or a process that the call before left has printed since
         self._begun = monotonic()
-        try:
-            self._send(message)
-        except OSError:
-            self._unheard = True
-
-    def _send(self, message: Mapping[str, Any]) -> None:
         self.calls += 1
         self._marked = 0
-        self.channel.send(frames.CALL, {**message, "marks": self.threaded, "keen": self.keen})
+        try:
+            self.channel.send(frames.CALL, {**message, "marks": self.threaded, "keen": self.keen})
+        except OSError:
+            self._unheard = True
 
     def ask(self, message: Mapping[str, Any], emit: Emit, log: str, timeout: float | None) -> dict[str, Any]:
         """Send a call and wait for its reply. Raises Gone when the worker ended before it, or was ended at its timeout.
 
         log: as in Call. timeout: seconds. Raises EnvironmentFailure when the worker never came up.
         """
-        sent, self._begun = self._begun, 0.0
+        sent = self._begun
         begun = sent or monotonic()
         printed = Printed(log, emit, self.log_limit)
         timer = None
         try:
-            if not sent and self.calls and (self.threaded or self._poll.poll(0)):
-                self._drain(None)  # what a thread or a process that the call before left has printed since
             if timeout is not None and self.threaded:
                 timer = threading.Timer(timeout, self.kill)
                 timer.daemon = True
                 timer.start()
+            if not sent:
+                self.begin(message)
+            self._begun = 0.0
             if self._unheard:
                 raise BrokenPipeError
-            if not sent:
-                self._send(message)
             # The reply to a call that was sent earlier may have come in time, while nobody waited for it.
             soonest = monotonic() + _GLANCE if sent else 0.0
             return self._converse(emit, printed, None if timeout is None else max(begun + timeout, soonest))

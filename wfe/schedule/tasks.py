@@ -126,8 +126,7 @@ class Tasks:
         """The tasks, in the order of the plan; where several steps may run at once, those first whose way is longest; beside
         other runs, which begin so, in another order."""
         names = [name for name in self.run.index.ids if self.among is None or name in self.among]
-        steps = self.ordered([self.run.steps[name] for name in names])
-        for step in steps:
+        for step in self.ordered([self.run.steps[name] for name in names]):
             if step.fan is None:
                 yield self.task(step)
             else:
