@@ -66,10 +66,24 @@ class Letterbox:
         """Plain numbers by name."""
         return asdict(self)
 
-    def apply(self, picture: NDArray[np.uint8], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+    def apply(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The picture (height x width x 3, uint8) in a grey input of input_height x input_width x 3, uint8.
 
-        out: an array of that form to write into, for a loop that wants no new memory. Raises ValueError on wrong sizes.
+        Raises ValueError when the letterbox is for pictures of another size.
+        """
+        whole = np.full((self.input_height, self.input_width, 3), PADDING, dtype=np.uint8)
+        whole[self.inner] = self.scale(picture)
+        return whole
+
+    @property
+    def inner(self) -> tuple[slice, slice]:
+        """Rows and columns of the input where the scaled picture lies."""
+        return slice(self.top, self.top + self.inner_height), slice(self.left, self.left + self.inner_width)
+
+    def scale(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The picture (height x width x 3, uint8) in its size within the input, without padding; maybe the picture itself.
+
+        Raises ValueError when the letterbox is for pictures of another size.
         """
         import cv2
 
@@ -78,21 +92,10 @@ class Letterbox:
                 f"the letterbox is for {self.picture_width} x {self.picture_height} pixels, "
                 f"the picture has {picture.shape[1]} x {picture.shape[0]}"
             )
-        shape = (self.input_height, self.input_width, 3)
-        whole = np.empty(shape, dtype=np.uint8) if out is None else out
-        if whole.shape != shape or whole.dtype != np.uint8:
-            raise ValueError(f"`out` must be a uint8 array of shape {shape}, not {whole.dtype} {whole.shape}")
-        bottom, right = self.top + self.inner_height, self.left + self.inner_width
-        whole[: self.top] = PADDING
-        whole[bottom:] = PADDING
-        whole[self.top : bottom, : self.left] = PADDING
-        whole[self.top : bottom, right:] = PADDING
-        inner = whole[self.top : bottom, self.left : right]
-        if (self.inner_width, self.inner_height) == (self.picture_width, self.picture_height):
-            inner[...] = picture
-        else:
-            inner[...] = cv2.resize(picture, (self.inner_width, self.inner_height), interpolation=cv2.INTER_LINEAR)
-        return whole
+        size = (self.inner_width, self.inner_height)
+        if size == (self.picture_width, self.picture_height):
+            return picture
+        return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
     def to_picture(self, boxes: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Boxes n x 4 (x1, y1, x2, y2 in input pixels) in pixels of the picture, clipped to it; float64."""

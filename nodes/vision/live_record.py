@@ -40,7 +40,7 @@ class Recorder:
             self._writer = VideoWriter(path, width, height, rate or 25, live=True)
             self._began = moment
             self.files.append(self._name)
-        self._writer.write(picture, moment - self._began)
+        self._writer.add(self._writer.frame(picture), moment - self._began)
 
     def close(self) -> None:
         """Stop recording and finish the file. Idempotent."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
@@ -56,6 +57,19 @@ def cores() -> int:
     """How many cores this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else (os.cpu_count() or 1)
+
+
+@contextmanager
+def opencv_alone() -> Iterator[None]:
+    """Within, OpenCV works in the thread that calls it: its own ones wait by spinning, on cores that have work."""
+    import cv2
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def candidates(count: int, sessions: int = 0, threads: int = 0) -> list[Split]:

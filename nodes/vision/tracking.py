@@ -15,11 +15,10 @@ from typing import Any, Literal
 import numpy as np
 import supervision as sv
 
-from nodes.vision.stream import Stage, Stream
-from nodes.vision.video import beyond, place_of
-from nodes.vision.video_read import Damage, frames, probe
+from nodes.vision.video import beyond, encode, place_of
+from nodes.vision.video_read import Damage, Frame, Picture, frames, probe
 from nodes.vision.video_write import VideoWriter
-from wfe import Output, progress, workflow_node
+from wfe import Output, workflow_node
 
 TRACKERS = {"bytetrack": "ByteTrackTracker", "sort": "SORTTracker", "ocsort": "OCSORTTracker"}
 ANCHORS = {"centre": sv.Position.CENTER, "bottom": sv.Position.BOTTOM_CENTER}
@@ -175,7 +174,7 @@ def render_tracks(
     ends = points(line, 2, "line", exactly=True) if line else []
     corners = np.array(points(polygon, 3, "polygon"), dtype=np.int32) if polygon else None
 
-    def draw(frame: Any, worker: int) -> Any:
+    def draw(frame: Frame) -> tuple[float, Picture] | None:
         import cv2
 
         moment = frame.time + first
@@ -196,12 +195,7 @@ def render_tracks(
         return moment, picture
 
     with VideoWriter(output_path, info.width, info.height, info.rate, "", published_name) as writer:
-        for item in Stream(frames(source, damage=Damage()), [Stage("draw", draw)], depth=4):
-            if item is None:
-                break
-            writer.write(item[1], item[0])
-            if writer.frames % 50 == 0:
-                progress(writer.frames, len(bounds), "draw tracks")
+        encode(writer, frames(source, damage=Damage()), draw, len(bounds))
     return {
         "output_path": output_path,
         "frames_written": writer.frames,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from nodes.vision.drawing import annotate
 from nodes.vision.layout import Detector
 from nodes.vision.letterbox import Letterbox
 from nodes.vision.stream import Stage, Stream
+from nodes.vision.stream_split import opencv_alone
 from nodes.vision.video_infer import FLOOR
-from nodes.vision.video_read import Damage, VideoError, frames, probe
+from nodes.vision.video_read import Damage, Frame, Picture, VideoError, frames, probe
 from nodes.vision.video_write import VideoWriter
 from wfe import Output, log, progress, workflow_node
 
@@ -125,7 +126,7 @@ def render_video(
     first = float(times[0]) if len(times) else 0.0
     matched: list[int] = []
 
-    def draw(frame: Any, worker: int) -> Any:
+    def draw(frame: Frame) -> tuple[float, Picture] | None:
         moment = frame.time + first
         if beyond(times, moment):
             return None
@@ -141,12 +142,7 @@ def render_video(
         return moment, overlay(annotate(frame.picture, found), text)
 
     with VideoWriter(output_path, info.width, info.height, info.rate, encoder, published_name) as writer:
-        for item in Stream(decoded, [Stage("draw", draw)], depth=4):
-            if item is None:
-                break
-            writer.write(item[1], item[0])
-            if writer.frames % 50 == 0:
-                progress(writer.frames, len(ends), "draw and encode")
+        encode(writer, decoded, draw, len(ends))
     if len(matched) != len(ends):
         raise VideoError(
             f"{source}: only {len(matched)} of the {len(ends)} frames that were searched are in it; run again"
@@ -240,6 +236,28 @@ def detected(
             else:
                 mine = suppress(mine, iou_threshold, most)
             yield float(frame_time), as_json(mine, detector, letterbox)
+
+
+def encode(
+    writer: VideoWriter, decoded: Iterator[Frame], draw: Callable[[Frame], tuple[float, Picture] | None], total: int
+) -> None:
+    """Decode, draw and encode, each in a thread of its own, up to the first frame for which `draw` returns None.
+
+    draw: the time at which a frame is shown, in seconds, and its picture. total: how many frames are expected.
+    """
+
+    def work(frame: Frame, worker: int) -> tuple[float, Any] | None:
+        drawn = draw(frame)
+        return drawn and (drawn[0], writer.frame(drawn[1]))
+
+    with opencv_alone():
+        for item in Stream(decoded, [Stage("draw", work)], depth=4):
+            if item is None:
+                break
+            moment, frame = item
+            writer.add(frame, moment)
+            if writer.frames % 50 == 0:
+                progress(writer.frames, total, "draw and encode")
 
 
 def place_of(times: Any, moment: float) -> int | None:

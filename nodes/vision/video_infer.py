@@ -20,7 +20,7 @@ from nodes.vision.backends.protocol import Runner
 from nodes.vision.decode import Candidates
 from nodes.vision.letterbox import Letterbox
 from nodes.vision.stream import Stage, Stream
-from nodes.vision.stream_split import Split, candidates, choose, cores
+from nodes.vision.stream_split import Split, candidates, choose, cores, opencv_alone
 from nodes.vision.video_model import Feed, Opened, open_model, version_of
 from nodes.vision.video_plan import Segment, check
 from nodes.vision.video_read import Damage, Frame, VideoError, frames, probe
@@ -150,6 +150,10 @@ class Detection:
 
     def run(self, decoded: Iterator[Frame]) -> Iterator[Seen]:
         """What is seen on every frame, in order."""
+        with opencv_alone():
+            yield from self._run(decoded)
+
+    def _run(self, decoded: Iterator[Frame]) -> Iterator[Seen]:
         first = self.splits()
         opened = self.open(first[0].threads, first[0].sessions)
         own = threading.local()

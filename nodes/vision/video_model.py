@@ -16,7 +16,7 @@ from nodes.vision.backends.opening import open_runner
 from nodes.vision.backends.protocol import Runner, Tensor
 from nodes.vision.decode import Candidates, candidates
 from nodes.vision.layout import Detector, Shape, describe
-from nodes.vision.letterbox import Letterbox
+from nodes.vision.letterbox import PADDING, Letterbox
 from nodes.vision.preprocess import to_tensor
 from nodes.vision.video_read import Picture
 
@@ -46,20 +46,30 @@ class Opened:
 
 
 class Feed:
-    """Makes input tensors in memory of its own: each lasts until the next. For one thread."""
+    """Makes input tensors in memory of its own: each lasts until the next. For one thread.
+
+    The padding is written once for all pictures of a size: on a wide video it is half of the tensor.
+    """
 
     def __init__(self, opened: Opened) -> None:
         detector = opened.detector
         self._opened = opened
-        self._fitted = np.empty((detector.height, detector.width, 3), dtype=np.uint8)
+        self._padded_for: Letterbox | None = None
         axes = (detector.height, detector.width, 3) if detector.channels_last else (3, detector.height, detector.width)
         self._tensor = np.empty((max(1, detector.batch), *axes), dtype=detector.dtype)
 
     def __call__(self, picture: Picture) -> Tensor:
         """The tensor of a BGR picture, as `Opened.prepare` makes it."""
-        self._opened.letterbox(picture).apply(picture, self._fitted)
-        to_tensor([self._fitted], self._opened.detector, self._tensor[:1])
-        self._tensor[1:] = self._tensor[:1]
+        detector, first = self._opened.detector, self._tensor[:1]
+        letterbox = self._opened.letterbox(picture)
+        if letterbox != self._padded_for:
+            grey = np.full((detector.height, detector.width, 3), PADDING, dtype=np.uint8)
+            to_tensor([grey], detector, first)
+            self._padded_for = letterbox
+        rows, columns = letterbox.inner
+        inner = first[:, rows, columns] if detector.channels_last else first[:, :, rows, columns]
+        to_tensor([letterbox.scale(picture)], detector, inner)
+        self._tensor[1:] = first
         return self._tensor
 
 

@@ -96,13 +96,16 @@ class VideoWriter:
         self._stream.codec_context.time_base = TICK
         self._step = max(1, round(1 / (near * TICK)))
 
-    def write(self, picture: Picture, time: float) -> None:
-        """Add a BGR picture (height x width x 3, uint8) shown at `time` seconds; not before the one before it."""
+    def frame(self, picture: Picture) -> av.VideoFrame:
+        """A BGR picture (height x width x 3, uint8) as the encoder takes it. Any thread may call it, beside `add`."""
         import cv2
 
         # OpenCV makes the planes in a third of the time of FFmpeg's scaler (1.2 ms a frame of 768 x 432 less).
         planes = cast(Picture, cv2.cvtColor(picture[: self._height, : self._width], cv2.COLOR_BGR2YUV_I420))
-        frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+        return av.VideoFrame.from_ndarray(planes, format="yuv420p")
+
+    def add(self, frame: av.VideoFrame, time: float) -> None:
+        """Encode a frame that is shown at `time` seconds; not before the one before it."""
         # Two frames at one moment would be refused by the container.
         self._last = max(self._last + 1, round(Fraction(time) / TICK))
         frame.pts = self._last

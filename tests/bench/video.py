@@ -43,6 +43,7 @@ from nodes.vision.video import postprocess_video, render_video
 from nodes.vision.video_infer import infer_segment
 from nodes.vision.video_model import open_model
 from nodes.vision.video_plan import plan_segments
+from nodes.vision.video_read import probe
 from wfe import Output
 
 FLAT = ("boxes", "scores", "classes", "counts", "times", "class_names")
@@ -100,8 +101,7 @@ def loop(video: Path, model: Path, backend: str, threads: int, frames: int, fold
 def ours(video: Path, model: Path, backend: str, frames: int, folder: Path) -> tuple[float, int, str, float]:
     """Seconds, detections, the split that was taken, of the workflow's steps one after the other; seconds of the last two."""
     began = time.perf_counter()
-    rate = plan_segments(video)["fps"]
-    planned = plan_segments(video, max_duration=frames / rate)
+    planned = plan_segments(video, max_duration=frames / float(probe(video).rate))
     segments = [infer_segment(str(video), one, model, backend) for one in planned["segments"]]
     inferred = time.perf_counter()
     found = postprocess_video(segments, Output(folder / "ours.jsonl"))

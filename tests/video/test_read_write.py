@@ -39,7 +39,7 @@ def test_variable_frame_rate_is_kept(make_video: Make, tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
     with VideoWriter(out, 320, 240, 25) as writer:
         for frame in frames(source):
-            writer.write(frame.picture, frame.time)
+            writer.add(writer.frame(frame.picture), frame.time)
     assert np.allclose([frame.time for frame in frames(out)], times, atol=1e-3)
 
 
@@ -70,7 +70,7 @@ def test_written_file_plays(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"out{suffix}"
     with VideoWriter(path, 321, 241, 30) as writer:
         for index, picture in enumerate(pictures(10, 321, 241)):
-            writer.write(picture, index / 30)
+            writer.add(writer.frame(picture), index / 30)
     found = list(frames(path))
     assert len(found) == 10 and found[0].picture.shape == (240, 320, 3)
     assert writer.plays_in_browser == (suffix == ".mp4" and ENCODERS[writer.codec][1])
@@ -79,7 +79,7 @@ def test_written_file_plays(tmp_path: Path, suffix: str) -> None:
 def test_named_fallback_encoder(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "out.mp4", 320, 240, 25, "mpeg4") as writer:
         for index, picture in enumerate(pictures(5)):
-            writer.write(picture, index / 25)
+            writer.add(writer.frame(picture), index / 25)
     assert probe(tmp_path / "out.mp4").codec == "mpeg4"
     assert not writer.plays_in_browser
     with pytest.raises(VideoError, match="there are .*mpeg4"):
@@ -89,7 +89,7 @@ def test_named_fallback_encoder(tmp_path: Path) -> None:
 def test_a_live_recording_can_be_read_while_it_is_written(tmp_path: Path) -> None:
     writer = VideoWriter(tmp_path / "rec.mp4", 320, 240, 25, live=True)
     for index, picture in enumerate(pictures(40) * 15):
-        writer.write(picture, index / 25)
+        writer.add(writer.frame(picture), index / 25)
     assert len(list(frames(tmp_path / "rec.mp4", damage=Damage()))) >= 250
     writer.close()
     assert len(list(frames(tmp_path / "rec.mp4"))) == 600
