@@ -287,7 +287,9 @@ class Worker(Caller):
             self.sender.reply(reply)
             # Only now, while the engine goes on: it takes 6 us, and the next call cannot come before it.
             self.surroundings.restore()
-            keen = call["keen"] if reply.get("seconds", 1.0) < frames.SOON else 0.0
+            keen = call["keen"]
+            if keen <= frames.KEEN and reply.get("seconds", 1.0) >= frames.SOON:
+                keen = 0.0
 
     def settle(self) -> None:
         """Nothing yet: `serve` does it when the reply is away."""

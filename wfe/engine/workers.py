@@ -33,8 +33,9 @@ THREAD_VARIABLES = (
     "RAYON_NUM_THREADS",
     "OPENCV_FOR_THREADS_NUM",
 )
-# Seconds for which a worker that has a processor for itself looks for the next call after a short one: the engine takes
-# most of a millisecond between two trivial calls, and to wake a worker takes it 40 us and the worker 50.
+# Seconds for which a worker that has a processor for itself looks for the next call: the engine takes most of a
+# millisecond between two calls. To wake a worker takes it 40 us and the worker 50, and on a virtual machine up to 3 ms
+# where the processor was given away meanwhile: a third of the engine's time for a step of 20 ms.
 AWAKE = 2e-3
 # A look at a worker's memory costs 60 us, half a call: only after calls that were long enough to have used much.
 LOOK_AT_MEMORY = 0.005
