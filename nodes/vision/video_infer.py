@@ -84,23 +84,18 @@ def infer_segment(
     """
     part: Segment = segment  # type: ignore[assignment]
     path = Path(source)
-    check(path, part)
     began = time.perf_counter()
     damage = Damage()
-    decoded = frames(
-        path, seek=part["seek"], start=part["start"], stop=part["stop"], origin=part["origin"], damage=damage
-    )
     collected = Collected()
     kind = (layout, input_size, tuple(class_names or ()))
     with_model = Detection(model_path, backend, device, kind, sessions, threads, floor)
-    for number, seen in enumerate(with_model.run(decoded), start=1):
+    for number, seen in enumerate(with_model.run(planned(path, part, damage)), start=1):
         collected.add(seen.time, seen.letterbox, seen.found)
         if number % 25 == 0:
             progress(number, part["frames"], f"segment {part['index']}")
     assert with_model.split is not None and with_model.opened is not None
     if not collected.times and part["start"] is None:
         raise VideoError(f"{path}: no frame of segment {part['index']} can be decoded; copy or record it again")
-    check(path, part)
     lost = part["frames"] - len(collected.times)
     if lost > 0 and not damage.message:
         damage.message = f"{path}: {lost} of {part['frames']} frames of segment {part['index']} cannot be decoded"
@@ -113,6 +108,18 @@ def infer_segment(
         "where": with_model.opened.runner.where,
         "damage": damage.message,
     }
+
+
+def planned(path: Path, part: Segment, damage: Damage) -> Iterator[Frame]:
+    """The frames of a segment. Raises VideoError, before the first and after the last one, when the file is not as planned.
+
+    As a part of the reading this is done while inferences run.
+    """
+    check(path, part)
+    yield from frames(
+        path, seek=part["seek"], start=part["start"], stop=part["stop"], origin=part["origin"], damage=damage
+    )
+    check(path, part)
 
 
 class Detection:

@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 
 import av
 
-from nodes.vision.video_read import VideoError, VideoInfo, missing, open_video, packets_from, probe
+from nodes.vision.video_read import VideoError, VideoInfo, described, missing, open_video, packets_from, probe
 from wfe import log, workflow_node
 
 
@@ -55,8 +55,7 @@ def plan_segments(source: Path, segment_frames: int = 240, max_duration: float =
     """
     if segment_frames < 1:
         raise ValueError(f"'segment_frames' is {segment_frames}; it must be 1 or more")
-    info = probe(source)
-    packets = read_packets(source)
+    info, packets = read_packets(source)
     end = None
     if max_duration > 0 and packets.ordered:
         end = packets.origin + round(Fraction(max_duration) / info.time_base)
@@ -112,17 +111,21 @@ class Packets:
         self.digests.append(int.from_bytes(hashlib.blake2b(bytes(packet), digest_size=8).digest(), "little"))
 
 
-def read_packets(path: Path, seek: int | None = None, stop: int | None = None) -> Packets:
-    """Read the packets of the first video stream, without decoding: all, or those from the key frame at `seek` to `stop`.
+def read_packets(path: Path, seek: int | None = None, stop: int | None = None) -> tuple[VideoInfo, Packets]:
+    """Read the packets of the first video stream: all, or those from the key frame at `seek` to `stop`. One frame is decoded.
 
     Raises FileNotFoundError or VideoError.
     """
     found = Packets()
+    info = None
     container, stream = open_video(path)
     with container:
+        stream.thread_type, stream.codec_context.thread_count = "SLICE", 1  # more would first want as many packets
         found.extradata = bytes(stream.codec_context.extradata or b"")
         try:
             for packet in packets_from(container, stream, seek):
+                if info is None:
+                    info = described(stream, packet)
                 if not packet.size:
                     continue
                 # A frame is never shown before it is decoded, so nothing before `stop` follows.
@@ -138,7 +141,7 @@ def read_packets(path: Path, seek: int | None = None, stop: int | None = None) -
     if not found.pts:
         raise VideoError(f"{path}: its video stream holds no packet; copy or record it again")
     found.ordered = found.ordered and len(set(found.pts)) == len(found.pts)
-    return found
+    return info or probe(path), found
 
 
 def cut(packets: Packets, seed: bytes, length: int, end: int | None = None) -> list[Segment]:
@@ -203,9 +206,9 @@ def content(
 
 def check(path: Path, segment: Segment) -> None:
     """Raise VideoError unless the file still holds the segment as it was planned; reads the segment's packets alone."""
-    packets = read_packets(path, segment["seek"], segment["stop"])
+    info, packets = read_packets(path, segment["seek"], segment["stop"])
     try:
-        digest, _ = content(packets, seed_of(probe(path)), segment["seek"], segment["stop"])
+        digest, _ = content(packets, seed_of(info), segment["seek"], segment["stop"])
     except ValueError:
         digest = ""
     if digest != segment["digest"]:

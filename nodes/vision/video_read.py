@@ -114,6 +114,13 @@ def info_of(stream: VideoStream, frame: VideoFrame) -> VideoInfo:
     return VideoInfo(width, height, Fraction(rate), Fraction(base), stream.codec_context.name, stream.frames, rotation)
 
 
+def described(stream: VideoStream, packet: Packet[VideoStream]) -> VideoInfo | None:
+    """The video's description as soon as a packet completes a frame; None until then."""
+    for frame in _decode(iter((packet,)), []):
+        return info_of(stream, frame)
+    return None
+
+
 def frames(
     path: Path,
     *,
