@@ -73,10 +73,9 @@ class Executors:
 
     def of(self, step: Step) -> Executor:
         """The executor for a step. Raises EnvironmentFailure when its environment cannot be made."""
-        if self._guard is not None and (confined := self._guard(step)) is not None:
-            return confined
-        if self._inline is not None and not step.prefix:
-            return self._inline
+        other = self._other(step)
+        if other is not None:
+            return other
         with self._lock:
             found = self._executors.get(step.prefix)
             making = self._making.setdefault(step.prefix, threading.Lock())
@@ -95,19 +94,22 @@ class Executors:
 
     def warm(self, steps: Sequence[Step]) -> None:
         """Start a worker for each of these steps that will run in the main environment. Raises EnvironmentFailure."""
-        if self._inline is not None:
-            return
-        here = [one for one in steps if not one.prefix and (self._guard is None or self._guard(one) is None)]
+        here = [one for one in steps if not one.prefix and self._other(one) is None]
         if here and isinstance(found := self.of(here[0]), Workers):
             found.warm(str(self.project.root), len(here))
 
     def begin(self, step: Step, call: Call) -> bool:
         """Send a call already, if a worker that may serve it is idle; `call` of its executor then waits for the reply."""
-        if self._inline is not None or (self._guard is not None and self._guard(step) is not None):
+        if self._other(step) is not None:
             return False
         with self._lock:
             found = self._executors.get(step.prefix)
         return isinstance(found, Workers) and found.begin(call)
+
+    def _other(self, step: Step) -> Executor | None:
+        """What serves a step instead of warm workers: a confined process, or this one."""
+        confined = None if self._guard is None else self._guard(step)
+        return self._inline if confined is None and not step.prefix else confined
 
     def _make(self, step: Step) -> Executor:
         if not step.prefix:

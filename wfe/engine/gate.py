@@ -81,7 +81,7 @@ class Place:
     number: which of the places it has, -1 while it has none. slots: pool -> the numbers of what it holds there.
     """
 
-    __slots__ = ("_gate", "_stopping", "begin", "called", "number", "queued", "rank", "slots", "storing", "wanted")
+    __slots__ = ("_gate", "begin", "called", "number", "queued", "rank", "slots", "stopping", "storing", "wanted")
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Place:
         begin: Begin,
     ) -> None:
         self._gate = gate
-        self._stopping = stopping
+        self.stopping = stopping
         self.begin = begin
         self.rank = rank
         self.wanted = wanted
@@ -103,7 +103,7 @@ class Place:
         self.storing = False  # whether it gave its place away before its result was stored
 
     def __enter__(self) -> Place:
-        self._gate.wait(self, self._stopping)
+        self._gate.wait(self)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -161,7 +161,7 @@ class Gate:
         wanted = {pool: amount(given) for pool, given in resources}
         return Place(self, (-priority, next(self._number)), wanted, stopping, begin)
 
-    def wait(self, place: Place, stopping: threading.Event) -> None:
+    def wait(self, place: Place) -> None:
         """As in `enter`."""
         called = None
         with self._lock:
@@ -173,7 +173,7 @@ class Gate:
         try:
             _begin(admitted)
             while called is not None and not called.wait(_POLL):
-                if stopping.is_set():
+                if place.stopping.is_set():
                     with self._lock:
                         if place.number < 0:
                             break
