@@ -8,13 +8,14 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from wfe.core.outcome import Event, StepLine, StepState
+from wfe.core.outcome import Event, Outcome, StepFinished, StepLine, StepState
 from wfe.errors import ExitCode, WfeError
 from wfe.report.choose import close, listeners
 from wfe.report.lines import Lines
@@ -254,10 +255,75 @@ def test_a_full_disk_is_remembered(whole: list[Event]) -> None:
     assert outlet.error is not None and outlet.error.errno == errno.ENOSPC
 
 
+class _Pipe(io.StringIO):
+    """A stream that counts how often it was flushed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flushes = threading.Semaphore(0)
+
+    def flush(self) -> None:
+        self.flushes.release()
+
+    def heard(self) -> int:
+        """How many flushes there were since this was asked last."""
+        count = 0
+        while self.flushes.acquire(blocking=False):
+            count += 1
+        return count
+
+
+def just_flushed(outlet: Outlet) -> None:
+    """However slow this machine is, the last flush was now."""
+    outlet._flushed = float("inf")
+
+
+def test_lines_that_follow_fast_wake_the_reader_once() -> None:
+    stream = _Pipe()
+    outlet = Outlet(stream)
+    outlet.write("first\n", soon=True)
+    assert stream.heard() == 1
+    just_flushed(outlet)
+    outlet.write("second\n", soon=True)
+    outlet.write("third\n", soon=True)
+    assert stream.heard() == 0
+    assert stream.flushes.acquire(timeout=60), "nothing follows, so they are let out after a while"
+    assert stream.getvalue() == "first\nsecond\nthird\n"
+    just_flushed(outlet)
+    outlet.write("fourth\n", soon=True)
+    outlet.write("failed\n")
+    assert stream.heard() == 1
+    assert outlet._timer is None
+
+
+def test_a_terminal_gets_each_line_at_once() -> None:
+    class Terminal(_Pipe):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    outlet = Outlet(stream)
+    just_flushed(outlet)
+    outlet.write("a\n", soon=True)
+    outlet.write("b\n", soon=True)
+    assert stream.heard() == 2
+
+
+@pytest.mark.parametrize("mode", ["plain", "json"])
+def test_a_run_without_an_end_lets_out_what_it_told(mode: str) -> None:
+    stream = _Pipe()
+    (listener,) = listeners(mode, stream, {})
+    just_flushed(listener._outlet)  # type: ignore[attr-defined]
+    listener.hear(StepFinished("a", Outcome("a", StepState.RAN), 0.0))
+    assert stream.heard() == 0
+    close([listener])
+    assert stream.heard() == 1
+
+
 def test_the_common_path_imports_little() -> None:
     """Choosing and telling plain lines, loads neither rich nor json nor the forms of other reports."""
     program = textwrap.dedent("""
-        import io, sys
+        import io, sys, threading
         import wfe.errors
         from wfe.core.outcome import *
         before = set(sys.modules)

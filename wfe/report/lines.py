@@ -94,6 +94,7 @@ class Lines:
         """End what is open in the output: a run that stops without its last event leaves no group open. Idempotent."""
         if self._grouped:
             self._outlet.write(self._ungrouped(""))
+        self._outlet.flush()
 
     def _run_started(self, event: RunStarted) -> None:
         self._workflow = event.workflow
@@ -104,11 +105,11 @@ class Lines:
         self._current_said = False
 
     def _step_started(self, event: StepStarted) -> None:
-        self._outlet.write(self._group(f"started   {one_line(event.step)}\n"))
+        self._outlet.write(self._group(f"started   {one_line(event.step)}\n"), soon=True)
 
     def _step_line(self, event: StepLine) -> None:
         text = f"{one_line(event.step)} | {last_line(event.line)}"
-        self._outlet.write(self._group(self._forge.quoted(text) + "\n"))
+        self._outlet.write(self._group(self._forge.quoted(text) + "\n"), soon=True)
 
     def _step_finished(self, event: StepFinished) -> None:
         outcome = event.outcome
@@ -132,7 +133,7 @@ class Lines:
             said = self._crowds[state] = self._crowds.get(state, 0) + 1
             if said > self._crowd:
                 return
-        self._outlet.write(self._group(f"{self._current_so_far()}{self._word(state)} {ending(outcome)}\n"))
+        self._outlet.write(self._group(f"{self._current_so_far()}{self._word(state)} {ending(outcome)}\n"), soon=True)
 
     def _failed(self, outcome: Outcome) -> None:
         again = ""

@@ -205,10 +205,13 @@ class _Region(Outlet):
     def shown(self) -> bool:
         return bool(self._text)
 
-    def write(self, text: str) -> None:
+    def write(self, text: str, soon: bool = False) -> None:
         if self._text and text:
             text = f"\r\x1b[J{text}{self._text}"
-        self._outlet.write(text)
+        self._outlet.write(text, soon)
+
+    def flush(self) -> None:
+        self._outlet.flush()
 
     def draw(self, lines: list[str]) -> None:
         up = f"\x1b[{len(lines) - 1}A" if len(lines) > 1 else ""

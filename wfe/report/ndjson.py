@@ -225,17 +225,18 @@ def events(lines: Iterable[str | bytes]) -> Iterator[Event]:
 
 
 class Json:
-    """Writes every event to an Outlet as it comes: `--json`."""
+    """Writes every event to an Outlet: `--json`."""
 
     def __init__(self, outlet: Outlet) -> None:
         self._outlet = outlet
 
     def hear(self, event: Event) -> None:
         """Write the event as a line."""
-        self._outlet.write(line(event))
+        self._outlet.write(line(event), soon=not isinstance(event, RunFinished))
 
     def close(self) -> None:
-        """Nothing to end: each line was flushed."""
+        """Let out what was not let out yet, of a run that stops without its last event. Idempotent."""
+        self._outlet.flush()
 
 
 def _reasons(outcome: Outcome) -> list[dict[str, str]]:
