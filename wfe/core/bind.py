@@ -253,6 +253,8 @@ class Binder:
                 parameter.optional,
                 parameter.type.optional,
             )
+        if parameter.file:
+            return Binding("file", parameter.file, spare=True)
         if not parameter.optional:
             known = {
                 key

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from wfe.core.digest import digest
-from wfe.core.source import Chain, Import, Source, Symbol
+from wfe.core.source import DYNAMIC, Chain, Import, Source, Symbol
 
 Load = Callable[[str], Source | None]
 """A dotted module name -> its Source, None when it is not the project's own. Raises SyntaxError."""
@@ -122,6 +122,7 @@ class _Walk:
                     # Imported and never named: for its effect, or to be imported from here.
                     self.external(one.module)
         for star in source.stars:
+            self.external(star)
             self.later(partial(self.whole, star))
         return source
 
@@ -144,15 +145,13 @@ class _Walk:
         if symbol is not None:
             self.take(module, name, symbol)
         # Both may hold: `g = wrap(g)` below `from a import g`.
-        for one in source.imports.get(name, ()):
-            self.follow(one, ())
+        self.imported(module, source, name, ())
         if symbol is not None or name in source.imports:
             return
         if self.load(f"{module}.{name}") is not None:
             self.whole(f"{module}.{name}")
             return
-        for star in source.stars:
-            self.symbol(star, name)
+        self.starred(module, source, name)
         if "__getattr__" in source.symbols:
             self.symbol(module, "__getattr__")
 
@@ -173,6 +172,9 @@ class _Walk:
         for loaded in symbol.loads:
             self.later(partial(self.whole, loaded))
             self.external(loaded)
+        for text in symbol.texts:
+            if self.load(text) is not None:
+                self.later(partial(self.whole, text))
         if symbol.dynamic:
             self.later(partial(self.whole, module))
 
@@ -185,11 +187,28 @@ class _Walk:
             self.follow(one, chain[1:])
         if head in source.symbols:
             self.symbol(module, head)
-        for one in source.imports.get(head, ()):
-            self.follow(one, chain[1:])
+        self.imported(module, source, head, chain[1:])
         if head not in symbol.imports and head not in source.symbols and head not in source.imports:
-            for star in source.stars:
-                self.symbol(star, head)
+            self.starred(module, source, head)
+
+    def imported(self, module: str, source: Source, name: str, rest: Chain) -> None:
+        """A name that imports of a module bind. What they say counts too: of a third party nothing else would, and of two
+        that bind one name the last wins."""
+        ones = source.imports.get(name, ())
+        if ones:
+            said = "; ".join(f"{one.module} {one.attribute} {' '.join(one.also)}" for one in ones)
+            self.found.parts[f"{module}:import {name}"] = digest(said.encode())
+        for one in ones:
+            if one.attribute in DYNAMIC or (one.module, one.attribute) == ("sys", "modules"):
+                self.later(partial(self.whole, module))
+            self.follow(one, rest)
+
+    def starred(self, module: str, source: Source, name: str) -> None:
+        """A name that may come from any `import *` of a module, the last one that has it."""
+        if source.stars:
+            self.found.parts[f"{module}:import *"] = digest("; ".join(source.stars).encode())
+        for star in source.stars:
+            self.symbol(star, name)
 
     def follow(self, one: Import, rest: Chain) -> None:
         """What an imported name stands for, and the attributes `rest` taken from it."""

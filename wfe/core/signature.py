@@ -37,11 +37,13 @@ _CHOICES: Final = {"cache": ("auto", "never"), "isolation_mode": ("auto", "alway
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter: its type, and whether the function can be called without it."""
+    """One parameter: its type, and whether the function can be called without it. file: the file that its default names,
+    of one that takes a path: its content counts too."""
 
     name: str
     type: Type = ANY
     optional: bool = False
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +119,12 @@ def signature_of(function: ast.FunctionDef | ast.AsyncFunctionDef, module: str, 
             (first.lineno, first.col_offset + 1, "positional-only parameters cannot be bound; remove the '/'")
         )
     named = [*arguments.args, *arguments.kwonlyargs]
-    with_default = (
-        {argument.arg for argument in arguments.args[len(arguments.args) - len(arguments.defaults) :]}
-        if arguments.defaults
-        else set()
-    )
-    with_default |= {
-        argument.arg
-        for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-        if default is not None
-    }
-    parameters = tuple(Parameter(one.arg, type_of(one.annotation, aliases), one.arg in with_default) for one in named)
+    last = arguments.args[len(arguments.args) - len(arguments.defaults) :]
+    defaults = {one.arg: default for one, default in zip(last, arguments.defaults, strict=True)}
+    for one, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        if default is not None:
+            defaults[one.arg] = default
+    parameters = tuple(_parameter(one, type_of(one.annotation, aliases), defaults) for one in named)
     outputs, declared = _outputs(function, tree, options, aliases)
     return Signature(
         function=f"{module}.{function.name}",
@@ -143,9 +140,25 @@ def signature_of(function: ast.FunctionDef | ast.AsyncFunctionDef, module: str, 
     )
 
 
+def _parameter(argument: ast.arg, kind: Type, defaults: Mapping[str, ast.expr]) -> Parameter:
+    default = defaults.get(argument.arg)
+    file = ""
+    if default is not None and kind.has("path"):
+        inner = default.args[0] if isinstance(default, ast.Call) and len(default.args) == 1 else default
+        if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+            file = inner.value
+    return Parameter(argument.arg, kind, default is not None, file)
+
+
 def _aliases(tree: ast.Module) -> dict[str, ast.expr]:
-    found = {}
+    found: dict[str, ast.expr] = {}
     for statement in tree.body:
+        if isinstance(statement, ast.ImportFrom):
+            found.update({one.asname: ast.Name(one.name) for one in statement.names if one.asname})
+        target: Any = getattr(statement, "target", None) or getattr(statement, "name", None)
+        value: ast.expr | None = getattr(statement, "value", None)
+        if isinstance(target, ast.Name) and value is not None:  # `Picture: TypeAlias = Path`, and `type Picture = Path`
+            found[target.id] = value
         if (
             isinstance(statement, ast.Assign)
             and len(statement.targets) == 1

@@ -18,8 +18,21 @@ from wfe.core.signature import Signature, decorator_of, signature_of
 Chain = tuple[str, ...]
 
 # With one of these a function can reach any name of its module without naming it.
-_DYNAMIC: Final = frozenset(
-    {"globals", "eval", "exec", "vars", "__import__", "import_module", "locals", "getattr_static", "runpy"}
+DYNAMIC: Final = frozenset(
+    {
+        "globals",
+        "eval",
+        "exec",
+        "vars",
+        "__import__",
+        "import_module",
+        "locals",
+        "getattr_static",
+        "runpy",
+        "__globals__",
+        "__annotations__",
+        "spec_from_file_location",
+    }
 )
 
 
@@ -47,7 +60,8 @@ class Symbol:
     uses what they change depends on them without naming them. bases: of a class. state: whether the name stands for
     something that can be changed in place, a variable or a class that keeps a list. hooks: whether it is a class that acts
     when a subclass of it is made. loads: modules imported by a name in
-    a text, `importlib.import_module("a")`.
+    a text, `importlib.import_module("a")`. texts: dotted names and paths of Python files among the constants, which name a
+    module of the project where there is one.
     """
 
     digest: str = ""
@@ -59,6 +73,7 @@ class Symbol:
     state: bool = False
     hooks: bool = False
     loads: set[str] = field(default_factory=set)
+    texts: set[str] = field(default_factory=set)
 
     def add(self, statement: ast.stmt, package: str) -> None:
         self.digest = digest((self.digest + ast.dump(_plain(statement))).encode())
@@ -67,6 +82,8 @@ class Symbol:
                 _merge(self.imports, imports_of(node, package))
             elif isinstance(node, ast.Call):
                 self.loads.update(_loaded(node, package))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                self.texts.update(_module_in(node.value))
         self.uses.update(_chains(statement))
         self.acts.update(acts(statement))
         if isinstance(statement, ast.ClassDef):
@@ -76,8 +93,7 @@ class Symbol:
             )
         self.state = self.state or stateful(statement)
         self.dynamic = self.dynamic or any(
-            chain[0] in _DYNAMIC or chain[-1] == "import_module" or chain[:2] == ("sys", "modules")
-            for chain in self.uses
+            not DYNAMIC.isdisjoint(chain) or chain[:2] == ("sys", "modules") for chain in self.uses
         )
 
 
@@ -102,6 +118,7 @@ def source_of(text: str, module: str, package: bool = False) -> Source:
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef) and decorator_of(statement) is not None:
             found.signatures[statement.name] = signature_of(statement, module, tree)
         _file(statement, found, home)
+    _order(tree.body, found)
     return found
 
 
@@ -131,6 +148,36 @@ def _file(statement: ast.stmt, found: Source, home: str) -> None:
             found.symbols.setdefault(name, Symbol()).add(statement, home)
 
 
+def _order(body: list[ast.stmt], found: Source) -> None:
+    """Let it count where a statement stands among those that write a variable which it uses: after `A = 1`, `B = A` and
+    `A = 2` in either order make different values of B. Of a name that is written once the order says nothing."""
+    variables = {name for one in body if isinstance(one, ast.Assign | ast.AnnAssign) for name in _bound(one) or ()}
+    writes: dict[str, list[int]] = {}
+    for index, statement in enumerate(body):
+        names = _bound(statement)
+        heads = {chain[0] for chain in acts(statement) if len(chain) > 1 or names is None}
+        heads.update(names if names is not None else (*_stored(statement), *_named(statement)))
+        for name in heads & variables:
+            writes.setdefault(name, []).append(index)
+    for index, statement in enumerate(body):
+        said = [
+            f"{name} {sum(1 for one in writes[name] if one < index)}"
+            for name in sorted(set(_named(statement)))
+            if len(writes.get(name, ())) > 1
+        ]
+        if said:
+            names = _bound(statement)
+            for symbol in (
+                [found.effects] if names is None else [found.symbols[name] for name in names if name in found.symbols]
+            ):
+                symbol.digest = digest(f"{symbol.digest} {said}".encode())
+
+
+def _named(statement: ast.stmt) -> Iterator[str]:
+    """The names that a statement uses when it runs."""
+    return (node.id for node in _at_import(statement) if isinstance(node, ast.Name))
+
+
 def _merge(into: Imports, more: Imports) -> None:
     for name, ones in more.items():
         into[name] = tuple(dict.fromkeys((*into.get(name, ()), *ones)))
@@ -138,8 +185,11 @@ def _merge(into: Imports, more: Imports) -> None:
 
 def _bound(statement: ast.stmt) -> list[str] | None:
     """The names that a plain definition or assignment binds; None for a statement that does more than bind."""
+    walrus = [node.target.id for node in _at_import(statement) if isinstance(node, ast.NamedExpr)]
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return [statement.name]
+        # What a function declares global, it may bind whenever it is called.
+        outer = [name for node in ast.walk(statement) if isinstance(node, ast.Global) for name in node.names]
+        return list(dict.fromkeys((statement.name, *walrus, *outer)))
     targets: list[ast.expr] = []
     if isinstance(statement, ast.Assign):
         targets = list(statement.targets)
@@ -149,7 +199,7 @@ def _bound(statement: ast.stmt) -> list[str] | None:
         targets = [statement.name]  # type: ignore[attr-defined]
     names: list[str] = []
     if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
-        names.extend(node.target.id for node in _at_import(statement) if isinstance(node, ast.NamedExpr))
+        names.extend(walrus)
     while targets:
         target = targets.pop()
         if isinstance(target, ast.Tuple | ast.List):
@@ -245,12 +295,20 @@ def imports_of(node: ast.Import | ast.ImportFrom, home: str) -> Imports:
 def _loaded(call: ast.Call, home: str) -> Iterator[str]:
     """The module that `importlib.import_module("a.b")` or `__import__("a.b")` names, when it is a plain text."""
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    if name not in ("import_module", "__import__") or not call.args:
+    given = [*call.args, *(one.value for one in call.keywords if one.arg == "name")]
+    if name not in ("import_module", "__import__") or not given:
         return
-    first = call.args[0]
+    first = given[0]
     if isinstance(first, ast.Constant) and isinstance(first.value, str) and first.value.strip("."):
         dots = len(first.value) - len(first.value.lstrip("."))
         yield _absolute(ast.ImportFrom(first.value.lstrip("."), [], dots), home)
+
+
+def _module_in(text: str) -> Iterator[str]:
+    """The module that a text may name: `nodes.a`, or the path of its file."""
+    name = text.removesuffix(".py").replace("/", ".") if text.endswith(".py") else text
+    if "." in name and all(part.isidentifier() for part in name.split(".")):
+        yield name
 
 
 # --- what a statement does to others when it runs

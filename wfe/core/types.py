@@ -114,6 +114,8 @@ _NAMES: Final[Mapping[str, str]] = {
     "List": "list",
     "Sequence": "list",
     "Iterable": "list",
+    "Collection": "list",
+    "MutableSequence": "list",
     "tuple": "list",
     "Tuple": "list",
     "dict": "dict",
@@ -125,6 +127,9 @@ _NAMES: Final[Mapping[str, str]] = {
     "array": "array",
     "Path": "path",
     "PurePath": "path",
+    "PosixPath": "path",
+    "WindowsPath": "path",
+    "PathLike": "path",
     "Output": "output",
 }
 
@@ -152,6 +157,9 @@ def type_of(node: ast.expr | None, aliases: Mapping[str, ast.expr] | None = None
         return _union(type_of(node.left, aliases, depth + 1), type_of(node.right, aliases, depth + 1))
     if isinstance(node, ast.Subscript):
         return _subscript(node, aliases, depth)
+    if isinstance(node, ast.Call) and len(node.args) == 2:  # NewType("Picture", Path)
+        name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+        return type_of(node.args[1], aliases, depth + 1) if name == "NewType" else ANY
     return ANY
 
 

@@ -61,6 +61,7 @@ def pending_of(known: Known, name: str, forced: bool = False) -> Pending:
     intact = False
     if row is not None and row.key == key and stored:
         row, intact = known.workspace.intact(row)
+        intact = intact and _in_place(row, trace, inputs, known.workspace.result_file(known.workflow, name))
     before = traces.find(row.key) if row is not None and row.key != key else None
     facts = Facts(
         key=key,
@@ -78,6 +79,15 @@ def pending_of(known: Known, name: str, forced: bool = False) -> Pending:
             decision.verdict, diff(before.manifest, manifest, code_parts(known, before.manifest, manifest))
         )
     return Pending(decision, inputs, manifest, key, trace if stored else None, row)
+
+
+def _in_place(row: Row, trace: Trace | None, inputs: Inputs, result: str) -> bool:
+    """Whether what the step made stands where it belongs now: the key holds the names of files to write, not their
+    directories."""
+    made = {one.path: one.digest for one in row.files if one.role == "out" and one.path != result}
+    files = [one for one in trace.artifacts if one.codec == "file"] if trace else []
+    wanted = {inputs.outputs[one.note]: one.digest for one in files if one.note in inputs.outputs}
+    return made == wanted and any(one.path == result for one in row.files)
 
 
 def code_parts(known: Known, *manifests: Manifest) -> dict[str, Mapping[str, str]]:

@@ -216,7 +216,8 @@ def _files(
         try:
             taken = digest(value)
         except OSError as error:
-            raise NodeFailure(f"step {step.id!r}: input {name!r}: {value}: {error.strerror or error}") from None
+            where = error.filename if error.filename and os.path.isdir(value) else value
+            raise NodeFailure(f"step {step.id!r}: input {name!r}: {where}: {error.strerror or error}") from None
         found.files[value] = taken
         # The name counts as far as its suffix: a reader may go by it.
         texts.append(f"file{canonical(os.path.splitext(value)[1])[1:-1]} #{taken[1]}")

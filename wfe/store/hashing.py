@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -20,9 +22,12 @@ def file_digest(path: str | Path) -> str:
     """
     if os.path.isdir(path):
         return _directory_digest(Path(path))
+    told = os.stat(path)
+    if not stat.S_ISREG(told.st_mode):  # a pipe would be waited on for ever, a device has no end
+        raise OSError(errno.EINVAL, "it is no file", str(path))
     state = xxh3_128()
     with open(path, "rb", buffering=0) as file:
-        size = min(max(os.fstat(file.fileno()).st_size + 1, 4096), _CHUNK)
+        size = min(max(told.st_size + 1, 4096), _CHUNK)
         piece = memoryview(bytearray(size))
         while count := file.readinto(piece):
             state.update(piece[:count])
@@ -37,9 +42,17 @@ def _directory_digest(path: Path) -> str:
 
 
 def files_under(path: Path) -> list[str]:
-    """Every file under a directory, as /-separated paths relative to it."""
+    """Every file under a directory, as /-separated paths relative to it. Links to directories are followed, each directory
+    once; a link to nothing is left out."""
     found: list[str] = []
-    for folder, _, names in os.walk(path):
+    seen: set[tuple[int, int]] = set()
+    for folder, inner, names in os.walk(path, followlinks=True):
+        told = os.stat(folder)
+        if (told.st_dev, told.st_ino) in seen and told.st_ino:
+            inner.clear()
+            continue
+        seen.add((told.st_dev, told.st_ino))
+        inner.sort()  # which of two ways to a directory comes first must not depend on the system
         relative = Path(folder).relative_to(path)
-        found.extend((relative / name).as_posix() for name in names)
+        found.extend((relative / name).as_posix() for name in names if os.path.exists(os.path.join(folder, name)))
     return found

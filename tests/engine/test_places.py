@@ -1,0 +1,163 @@
+"""Files that a step writes or reads, when their place or the way they are named changes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from space import Space
+
+WRITER = """
+@workflow_node(outputs={"path": Output})
+def write(text: str, path: Output):
+    Path(path).write_text(text)
+    return {"path": path}
+
+@workflow_node(outputs={"text": str})
+def read(path: Path):
+    return {"text": Path(path).read_text()}
+"""
+
+
+def writes(space: Space, path: str, text: str = "hi") -> None:
+    space.workflow([{"id": "write", "inputs": {"text": text, "path": path}}])
+
+
+def test_an_output_that_moved_is_written_there(space: Space) -> None:
+    space.nodes(WRITER)
+    writes(space, "one/a.txt")
+    space.run()
+    writes(space, "two/a.txt")
+    space.run()
+    space.restored("write")
+    assert (space.root / "two/a.txt").read_text() == "hi"
+    space.run()
+    space.nothing_ran()
+
+
+def test_a_file_of_somebody_else_at_the_new_place_is_no_result(space: Space) -> None:
+    space.nodes(WRITER)
+    writes(space, "one/a.txt")
+    space.run()
+    space.file("two/a.txt", "of somebody else")
+    writes(space, "two/a.txt")
+    space.run()
+    assert (space.root / "two/a.txt").read_text() == "hi"
+
+
+def test_a_reader_follows_an_output_to_and_fro(space: Space) -> None:
+    space.nodes(WRITER)
+
+    def run(path: str, text: str) -> object:
+        space.workflow(
+            [
+                {"id": "write", "inputs": {"text": text, "path": path}},
+                {"id": "read", "inputs": {"path": "$write.path"}},
+            ]
+        )
+        return space.run().values["read"]["text"]
+
+    assert run("o1/q.txt", "1") == "1"
+    assert run("o2/q.txt", "2") == "2"
+    assert run("o1/q.txt", "2") == "2"
+
+
+def test_two_outputs_that_were_exchanged(space: Space) -> None:
+    space.nodes(
+        """
+        @workflow_node(outputs={"a": Output, "b": Output})
+        def both(a: Output, b: Output):
+            Path(a).write_text("A")
+            Path(b).write_text("B")
+            return {"a": a, "b": b}
+        """
+    )
+    for one, two in (("s1/q", "s2/q"), ("s2/q", "s1/q")):
+        space.workflow([{"id": "both", "inputs": {"a": one, "b": two}}])
+        space.run()
+        assert (space.root / one).read_text() == "A" and (space.root / two).read_text() == "B"
+
+
+@pytest.mark.parametrize(
+    ("header", "annotation"),
+    [
+        ("from pathlib import Path as Q", "Q"),
+        ("import os", "os.PathLike"),
+        ("from typing import NewType\nPicture = NewType('Picture', Path)", "Picture"),
+        ("from typing import TypeAlias\nPicture: TypeAlias = Path", "Picture"),
+        ("from pathlib import PosixPath", "PosixPath"),
+    ],
+)
+def test_a_path_by_another_name_is_a_file_whose_content_counts(space: Space, header: str, annotation: str) -> None:
+    space.nodes(f'\n{header}\n@workflow_node\ndef read(p: {annotation}):\n    return {{"t": open(p).read()}}\n')
+    space.workflow([{"id": "read", "inputs": {"p": "d.txt"}}])
+    for text in ("1", "2"):
+        space.file("d.txt", text)
+        assert space.run().values["read"]["t"] == text
+
+
+def test_paths_of_a_collection_count(space: Space) -> None:
+    space.nodes(
+        """
+        from collections.abc import Collection
+        @workflow_node
+        def read(ps: Collection[Path]):
+            return {"t": [p.read_text() for p in ps]}
+        """
+    )
+    space.workflow([{"id": "read", "inputs": {"ps": ["d.txt"]}}])
+    for text in ("1", "2"):
+        space.file("d.txt", text)
+        assert space.run().values["read"]["t"] == [text]
+
+
+@pytest.mark.parametrize("default", ['Path("d.txt")', '"d.txt"'])
+def test_the_file_that_a_default_names_counts(space: Space, default: str) -> None:
+    space.nodes(f'\n@workflow_node\ndef read(p: Path = {default}):\n    return {{"t": Path(p).read_text()}}\n')
+    space.workflow([{"id": "read"}])
+    for text in ("1", "2"):
+        space.file("d.txt", text)
+        assert space.run().values["read"]["t"] == text
+
+
+FOLDER = """
+@workflow_node
+def read(d: Path):
+    return {"t": sorted(one.read_text() for one in Path(d).rglob("*.txt")), "n": [Path(d, "z", "q.txt").read_text()]}
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_a_link_to_a_directory_is_followed(space: Space) -> None:
+    space.nodes(FOLDER)
+    space.workflow([{"id": "read", "inputs": {"d": "dd"}}])
+    space.file("dd/a.txt", "a")
+    space.file("t/q.txt", "1")
+    (space.root / "dd/z").symlink_to("../t")
+    (space.root / "dd/loop").symlink_to(".")
+    (space.root / "dd/nowhere").symlink_to("gone")
+    assert space.run().values["read"]["n"] == ["1"]
+    space.file("t/q.txt", "2")
+    assert space.run().values["read"]["n"] == ["2"]
+    space.run()
+    space.nothing_ran()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no such files there")
+@pytest.mark.parametrize("given", ["pipe", "folder"])
+def test_a_pipe_is_no_input(space: Space, given: str) -> None:
+    space.nodes(WRITER)
+    space.workflow([{"id": "read", "inputs": {"path": given}}])
+    (space.root / "folder").mkdir()
+    for place in ("pipe", "folder/pipe"):
+        os.mkfifo(space.root / place)
+    assert "it is no file" in space.run().failure("read")
+
+
+def test_a_device_is_no_input(space: Space) -> None:
+    if not Path("/dev/zero").exists():
+        pytest.skip("no such device there")
+    space.nodes(WRITER)
+    space.workflow([{"id": "read", "inputs": {"path": "/dev/zero"}}])
+    assert "it is no file" in space.run().failure("read")
