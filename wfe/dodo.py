@@ -157,7 +157,7 @@ def _steps(door: Door, called: Invocation) -> Iterator[Task]:
     Backend.run = Reporter.run = run
     if called.command in ("run", ""):
         try:
-            run.check()
+            run.check(called.always)
         except WfeError as error:
             _fail(error)
         # doit's command names the classes itself; there is no setting for them.

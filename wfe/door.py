@@ -100,6 +100,8 @@ def enter(
         if pools:
             _known(pools, index.plan)
         most = index.plan.max_parallel
+        if not isinstance(jobs, int) or jobs < 0:
+            raise WfeError(f"{jobs!r} steps at once are not possible", "say a number from 1 on", ExitCode.USAGE)
         count = 1 if inline else min(jobs, most) if jobs and most else jobs or most or 1
         heard = listeners(project)
 

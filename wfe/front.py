@@ -45,7 +45,7 @@ def perform(
     try:
         wanted = run.plan.select([name.partition("[")[0] for name in steps]) if steps else set(run.index.ids)
         run.plan.select([name.partition("[")[0] for name in forced])
-        run.check()
+        run.check(force_all)
     except BaseException:
         run.listeners.clear()  # the run did not begin, so it does not end either
         door.close()

@@ -383,13 +383,15 @@ def has_children() -> bool:
 
 
 def end_children() -> int:
-    """Kill the processes that the node left behind; how many are left that cannot be found from here.
+    """Kill the processes that the node left behind; 0, or 1 where this process is to be replaced: they cannot be found from
+    here, or belong to a pool, which begins others in their place and waits for ever for what a killed one held.
 
     Orphaned grandchildren come to this process (it is their subreaper), so the rounds end when there is no child at
-    all.
+    all. Only those that were killed are waited for: one that came meanwhile may live long.
     """
     import signal
 
+    pools = {"multiprocessing.pool", "concurrent.futures.process"}.isdisjoint(sys.modules)
     deadline = monotonic() + 2.0
     while monotonic() < deadline:
         found = _children()
@@ -398,12 +400,11 @@ def end_children() -> int:
         for pid in found:
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-        for _ in range(len(found) + 1):
-            try:
-                if os.waitpid(-1, 0 if found else os.WNOHANG)[0] == 0:
-                    break
-            except ChildProcessError:
-                return 0
+        for pid in found:
+            with suppress(ChildProcessError):  # a thread of the node's waited for it
+                os.waitpid(pid, 0)
+        if not found and not has_children():
+            return 0 if pools else 1
     return 1
 
 

@@ -158,6 +158,35 @@ def test_children_that_stay_are_ended_and_the_worker_goes_on(workers: Bench) -> 
 
 
 @posix
+def test_children_of_children_are_ended_too(workers: Bench) -> None:
+    """Those come to the worker when their parent is killed, after it counted its children: it waited for ever for them."""
+    workers.write(
+        "a",
+        "import os, subprocess\n"
+        "def f():\n"
+        "    subprocess.Popen('sleep 1000 & sleep 1000 & echo; wait', shell=True, stdout=subprocess.PIPE).stdout.readline()\n"
+        "    return os.getpid()\n",
+    )
+    for _ in range(3):
+        assert isinstance(workers.call("f", timeout=100), Returned)
+
+
+@posix
+def test_a_pool_that_stays_ends_its_worker(workers: Bench) -> None:
+    """A pool begins others in place of those that are killed, and waits for ever for the lock that one of them held."""
+    workers.write(
+        "a",
+        "import multiprocessing, os\n"
+        "def f():\n"
+        "    f.pool = multiprocessing.get_context('fork').Pool(2)\n"
+        "    return [os.getpid(), sum(f.pool.map(abs, [1, 2, 3]))]\n",
+    )
+    found = [workers.call("f", timeout=100) for _ in range(3)]
+    assert all(isinstance(one, Returned) and one.value[1] == 6 for one in found), found
+    assert len({one.value[0] for one in found if isinstance(one, Returned)}) == 3
+
+
+@posix
 def test_a_fork_that_returns_does_not_answer(workers: Bench) -> None:
     workers.write("a", "import os\ndef f():\n    os.fork()\n    return os.getpid()\ndef g(): return os.getpid()")
     first = workers.call("f").value  # type: ignore[union-attr]

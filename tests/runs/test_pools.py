@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
 import select
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,9 @@ from typing import Any
 import pytest
 from processes import FRONTS, WAITS, Running, door, entered, go
 from space import Space, environ
+
+from wfe.core.outcome import StepState
+from wfe.errors import ExitCode, WfeError
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="uses FIFOs")
 
@@ -149,3 +154,52 @@ def fails(door: str):
         code, said = running.end()
         assert code == 1, said
     assert said.count("ran       q") == 1, said
+
+
+SIMPLE = """
+@workflow_node(outputs={"v": int}, resources={"gpu": 1})
+def a(x: int):
+    return {"v": x}
+
+@workflow_node(outputs={"v": int})
+def b(v: int, by: int = 1):
+    return {"v": v * by}
+"""
+
+
+def simple(space: Space, by: int = 1) -> None:
+    space.nodes(SIMPLE)
+    space.workflow([{"id": "a", "inputs": {"x": 1}}, {"id": "b", "inputs": {"v": "$a.v", "by": by}}])
+
+
+def test_all_of_a_current_workflow_can_be_run_again(space: Space) -> None:
+    simple(space)
+    space.run()
+    assert space.run(force=True).of(StepState.RAN) == {"a", "b"}
+
+
+@pytest.mark.parametrize("front", FRONTS)
+def test_a_pool_that_is_too_small_is_told_where_all_is_current(space: Space, front: str) -> None:
+    simple(space)
+    space.run()
+    again = {"doit": ["doit", "run", "-a", "workflow=w"], "wfe": ["wfe", "run", "w", "--force-all"]}[front]
+    command = [sys.executable, "-m", *again, *(one.format(0) for one in SIZE[front])]
+    done = subprocess.run(command, cwd=space.root, env=environ(), capture_output=True, text=True, timeout=100)
+    assert done.returncode == 3 and "asks for 1 of pool 'gpu'" in done.stderr, done
+
+
+def test_a_damaged_result_of_a_step_with_resources_is_made_again(space: Space) -> None:
+    simple(space)
+    space.run()
+    with contextlib.closing(sqlite3.connect(space.root / "cache" / "state.db", isolation_level=None)) as db:
+        db.execute("UPDATE trace SET body = zeroblob(20)")
+    simple(space, by=3)
+    assert space.run().values["b"]["v"] == 3
+
+
+@pytest.mark.parametrize("jobs", [-1, "a"])
+def test_a_number_of_jobs_that_is_none(space: Space, jobs: Any) -> None:
+    simple(space)
+    with pytest.raises(WfeError, match="steps at once") as caught:
+        space.run(jobs=jobs)
+    assert caught.value.code is ExitCode.USAGE

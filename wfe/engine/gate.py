@@ -22,8 +22,8 @@ _AMOUNT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]I?)?B?\s*\Z", re.IGNORECASE)
 def amount(given: float | str) -> float:
     """A number, or a text like "4GB" (decimal) or "4GiB" (binary). Raises ValueError."""
     if isinstance(given, int | float) and not isinstance(given, bool):
-        if given < 0:
-            raise ValueError(f"an amount cannot be negative: {given}")
+        if not 0 <= given < float("inf"):
+            raise ValueError(f"an amount is 0 or more, and finite: {given}")
         return float(given)
     match = _AMOUNT.match(str(given))
     if not match:

@@ -165,10 +165,10 @@ class Run(Known):
             if name in self.forced or (base in again and (base == name or base in self.forced or base not in bases)):
                 del marks[name]
 
-    def check(self) -> None:
-        """Raises WorkflowError when a step that may run asks for more than a pool has, EnvironmentFailure when the cache
-        lies where files cannot be locked."""
-        if any(name not in self.marks for name in self.index.ids):
+    def check(self, everything: bool = False) -> None:
+        """Raises WorkflowError when a step asks for more than a pool has, EnvironmentFailure when the cache lies where files
+        cannot be locked; neither where all is current, unless `everything` is to be run."""
+        if everything or any(name not in self.marks for name in self.index.ids):
             _ = self.gate, self.workspace.claims
 
     def start(self) -> None:
@@ -351,7 +351,8 @@ class Run(Known):
         """Who may run now. Raises WorkflowError when a step asks for more than a pool has."""
         with self._telling:
             if self._gate is None:
-                asked = {name: self.steps[name].options.resources for name in self.index.ids if name not in self.marks}
+                # Of current steps too: one whose result was damaged is made again.
+                asked = {name: self.steps[name].options.resources for name in self.index.ids}
                 self._gate = Gate(self.jobs, sizes(self._pools, asked))
             return self._gate
 
