@@ -102,3 +102,34 @@ def test_a_circle_of_files_is_told(space: Space) -> None:
     space.workflow([READER, written("$read.text")])
     with pytest.raises(WorkflowError, match="in a circle"):
         space.run()
+
+
+@pytest.mark.parametrize("items", [["a", "b"], "$list.items"])
+def test_a_fan_and_another_step_that_write_one_file(space: Space, items: Any) -> None:
+    """Known when the items are; before that was told, the two took turns at the file, and its reader had either's."""
+    space.nodes(
+        """
+        @workflow_node(outputs={"items": list})
+        def list(n: int):
+            return {"items": ["a", "b"]}
+
+        @workflow_node
+        def write(text: str, path: Output) -> None:
+            path.write_text(text)
+        """
+    )
+    space.workflow(
+        [
+            {"id": "list", "inputs": {"n": 2}},
+            {"id": "plain", "function": "n.write", "inputs": {"text": "plain", "path": "out/f-b.txt"}},
+            {
+                "id": "fan",
+                "function": "n.write",
+                "foreach": items,
+                "inputs": {"text": "$item", "path": "out/f-${key}.txt"},
+            },
+        ]
+    )
+    for _ in range(2):
+        assert "'plain'" in space.run().failure("fan")
+        assert (space.root / "out/f-b.txt").read_text() == "plain"
