@@ -43,7 +43,7 @@ def perform(
     )
     run = door.run
     try:
-        wanted = run.plan.select([name.partition("[")[0] for name in steps]) if steps else set(run.index.ids)
+        wanted = run.choose(steps) if steps else set(run.index.ids)
         run.plan.select([name.partition("[")[0] for name in forced])
         run.check(force_all)
     except BaseException:

@@ -8,6 +8,7 @@ import pytest
 from space import Space
 
 from wfe.core.fan import keys_of
+from wfe.core.outcome import StepState
 from wfe.errors import WorkflowError
 from wfe.report.board import Board
 
@@ -378,3 +379,41 @@ def test_doit_shows_a_fan_that_is_not_known_yet_and_its_items_after(space: Space
     assert "U each[a]" in shown
     assert "each[a]" not in space.doit("list", "workflow=w").stdout
     assert "status     : up-to-date" in space.doit("info", "workflow=w", "each[a]").stdout
+
+
+def test_one_step_of_a_fan_is_run_alone(space: Space) -> None:
+    """As the command says that is shown under a failure: another one of the fan must not come before it."""
+    space.nodes(
+        """
+        @workflow_node(outputs={"v": int})
+        def s(x: int):
+            if x != 2:
+                raise ValueError(f"item {x}")
+            return {"v": x}
+        """
+    )
+    space.workflow([{"id": "s", "foreach": [1, 2, 3], "inputs": {"x": "$item"}}])
+    found = space.run("w", "s[3]")
+    assert "item 3" in found.failure("s[3]")
+    assert set(found.outcomes) <= {"s", "s[3]"}
+    assert space.run("w", "s[2]").of(StepState.RAN) == {"s[2]"}
+    assert "has no step 's[9]'" in space.run("w", "s[9]").failure("s")
+    assert space.run().of(StepState.FAILED) >= {"s[1]", "s[3]"}
+
+
+def test_what_needs_a_fan_needs_all_of_it(space: Space) -> None:
+    space.nodes(
+        """
+        @workflow_node(outputs={"v": int})
+        def s(x: int):
+            return {"v": x}
+
+        @workflow_node(outputs={"n": int})
+        def t(all: list):
+            return {"n": len(all)}
+        """
+    )
+    space.workflow(
+        [{"id": "s", "foreach": [1, 2, 3], "inputs": {"x": "$item"}}, {"id": "t", "inputs": {"all": "$s.v"}}]
+    )
+    assert space.run("w", "s[2]", "t").values["t"]["n"] == 3

@@ -78,6 +78,7 @@ class Run(Known):
         self.outcomes: dict[str, Outcome] = {}
         self.bugs: list[str] = []  # tracebacks of errors in wfe itself
         self.began = time.time()
+        self.only: dict[str, set[str]] = {}  # fan -> its steps that were asked for, where it was not asked for itself
         self.pending: dict[str, Pending] = {}  # what was decided for steps that are not done yet
         self.goes_on = True  # whether steps are begun after one that failed
         self.stopping = threading.Event()  # set when the run was asked to end
@@ -215,6 +216,18 @@ class Run(Known):
         if news and steps:
             self.tell(FanKnown(name, len(steps), sum(1 for one in steps if one.id in self.outcomes)))
         return steps
+
+    def choose(self, names: Sequence[str]) -> set[str]:
+        """The steps to perform when these are asked for, and all that they need; of a fan perhaps some of its steps. Raises
+        WorkflowError for a name that no step has."""
+        fans = [name.partition("[")[0] for name in names]
+        wanted = self.plan.select(fans)
+        self.only = {}
+        for name, fan in zip(names, fans, strict=True):
+            # What needs the fan needs all of its steps.
+            if fan not in names and fan not in self.plan.select([one for one in fans if one != fan]):
+                self.only.setdefault(fan, set()).add(name)
+        return wanted
 
     # --- deciding
 
@@ -402,7 +415,9 @@ class Run(Known):
         self._finished = True
         self.ahead.drop()
         wanted = set(chosen) or {*self.index.ids, *self.added}
-        wanted.update(one for name in list(wanted) for one in self.members.get(name, ()))
+        for fan in list(wanted):
+            of_it = self.members.get(fan, ())
+            wanted.update(one for one in of_it if fan not in self.only or one in self.only[fan])
         # A fan whose items never became known counts as one, and so does one that has none.
         wanted -= {name for name, names in self.members.items() if names}
         bad = {

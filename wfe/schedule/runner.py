@@ -84,7 +84,7 @@ def execute(run: Run, chosen: Sequence[str], *, keep_going: bool, force: bool, d
     done(interrupted) is called when the run is over. Raises KeyboardInterrupt when it was interrupted.
     """
     everything = set(run.index.ids)
-    wanted = run.plan.select([name.partition("[")[0] for name in chosen]) if chosen else everything
+    wanted = run.choose(chosen) if chosen else everything
     among = {name for name in wanted if force or name not in run.marks}
     # doit makes the backend itself, from the class alone, so the run is an attribute of a class: one of this run's own,
     # since several runs may go on in one process.

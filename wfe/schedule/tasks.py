@@ -21,7 +21,7 @@ from wfe.core.outcome import Failure, Outcome, StepState
 from wfe.core.rebuild import Verdict
 from wfe.core.step import Step
 from wfe.engine.run import EMPTY, Run
-from wfe.errors import NodeFailure, WfeError
+from wfe.errors import NodeFailure, WfeError, nearest
 
 
 class Plain(BaseAction):  # type: ignore[misc]
@@ -199,12 +199,19 @@ class Tasks:
     def members(self, step: Step) -> list[Task]:
         """Raises NodeFailure when what the fan goes through is no list."""
         steps = self.run.expand(step.id)
+        only = self.run.only.get(step.id)
+        if only is not None:
+            missing = sorted(only - {one.id for one in steps})
+            if missing:
+                text = f"workflow {self.run.workflow!r} has no step {missing[0]!r}"
+                raise NodeFailure(text, nearest(missing[0], [one.id for one in steps]))
+            steps = [one for one in steps if one.id in only]
         if self.among is not None and not self.force:
             steps = [one for one in steps if one.id not in self.run.marks]
         tasks = [self.task(one, step.id) for one in self.ordered(steps)]
         gather = Task(
             step.id,
-            [Gather(self.run, step.id)],
+            [Gather(self.run, step.id, part=only is not None)],
             task_dep=[*self.needs(step), *(task.name for task in tasks)],
             doc=step.description or step.function.removeprefix("nodes."),
             has_subtask=True,
@@ -213,17 +220,21 @@ class Tasks:
 
 
 class Gather(StepAction):
-    """The end of a fan: its steps are all done. wrong: why there are none, which fails it."""
+    """The end of a fan: its steps are all done. wrong: why there are none, which fails it. part: whether only some of them
+    were asked for, so that nothing can be said of the whole."""
 
-    def __init__(self, run: Run, name: str, wrong: str = "") -> None:
+    def __init__(self, run: Run, name: str, wrong: str = "", part: bool = False) -> None:
         super().__init__(run, name, lambda: False)
         self.wrong = wrong
+        self.part = part
 
     def execute(self, out: Any = None, err: Any = None) -> BaseFail | None:
         del out, err
         if self.wrong:
             self.run.end(Outcome(self.name, StepState.FAILED, failure=Failure("input", self.wrong)))
             return TaskFailed(self.wrong)
+        if self.part:
+            return None
         if self.name in self.run.skipped:
             self.run.end(Outcome(self.name, StepState.SKIPPED, skip="what it goes through was skipped"))
         else:
