@@ -9,11 +9,12 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.executors.conftest import Bench
-from wfe.engine.executor import Died, Raised, Returned
+from wfe.engine.executor import Call, Died, Raised, Returned
 from wfe.engine.hole import Hole
 from wfe.engine.printed import Printed
 from wfe.engine.workers import Workers
@@ -169,6 +170,30 @@ def test_children_of_children_are_ended_too(workers: Bench) -> None:
     )
     for _ in range(3):
         assert isinstance(workers.call("f", timeout=100), Returned)
+
+
+@posix
+def test_a_child_with_nothing_of_the_worker_is_ended_with_it(workers: Bench) -> None:
+    """Neither the process group nor a variable tells of it, only whose child it is."""
+    workers.write(
+        "a",
+        "import subprocess, time, wfe\n"
+        "def f():\n"
+        "    child = subprocess.Popen(['/bin/sleep', '1000'], env={}, start_new_session=True)\n"
+        "    wfe.progress(child.pid)\n"
+        "    time.sleep(1000)\n",
+    )
+    children = []
+
+    def hear(kind: str, content: dict[str, Any]) -> None:
+        if kind == "progress":
+            children.append(int(content["done"]))
+            workers.executor.cancel()
+
+    call = Call("step", "nodes.a", "f", str(workers.root), inputs={}, staging=str(workers.staging), code="v1")
+    found = workers.executor.call(call, hear)
+    assert isinstance(found, Died) and found.kind == "cancelled"
+    assert ends(children[0])
 
 
 @posix

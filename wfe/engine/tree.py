@@ -40,11 +40,13 @@ class Tree:
                 self._job.close()
             self.process.kill()
         else:
+            below: list[int] = []
             if self.process.returncode is None:
                 # Not reaped yet, so its number, dead or alive, cannot have been given to a stranger.
+                below = _below(self.process.pid)
                 _signal_group(self.process.pid)
                 self.process.kill()
-            for pid in self.strays():
+            for pid in {*below, *self.strays()}:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
@@ -62,6 +64,20 @@ class Tree:
             except OSError:
                 continue
         return found
+
+
+def _below(pid: int) -> list[int]:
+    """The processes that come from a process, which is stopped so that none is added: those too that have a session of their
+    own and none of its variables."""
+    if sys.platform == "win32":
+        return []
+    import psutil
+
+    try:
+        os.kill(pid, signal.SIGSTOP)
+        return [one.pid for one in psutil.Process(pid).children(recursive=True)]
+    except (ProcessLookupError, psutil.Error):
+        return []
 
 
 def _signal_group(group: int) -> None:
