@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nodes.vision.layout import Detector, Shape, describe
+from nodes.vision.one_file import elsewhere
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -26,7 +27,8 @@ _NUMPY_NAMES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tenso
 def open_session(model_path: str | os.PathLike[str]) -> onnxruntime.InferenceSession:
     """The session of a model file, opened once for each content of the file (told by its time and size).
 
-    Raises FileNotFoundError when there is no such file and ValueError when onnxruntime cannot load it.
+    Raises FileNotFoundError when there is no such file and ValueError when onnxruntime cannot load it or its
+    weights lie in another file.
     """
     path = Path(model_path)
     try:
@@ -47,6 +49,9 @@ def _open(path: str, mtime_ns: int, size: int) -> onnxruntime.InferenceSession:
     import onnxruntime
 
     del mtime_ns
+    outside = elsewhere(Path(path))
+    if outside:
+        raise ValueError(f"{path}: {outside}")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is raised; its warnings would only fill the step's log
     try:

@@ -11,9 +11,12 @@ import numpy as np
 import openvino as ov
 
 from nodes.vision.backends.protocol import BackendError, Device, Port, Tensor, fit
+from nodes.vision.one_file import elsewhere
 from wfe import Skip
 
-SUFFIXES = (".onnx", ".xml")
+SUFFIX = ".onnx"
+"""The one kind of file that is read. OpenVINO's own .xml has its weights in a .bin beside it, which no step would see
+change."""
 KINDS = {"cpu": "CPU", "gpu": "GPU", "npu": "NPU"}
 
 
@@ -41,18 +44,22 @@ def missing(device: str) -> str:
 def open_model(
     model_path: Path, device: str = "cpu", threads: int = 0, *, streams: int = 1, precision: str = ""
 ) -> OpenVinoRunner:
-    """Load a model file (ONNX or OpenVINO IR) and compile it for the device.
+    """Load an ONNX file and compile it for the device.
 
     threads: of one inference (0: the runtime's choice); streams: how many inferences run at once; precision: "f32" or
     "bf16" or "f16" as a hint, the device's own choice when empty. Raises wfe.Skip when the device is missing,
-    BackendError when the file is no model or the compiled model would run elsewhere.
+    BackendError when the file is no model or not the whole of it, or the compiled model would run elsewhere.
     """
     reason = missing(device)
     if reason:
         raise Skip(f"no {device} for openvino: {reason}")
-    if model_path.suffix.lower() not in SUFFIXES:
+    outside = elsewhere(model_path) if model_path.is_file() else ""
+    if outside:
+        # Before the suffix: OpenVINO goes by the content, and reads its own format under the name of an ONNX file too.
+        raise BackendError(f"{model_path}: {outside}")
+    if model_path.suffix.lower() != SUFFIX:
         # Any other file is offered to seven readers in turn, each of which writes its complaint to stderr.
-        raise BackendError(f"{model_path}: no model for openvino by its name; it reads {' and '.join(SUFFIXES)} here")
+        raise BackendError(f"{model_path}: no model for openvino by its name; it reads {SUFFIX} here")
     core = ov.Core()
     kind = _here(core, KINDS[device])[0]
     settings: dict[str, Any] = {"NUM_STREAMS": str(streams)}
