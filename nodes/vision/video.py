@@ -23,7 +23,7 @@ from nodes.vision.stream_split import opencv_alone
 from nodes.vision.video_infer import FLOOR
 from nodes.vision.video_read import Damage, Frame, Picture, VideoError, frames, probe
 from nodes.vision.video_write import VideoWriter
-from wfe import Output, log, progress, workflow_node
+from wfe import Output, Skip, log, progress, workflow_node
 
 INLINE = 10_000
 """Up to so many detections stand in the result as a list; all of them stand in the file. 10,000 take 5 MB in memory."""
@@ -48,7 +48,7 @@ NEAR = 1e-4
     }
 )
 def postprocess_video(
-    segments: list[dict[str, Any]],
+    segments: list[Any],
     detections_path: Output,
     conf_threshold: float = 0.25,
     iou_threshold: float = 0.45,
@@ -60,8 +60,12 @@ def postprocess_video(
     detections_path: JSON lines, one a frame: {frame, time, detections: [{bbox, confidence, class, class_id}]}.
     detections: the lists of all frames, or none of them above 10,000 detections. boxes: n x 4 float32 in pixels of the
     picture; scores: n float32; classes: n int32; counts: of each frame, int32; times: seconds of each frame, float64.
-    Raises ValueError when `conf_threshold` lies under the `floor` above which candidates were kept.
+    Raises ValueError when `conf_threshold` lies under the `floor` above which candidates were kept, and Skip when
+    inference was skipped on a segment, which is None then: a part of a video's detections would look like all of them.
     """
+    skipped = sum(segment is None for segment in segments)
+    if skipped:
+        raise Skip(f"inference was skipped on {skipped} of {len(segments)} segments; the infer steps say why")
     for name, value in (("conf_threshold", conf_threshold), ("iou_threshold", iou_threshold)):
         if not 0.0 <= value <= 1.0:
             raise ValueError(f"{name!r} is {value}; it must be from 0 to 1")

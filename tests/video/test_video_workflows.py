@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from space import Space
 
+from nodes.vision.backends import openvino_
 from nodes.vision.registry import find_model
 from nodes.vision.video_read import frames
 from wfe.core.outcome import StepState
@@ -117,6 +118,20 @@ def test_a_text_file_as_video_or_model_is_named(project: Space, make_video: Make
     given = {**COMMON, "model_path": "text.onnx"}
     ended = project.run("video_detection_mp4", source=str(make_video(count=5)), **given)
     assert "text.onnx" in ended.failure("infer[0]")
+
+
+@pytest.mark.parametrize("workflow", ["video_detection_mp4", "video_tracking"])
+def test_a_missing_device_skips_what_hangs_on_it(project: Space, make_video: Make, workflow: str) -> None:
+    if not openvino_.missing("npu"):
+        pytest.skip("the device is here")
+    given = {**COMMON, "backend": "openvino", "device": "npu", "save_video": True, "output_path": "out.mp4"}
+    ended = project.run(workflow, source=str(make_video(count=20)), **given)
+    assert ended.code is ExitCode.OK, ended.outcomes
+    assert not ended.of(StepState.FAILED)
+    assert {"infer[0]", "infer[1]", "postprocess", "render"} <= ended.of(StepState.SKIPPED)
+    assert "OpenVINO finds no NPU" in ended.outcomes["infer[0]"].skip
+    assert "inference was skipped on 2 of 2 segments; the infer steps say why" in ended.outcomes["postprocess"].skip
+    assert not (project.root / "out.mp4").exists()
 
 
 def test_weights_that_need_an_export_are_refused_with_the_next_step(project: Space, make_video: Make) -> None:
