@@ -8,7 +8,10 @@ import shutil
 import signal
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import helper
 from space import Space
 
 from nodes.vision.backends import openvino_
@@ -164,3 +167,28 @@ def test_all_backends_side_by_side(project: Space) -> None:
     names = {one["name"] for one in [*found["ranking"], *found["skipped"]]}
     assert len(names) == 6 and all(one["reason"] for one in found["skipped"])
     assert (project.root / "cache/results/parallel_yolov8/backends.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_model_of_a_batch_of_four_whose_boxes_come_second(project: Space) -> None:
+    made = onnx.load(ROOT / "models" / "shapes.onnx")
+    (given,), (boxes,) = made.graph.input, made.graph.output
+    for name, values in (("from", [0]), ("to", [1])):
+        made.graph.initializer.append(onnx.numpy_helper.from_array(np.array(values, np.int64), name))
+    made.graph.node.insert(0, helper.make_node("Slice", ["four", "from", "to", "from"], [given.name]))
+    made.graph.node.append(helper.make_node("Concat", [boxes.name] * 4, ["boxes"], axis=0))
+    made.graph.node.append(helper.make_node("ReduceMean", ["four"], ["mean"]))
+    shape = [4, *(dim.dim_value for dim in boxes.type.tensor_type.shape.dim[1:])]
+    for ports, named in (
+        (made.graph.input, [("four", [4, 3, 256, 256])]),
+        (made.graph.output, [("mean", [1] * 4), ("boxes", shape)]),
+    ):
+        del ports[:]
+        ports.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, sides) for name, sides in named)
+    onnx.save(made, project.root / "four.onnx")
+    ended = project.run("parallel_yolov8", model_path="four.onnx", iterations=1, warmup=1, threads=1)
+    assert ended.code is ExitCode.OK, ended.outcomes
+    plain = project.run("parallel_yolov8", iterations=1, warmup=1, threads=1)
+    expected = {one["name"]: one["detections"] for one in plain.values["compare_performance"]["ranking"]}
+    found = ended.values["compare_performance"]["ranking"]
+    assert {one["name"]: one["detections"] for one in found} == expected
+    assert all(one["detections"] and one["agreement"]["agrees"] for one in found)

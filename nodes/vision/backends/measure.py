@@ -14,7 +14,7 @@ import numpy as np
 
 from nodes.vision.backends import onnxrt
 from nodes.vision.backends.opening import open_runner
-from nodes.vision.backends.protocol import Runner
+from nodes.vision.backends.protocol import BackendError, Runner
 from wfe import progress, workflow_node
 
 
@@ -27,15 +27,18 @@ def measure_backend(
     iterations: int = 50,
     warmup: int = 3,
     threads: int = 0,
+    detector: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Time `iterations` inferences of `tensor` after `warmup` ones; `raw` is the model's first output.
+    """Time `iterations` inferences of `tensor` after `warmup` ones; `raw` is the output that the detector reads.
 
-    Raises Skip when the device is missing, BackendError when the runtime would use another one.
+    detector: of `inspect_model`; without it the tensor must have the model's batch, and `raw` is its first output. Raises
+    Skip when the device is missing, BackendError when the runtime would use another one.
     """
+    tensor = filled(tensor, detector)
     began = time.perf_counter()
     runner = open_runner(model_path, backend, device, threads)
     opening = time.perf_counter() - began
-    measurement, raw = measure(runner, tensor, iterations, warmup)
+    measurement, raw = measure(runner, tensor, iterations, warmup, place(runner, detector))
     if backend == "onnxruntime":
         measurement["shares"] = onnxrt.shares(model_path, device, tensor)
     runner.close()
@@ -49,27 +52,50 @@ def measure_backend(
     environment="directml-env",
     dependencies=["numpy", "onnxruntime-directml; sys_platform == 'win32'", "onnxruntime; sys_platform != 'win32'"],
 )
-def measure_directml(model_path: Path, tensor: np.ndarray, iterations: int = 50, warmup: int = 3) -> dict[str, Any]:
+def measure_directml(
+    model_path: Path,
+    tensor: np.ndarray,
+    iterations: int = 50,
+    warmup: int = 3,
+    detector: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """`measure_backend` for DirectML, whose package shares its folder with onnxruntime and so needs its own environment."""
+    tensor = filled(tensor, detector)
     began = time.perf_counter()
     runner = onnxrt.open_model(model_path, "directml")
     opening = time.perf_counter() - began
-    measurement, raw = measure(runner, tensor, iterations, warmup)
+    measurement, raw = measure(runner, tensor, iterations, warmup, place(runner, detector))
     measurement["shares"] = onnxrt.shares(model_path, "directml", tensor)
     runner.close()
     named = {"backend": "onnxruntime", "device": "directml", "open_ms": _ms(opening)}
     return {"measurement": {**named, **measurement}, "raw": raw}
 
 
-def measure(runner: Runner, tensor: Any, iterations: int, warmup: int) -> tuple[dict[str, Any], Any]:
-    """Times in milliseconds: first_ms (the first inference), p50_ms, p95_ms, mean_ms; throughput in inferences a second.
+def filled(tensor: Any, detector: dict[str, Any] | None) -> Any:
+    """The picture's tensor in every place of a model of a fixed larger batch, as `infer` gives it."""
+    batch = detector["batch"] if detector else 0
+    return np.repeat(tensor, batch, axis=0) if batch > len(tensor) == 1 else tensor
 
-    The warm-up is apart from the times. Also where the runtime says that it ran, and the first output.
+
+def place(runner: Runner, detector: dict[str, Any] | None) -> int:
+    """Which of the model's outputs the detector reads. Raises BackendError when this runtime has none of its name."""
+    names = [port.name for port in runner.outputs]
+    if detector is None or len(names) == 1:
+        return 0
+    if detector["output"] not in names:
+        raise BackendError(f"the model has no output {detector['output']!r} on {runner.where}, only {', '.join(names)}")
+    return names.index(detector["output"])
+
+
+def measure(runner: Runner, tensor: Any, iterations: int, warmup: int, output: int = 0) -> tuple[dict[str, Any], Any]:
+    """Times in milliseconds: first_ms (the first inference), p50_ms, p95_ms, mean_ms; throughput in pictures a second.
+
+    The warm-up is apart from the times. Also where the runtime says that it ran, and the output of that number.
     """
     if iterations < 1 or warmup < 1:
         raise ValueError(f"'iterations' is {iterations} and 'warmup' is {warmup}; both must be 1 or more")
     began = time.perf_counter()
-    raw = runner.run(tensor)[0]
+    raw = runner.run(tensor)[output]
     first = time.perf_counter() - began
     for _ in range(warmup - 1):
         runner.run(tensor)
