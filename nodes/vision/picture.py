@@ -15,6 +15,11 @@ from numpy.typing import NDArray
 
 from wfe import workflow_node
 
+BITS, WHITE = 258, 262
+"""Tags of a TIFF: bits of a value; 0 where 0 is white, 1 where it is black."""
+
+UNSCALED = "holds signed, 32-bit or floating-point values without a scale; convert it to 8 or 16 bits first"
+
 
 def read_picture(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     """A picture as a viewer shows it: height x width x 3, uint8, BGR, turned as EXIF says, white where transparent.
@@ -39,25 +44,33 @@ def read_picture(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
             with Image.open(place) as opened:
                 opened.load()
                 turned = ImageOps.exif_transpose(opened)
+                kind, tags = opened.format, dict(getattr(opened, "tag_v2", {}))  # the turned one has neither
     except UnidentifiedImageError as error:
         return _read_by_opencv(place, error)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ValueError(f"{place}: {error}; make it smaller first") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise ValueError(f"{place}: the picture is damaged or cut off ({error}); get the file again") from error
-    return _as_bgr(turned, place)
+    if turned.mode == "I" and kind not in ("PNG", "PPM"):  # these two are known to be scaled to 16 bits
+        raise ValueError(f"{place}: {UNSCALED}")
+    return _as_bgr(turned, place, *(tags.get(tag) for tag in (BITS, WHITE)))
 
 
-def _as_bgr(image: Any, place: Path) -> NDArray[np.uint8]:
-    """Pillow's image in any mode as BGR pixels; `place` for the error."""
+def _as_bgr(image: Any, place: Path, bits: Any = None, white: Any = None) -> NDArray[np.uint8]:
+    """Pillow's image in any mode as BGR pixels; `place` for the error; `bits` and `white`: these tags of a TIFF."""
     from PIL import Image
 
     if image.mode in ("I;16", "I;16B", "I;16L", "I"):
+        most = bits[0] if bits else 16  # Pillow leaves a TIFF of 12 bits in the lowest 12 of 16
         wide = np.asarray(image, dtype=np.int64)
-        grey = (np.clip(wide, 0, 65535) >> 8).astype(np.uint8)  # Pillow would clip at 255: a white picture
+        grey = (np.clip(wide, 0, 2**most - 1) >> (most - 8)).astype(
+            np.uint8
+        )  # Pillow would clip at 255: a white picture
+        if white == 0:  # Pillow turns 8 bits around by itself, and leaves more as they are
+            grey = 255 - grey
         return np.ascontiguousarray(np.repeat(grey[..., None], 3, axis=2))
     if image.mode == "F":
-        raise ValueError(f"{place}: holds floating-point values without a scale; convert it to 8 or 16 bits first")
+        raise ValueError(f"{place}: {UNSCALED}")
     if image.has_transparency_data:
         seen = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", seen.size, (255, 255, 255, 255)), seen)
@@ -71,9 +84,13 @@ def _read_by_opencv(path: Path, cause: Exception) -> NDArray[np.uint8]:
     with path.open("rb") as file:
         data = np.frombuffer(file.read(), dtype=np.uint8)
     try:
+        # Only a TIFF can hold numbers that OpenCV would have to guess at.
+        raw = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data[:2].tobytes() in (b"II", b"MM") else None
         picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
     except cv2.error:
-        picture = None
+        raw = picture = None
+    if raw is not None and raw.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"{path}: {UNSCALED}") from cause
     if picture is None:
         raise ValueError(
             f"{path}: is no picture of a known format (first bytes {data[:16].tobytes()!r}); "

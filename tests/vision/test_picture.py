@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import struct
 from pathlib import Path
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -151,8 +153,64 @@ def test_what_is_no_picture_is_said(tmp_path: Path) -> None:
 def test_floating_point_without_a_scale_is_said_with_its_file(tmp_path: Path) -> None:
     path = tmp_path / "depth.tif"
     Image.fromarray(np.linspace(0, 3, 64, dtype=np.float32).reshape(8, 8)).save(path)
-    with pytest.raises(ValueError, match=r"depth\.tif: holds floating-point values"):
+    with pytest.raises(ValueError, match=r"depth\.tif: holds signed, 32-bit or floating-point values"):
         read_picture(path)
+
+
+def tiff(
+    path: Path, values: NDArray[Any], bits: int, white: int, kind: int = 1, order: Literal["<", ">"] = "<"
+) -> Path:
+    """Write a grey TIFF: white: 0 when 0 is white; kind: 1 for whole numbers, 2 with a sign."""
+    if bits == 12:
+        pairs = values.astype(np.int64).reshape(-1, 2)
+        data = b"".join(int(one << 12 | other).to_bytes(3, "big") for one, other in pairs.tolist())
+    else:
+        data = values.astype(values.dtype.newbyteorder(order)).tobytes()
+    height, width = values.shape
+    head = struct.pack(order + "HI", 42, 8)
+    short = {256: width, 257: height, 258: bits, 259: 1, 262: white, 277: 1, 278: height, 339: kind}
+    tags = sorted({**short, 273: 8 + 2 + 12 * 10 + 4, 279: len(data)}.items())
+    rows = [
+        struct.pack(order + "HHIHxx", tag, 3, 1, value)
+        if tag in short
+        else struct.pack(order + "HHII", tag, 4, 1, value)
+        for tag, value in tags
+    ]
+    first = b"II" if order == "<" else b"MM"
+    path.write_bytes(first + head + struct.pack(order + "H", len(tags)) + b"".join(rows) + bytes(4) + data)
+    return path
+
+
+RAMP = np.arange(0, 65536, 1024).reshape(8, 8)
+
+
+@pytest.mark.parametrize(
+    ("bits", "white", "order"),
+    [(12, 1, "<"), *((bits, white, order) for bits in (8, 16) for white in (0, 1) for order in "<>")],
+)
+def test_a_tiff_says_whether_0_is_white(tmp_path: Path, bits: int, white: int, order: Literal["<", ">"]) -> None:
+    values = (RAMP >> (16 - bits)).astype(np.uint8 if bits == 8 else np.uint16)
+    found = read_picture(tiff(tmp_path / "scan.tif", values, bits, white, order=order))
+    grey = (RAMP >> 8).astype(np.uint8)
+    assert close(found, np.repeat((grey if white else 255 - grey)[..., None], 3, axis=2), 1)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("white", [0, 1])
+@pytest.mark.parametrize(("dtype", "kind"), [(np.int16, 2), (np.uint32, 1), (np.int32, 2)])
+def test_whole_numbers_without_a_scale_are_refused(
+    tmp_path: Path, dtype: type[np.generic], kind: int, white: int, order: Literal["<", ">"]
+) -> None:
+    values = (RAMP >> 1).astype(dtype)
+    path = tiff(tmp_path / "depth.tif", values, 8 * values.itemsize, white, kind, order)
+    with pytest.raises(ValueError, match=r"depth\.tif: holds signed, 32-bit .*convert it to 8 or 16 bits"):
+        read_picture(path)
+
+
+def test_16_bits_of_a_pgm(tmp_path: Path) -> None:
+    path = tmp_path / "wide.pgm"
+    path.write_bytes(b"P5 8 8 65535\n" + RAMP.astype(">u2").tobytes())
+    assert close(read_picture(path), np.repeat((RAMP >> 8).astype(np.uint8)[..., None], 3, axis=2))
 
 
 def test_a_bomb_is_refused(tmp_path: Path) -> None:
