@@ -130,18 +130,21 @@ def read(
 ) -> list[Detection]:
     """The detections on one picture, best first: `candidates`, `suppress` (but for end2end), boxes on the picture.
 
-    Raises ValueError on thresholds outside 0..1 and as `candidates` does.
+    Raises ValueError on thresholds outside 0..1, on `most` below 1, and as `candidates` does.
     """
-    checked(conf_threshold, iou_threshold)
+    checked(conf_threshold, iou_threshold, most)
     found = kept(candidates(output, detector, conf_threshold), detector, iou_threshold, most)
     return as_json(found, detector, letterbox)
 
 
-def checked(conf_threshold: float, iou_threshold: float) -> None:
-    """Raise ValueError when a threshold is not from 0 to 1."""
-    for parameter, value in (("conf_threshold", conf_threshold), ("iou_threshold", iou_threshold)):
+def checked(conf_threshold: float, iou_threshold: float, max_detections: int = 300, floor: float = 0.0) -> None:
+    """Raise ValueError when a threshold is not from 0 to 1, or no detection could be left."""
+    thresholds = {"conf_threshold": conf_threshold, "iou_threshold": iou_threshold, "floor": floor}
+    for parameter, value in thresholds.items():
         if not 0.0 <= value <= 1.0:
             raise ValueError(f"{parameter!r} is {value}; it must be from 0 to 1")
+    if max_detections < 1:  # a negative one would cut off the worst detections instead
+        raise ValueError(f"'max_detections' is {max_detections}; it must be 1 or more")
 
 
 def kept(found: Candidates, detector: Detector, iou_threshold: float, most: int = 300) -> Candidates:

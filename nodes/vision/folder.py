@@ -71,7 +71,7 @@ def detect_pictures(
 
     `found` and `letterboxes` hold the outputs of find_candidates. An entry is {"picture", "detections", "counts"}.
     """
-    checked(conf_threshold, iou_threshold)
+    checked(conf_threshold, iou_threshold, max_detections)
     if conf_threshold < FLOOR:
         raise ValueError(f"'conf_threshold' is {conf_threshold}; on folders, only scores above {FLOOR} are kept")
     model = Detector.from_json(detector)

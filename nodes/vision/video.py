@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from nodes.vision.decode import Candidates, Detection, as_json, suppress
+from nodes.vision.decode import Candidates, Detection, as_json, checked, suppress
 from nodes.vision.drawing import annotate
 from nodes.vision.layout import Detector
 from nodes.vision.letterbox import Letterbox
@@ -66,9 +66,7 @@ def postprocess_video(
     skipped = sum(segment is None for segment in segments)
     if skipped:
         raise Skip(f"inference was skipped on {skipped} of {len(segments)} segments; the infer steps say why")
-    for name, value in (("conf_threshold", conf_threshold), ("iou_threshold", iou_threshold)):
-        if not 0.0 <= value <= 1.0:
-            raise ValueError(f"{name!r} is {value}; it must be from 0 to 1")
+    checked(conf_threshold, iou_threshold, max_detections, floor)
     if conf_threshold < floor:
         raise ValueError(f"'conf_threshold' {conf_threshold} is under 'floor' {floor}; set floor={conf_threshold} too")
     kept = Kept()

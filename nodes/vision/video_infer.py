@@ -82,6 +82,11 @@ def infer_segment(
     to take boxes to the picture. seconds: time it took. split: what was chosen and measured. where: the device that the
     runtime reports. damage: empty, or what of the segment could not be decoded.
     """
+    if not 0.0 <= floor < 1.0:
+        raise ValueError(f"'floor' is {floor}; it must be from 0 to below 1, above which no score is")
+    for name, count in (("sessions", sessions), ("threads", threads)):
+        if count < 0:
+            raise ValueError(f"{name!r} is {count}; it must be 1 or more, or 0 for what is measured to be best")
     part: Segment = segment  # type: ignore[assignment]
     path = Path(source)
     began = time.perf_counter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,6 +12,7 @@ import pytest
 from onnx import helper
 
 from nodes.vision.backends.agreement import agreement
+from nodes.vision.backends.opening import open_runner
 from nodes.vision.backends.protocol import BackendError
 from nodes.vision.decode import Detection
 from nodes.vision.video import postprocess_video
@@ -157,3 +159,38 @@ def test_what_no_model_can_do_is_said(make_video: Make, tmp_path: Path, backend:
         with pytest.raises(kind, match=said) as caught:
             infer_segment(str(video), segment, model, backend, sessions=1, threads=1)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"floor": 2}, "'floor' is 2; it must be from 0"),
+        ({"floor": -1}, "'floor' is -1; it must be from 0"),
+        ({"floor": float("nan")}, "'floor' is nan; it must be from 0"),
+        ({"sessions": -1}, "'sessions' is -1; it must be 1 or more, or 0"),
+        ({"threads": -1}, "'threads' is -1; it must be 1 or more, or 0"),
+    ],
+)
+def test_what_is_out_of_range_is_said_before_the_work(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        infer_segment("no.mp4", {}, Path("no.onnx"), **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"max_detections": -1}, "'max_detections' is -1; it must be 1 or more"),
+        ({"max_detections": 0}, "'max_detections' is 0; it must be 1 or more"),
+        ({"floor": -1}, "'floor' is -1; it must be from 0 to 1"),
+        ({"iou_threshold": 1.5}, "'iou_threshold' is 1.5; it must be from 0 to 1"),
+    ],
+)
+def test_what_is_out_of_range_is_said_for_candidates(tmp_path: Path, given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        postprocess_video([], Output(tmp_path / "found.jsonl"), **given)
+
+
+def test_threads_below_none_are_refused_by_every_backend() -> None:
+    for backend in BACKENDS:
+        with pytest.raises(ValueError, match="'threads' is -1"):
+            open_runner(SHAPES, backend, "cpu", -1)

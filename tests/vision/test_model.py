@@ -159,3 +159,11 @@ def test_a_tensor_of_the_wrong_size_is_said(constant_model: Build) -> None:
     detector = inspect_model(model)["detector"]
     with pytest.raises(ValueError, match="does not run on an input of 1 x 3 x 32 x 32"):
         infer(model, np.zeros((1, 3, 32, 32), np.float32), detector)
+
+
+def test_a_count_that_leaves_nothing_is_refused(constant_model: Build) -> None:
+    detector = inspect_model(constant_model(answer(), metadata=NAMES))["detector"]
+    letterbox = preprocess(PICTURE, detector)["letterbox"]
+    for most in (0, -1):
+        with pytest.raises(ValueError, match=f"'max_detections' is {most}; it must be 1 or more"):
+            detect(answer(), detector, letterbox, max_detections=most)

@@ -33,6 +33,8 @@ def open_runner(
     cannot be opened or would run elsewhere than asked.
     """
     check(backend, device)
+    if threads < 0:
+        raise ValueError(f"'threads' is {threads}; it must be 1 or more, or 0 for the runtime's choice")
     if not model_path.is_file():
         raise FileNotFoundError(
             f"{model_path}: no such model file; give model_path=FILE or let download_model fetch it"
