@@ -31,6 +31,8 @@ ENCODERS: Mapping[str, tuple[Mapping[str, str], bool]] = {
     "mpeg4": ({"qscale": "3"}, False),
 }
 SUFFIXES = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", "": "mp4"}
+NOT_IN = {("libvpx-vp9", "mov")}
+"""Encoder and container that do not go together: FFmpeg says so with the first frame, as "Invalid argument"."""
 TICK = Fraction(1, 60_000)
 """Unit of the timestamps that are written: frame times of 24, 25, 30, 29.97 and 60 a second are whole numbers of it.
 MPEG-4 takes no unit finer than 1/65535 s."""
@@ -38,16 +40,23 @@ A_THREAD = 1280 * 720
 """Pixels of a frame for which one thread of x264 is enough (6 ms); a larger one gets more threads."""
 
 
-def encoder(wanted: str = "") -> str:
-    """The encoder to use: the one asked for, or the first of `ENCODERS` that this build of FFmpeg has."""
+def encoder(wanted: str = "", suffix: str = ".mp4") -> str:
+    """The encoder to use: the one asked for, or the first of `ENCODERS` that this build of FFmpeg has.
+
+    Raises VideoError when it is not here, or a file with this suffix of `SUFFIXES` cannot hold what it makes.
+    """
+    here = [name for name in ENCODERS if name in av.codecs_available]
+    fit = [name for name in here if (name, SUFFIXES[suffix]) not in NOT_IN]
     if wanted:
-        if wanted not in ENCODERS or wanted not in av.codecs_available:
-            here = [name for name in ENCODERS if name in av.codecs_available]
+        if wanted not in here:
             raise VideoError(f"no encoder {wanted!r} here; there are {', '.join(here)}")
+        if wanted not in fit:
+            raise VideoError(
+                f"encoder {wanted!r} does not go into {suffix}; use {', '.join(fit)}, or another suffix: .mp4 or .mkv"
+            )
         return wanted
-    for name in ENCODERS:
-        if name in av.codecs_available:
-            return name
+    if fit:
+        return fit[0]
     raise VideoError("this build of FFmpeg has no video encoder that is known; install PyAV's own wheel: av")
 
 
@@ -75,7 +84,7 @@ class VideoWriter:
         suffix = Path(name or path.name).suffix.lower()
         if suffix not in SUFFIXES:
             raise VideoError(f"{name or path.name}: cannot write {suffix}; use .mp4, .mov or .mkv")
-        self.codec = encoder(codec)
+        self.codec = encoder(codec, suffix)
         self.plays_in_browser = ENCODERS[self.codec][1] and SUFFIXES[suffix] == "mp4"
         self.frames = 0
         self._last = -1

@@ -86,6 +86,18 @@ def test_named_fallback_encoder(tmp_path: Path) -> None:
         encoder("h265")
 
 
+def test_an_encoder_that_the_container_cannot_hold_is_refused_before_a_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(av, "codecs_available", {"libvpx-vp9", "mpeg4"})
+    path = tmp_path / "out.mov"
+    with pytest.raises(VideoError, match=r"'libvpx-vp9' does not go into \.mov; use mpeg4, or another suffix: \.mp4"):
+        VideoWriter(path, 320, 240, 25, "libvpx-vp9")
+    assert not path.exists()
+    assert encoder() == encoder("libvpx-vp9", ".mkv") == "libvpx-vp9"
+    assert encoder("", ".mov") == "mpeg4"  # nor is it chosen when none is asked for
+
+
 def test_a_live_recording_can_be_read_while_it_is_written(tmp_path: Path) -> None:
     writer = VideoWriter(tmp_path / "rec.mp4", 320, 240, 25, live=True)
     for index, picture in enumerate(pictures(40) * 15):
