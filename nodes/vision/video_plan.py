@@ -14,7 +14,16 @@ from typing import Any, TypedDict
 
 import av
 
-from nodes.vision.video_read import VideoError, VideoInfo, described, missing, open_video, packets_from, probe
+from nodes.vision.video_read import (
+    VideoError,
+    VideoInfo,
+    described,
+    in_coded_order,
+    missing,
+    open_video,
+    packets_from,
+    probe,
+)
 from wfe import log, workflow_node
 
 
@@ -57,7 +66,7 @@ def plan_segments(source: Path, segment_frames: int = 240, max_duration: float =
         raise ValueError(f"'segment_frames' is {segment_frames}; it must be 1 or more")
     info, packets = read_packets(source)
     end = None
-    if max_duration > 0 and packets.ordered:
+    if max_duration > 0 and (packets.ordered or packets.counted):
         end = packets.origin + round(Fraction(max_duration) / info.time_base)
     elif max_duration > 0:
         log(f"{source}: has no usable timestamps, so max_duration cannot be kept and the whole video is processed")
@@ -81,6 +90,8 @@ class Packets:
     """What is known of every packet of a stream, in the order of decoding: 17 bytes a packet, whatever its size.
 
     ordered: whether every packet has a timestamp of its own, without which a part of the file cannot be found again.
+    counted: the n-th timestamp is that of the n-th frame shown, which is not the n-th packet's; the file is no more
+    `ordered` then, but its frames have times.
     """
 
     def __init__(self) -> None:
@@ -91,21 +102,23 @@ class Packets:
         self.extradata = b""
         self.damage = ""
         self.ordered = True
+        self.counted = False
 
     @property
     def origin(self) -> int:
         """Timestamp of the first frame that is shown."""
         return (
             min((pts for pts, out in zip(self.pts, self.hidden, strict=True) if not out), default=0)
-            if self.ordered
+            if self.ordered or self.counted
             else 0
         )
 
     def add(self, packet: Any) -> None:
         """Take note of one packet."""
-        if packet.pts is None:
-            self.ordered = False
-        self.pts.append(packet.pts if packet.pts is not None else -1)
+        pts = packet.dts if self.counted else packet.pts
+        if pts is None:
+            self.ordered = self.counted = False
+        self.pts.append(pts if pts is not None else -1)
         self.keys.append(packet.is_keyframe)
         self.hidden.append(packet.is_discard)
         self.digests.append(int.from_bytes(hashlib.blake2b(bytes(packet), digest_size=8).digest(), "little"))
@@ -121,6 +134,7 @@ def read_packets(path: Path, seek: int | None = None, stop: int | None = None) -
     container, stream = open_video(path)
     with container:
         stream.thread_type, stream.codec_context.thread_count = "SLICE", 1  # more would first want as many packets
+        found.counted = in_coded_order(stream)
         found.extradata = bytes(stream.codec_context.extradata or b"")
         try:
             for packet in packets_from(container, stream, seek):
@@ -129,18 +143,19 @@ def read_packets(path: Path, seek: int | None = None, stop: int | None = None) -
                 if not packet.size:
                     continue
                 # A frame is never shown before it is decoded, so nothing before `stop` follows.
-                if stop is not None and packet.dts is not None and packet.dts >= stop:
+                if stop is not None and not found.counted and packet.dts is not None and packet.dts >= stop:
                     break
                 found.add(packet)
         except av.error.FFmpegError as error:
             found.damage = f"reading breaks off after {len(found.pts)} packets: {error.strerror}"
         base = stream.time_base or Fraction(1, 1000)
         if found.pts and not found.damage and seek is None and stop is None:
-            last = float((max(found.pts) - found.origin) * base) if found.ordered else float("inf")
+            timed = found.ordered or found.counted
+            last = float((max(found.pts) - found.origin) * base) if timed else float("inf")
             found.damage = missing(stream, len(found.pts), last)
     if not found.pts:
         raise VideoError(f"{path}: its video stream holds no packet; copy or record it again")
-    found.ordered = found.ordered and len(set(found.pts)) == len(found.pts)
+    found.ordered = found.ordered and not found.counted and len(set(found.pts)) == len(found.pts)
     return info or probe(path), found
 
 
@@ -148,12 +163,14 @@ def cut(packets: Packets, seed: bytes, length: int, end: int | None = None) -> l
     """Segments of `length` frames or more, that begin with a key frame, or after 2 * `length` with any frame.
 
     The cuts depend on what lies before them alone, so they stay when a file grows. end: timestamp to stop at.
-    Without timestamps the whole file is one segment.
+    Without timestamps, or when those of packets are not those of frames, the whole file is one segment.
     """
     origin = packets.origin
     if not packets.ordered:
         digest, frames = content(packets, seed, None, None)
-        return [Segment(index=0, seek=None, start=None, stop=None, origin=origin, frames=frames, digest=digest)]
+        if end is not None:
+            frames = sum(1 for pts in packets.pts if pts < end)
+        return [Segment(index=0, seek=None, start=None, stop=end, origin=origin, frames=frames, digest=digest)]
     shown = sorted(range(len(packets.pts)), key=packets.pts.__getitem__)
     starts = [0]
     key = 0  # the packet at which decoding of the present segment begins

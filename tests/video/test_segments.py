@@ -94,3 +94,23 @@ def test_segments_detect_what_the_whole_video_does(make_video: Make, backend: st
         assert np.array_equal(np.concatenate([one[key] for one in found]), whole[key])
     assert np.allclose(np.concatenate([one["boxes"] for one in found]), whole["boxes"], atol=0.5)
     assert len(whole["scores"]) > 40 and whole["scores"].min() > 0.05
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a.mp4"])
+def test_avi_with_frames_out_of_order(make_video: Make, name: str) -> None:
+    """AVI counts packets as they are decoded; times must be those of the frames as they are shown, as in MP4."""
+    shown = [np.full((64, 64, 3), 4 * index, np.uint8) for index in range(50)]
+    path = make_video(name, bframes=3, gop=12, frames=shown)
+    whole = list(frames(path))
+    assert np.allclose([frame.time for frame in whole], np.arange(50) / 25, atol=1e-3)
+    assert np.allclose([frame.picture.mean() for frame in whole], 4 * np.arange(50), atol=12)
+    assert all(one.picture.mean() < other.picture.mean() for one, other in zip(whole, whole[1:], strict=False))
+    planned = plan_segments(path, 10)
+    found = parts(path, planned["segments"])
+    assert [frame for part in found for frame in part] == [(round(one.time, 4), one.picture.tobytes()) for one in whole]
+    assert planned["frames"] == 50 and not planned["damage"]
+    short = plan_segments(path, 10, max_duration=0.4)["segments"]
+    assert sum(segment["frames"] for segment in short) == 10
+    assert [frame for part in parts(path, short) for frame in part] == found[0][:10]
+    for segment in [*planned["segments"], *short]:
+        check(path, segment)
