@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypedDict
@@ -96,10 +97,11 @@ class Packets:
 
     def __init__(self) -> None:
         self.pts = array("q")
-        self.keys = bytearray()
+        self.keys = bytearray()  # 1: from here on every frame can be decoded
         self.hidden = bytearray()  # 1: decoded but not shown, since the container's edit list leaves it out
         self.digests = array("Q")
         self.extradata = b""
+        self.codec = ""
         self.damage = ""
         self.ordered = True
         self.counted = False
@@ -119,9 +121,66 @@ class Packets:
         if pts is None:
             self.ordered = self.counted = False
         self.pts.append(pts if pts is not None else -1)
-        self.keys.append(packet.is_keyframe)
+        self.keys.append(packet.is_keyframe and begins(packet, self.codec, self.extradata))
         self.hidden.append(packet.is_discard)
         self.digests.append(int.from_bytes(hashlib.blake2b(bytes(packet), digest_size=8).digest(), "little"))
+
+
+def begins(packet: Any, codec: str, extradata: bytes) -> bool:
+    """Whether a packet that its container calls a key frame is one from which every later frame can be decoded.
+
+    H.264 with intra refresh has none but its first: pictures become whole bit by bit, and what is marked is where that
+    starts. A decoder that begins there holds back all frames up to the end of the refresh.
+    """
+    if codec != "h264":
+        return True
+    data = bytes(packet)
+    for unit in units(data, extradata):
+        kind = data[unit] & 31
+        if kind == 5:
+            return True
+        if kind == 6 and (frames := recovery(data[unit + 1 : unit + 4096])) is not None:
+            return frames == 0
+        if kind == 1:
+            break
+    return False
+
+
+def units(data: bytes, extradata: bytes) -> Iterator[int]:
+    """Where the NAL units of an H.264 packet begin: behind their lengths (MP4; its extradata says so), or start codes."""
+    if extradata[:1] != b"\1" or len(extradata) < 5:
+        place = data.find(b"\0\0\1")
+        while 0 <= place < len(data) - 3:
+            yield place + 3
+            place = data.find(b"\0\0\1", place + 3)
+        return
+    place = 0
+    size = (extradata[4] & 3) + 1
+    while place + size < len(data):
+        yield place + size
+        place += size + int.from_bytes(data[place : place + size], "big")
+
+
+def recovery(data: bytes) -> int | None:
+    """0 when this supplemental information says that pictures are whole from here on, 1 when later, None when nothing.
+
+    It is a list of a kind and a size, each in bytes of 255 and a last one, and the content.
+    """
+    place = 0
+    while place + 2 < len(data):
+        numbers = []
+        for _ in range(2):
+            number = 0
+            while place < len(data) and data[place] == 255:
+                number, place = number + 255, place + 1
+            if place == len(data):
+                return None
+            numbers.append(number + data[place])
+            place += 1
+        if numbers[0] == 6 and place < len(data):
+            return 0 if data[place] & 0x80 else 1  # the first bit is set when the count of frames to wait is 0
+        place += numbers[1]
+    return None
 
 
 def read_packets(path: Path, seek: int | None = None, stop: int | None = None) -> tuple[VideoInfo, Packets]:
@@ -134,6 +193,7 @@ def read_packets(path: Path, seek: int | None = None, stop: int | None = None) -
     container, stream = open_video(path)
     with container:
         stream.thread_type, stream.codec_context.thread_count = "SLICE", 1  # more would first want as many packets
+        found.codec = stream.codec_context.name
         found.counted = in_coded_order(stream)
         found.extradata = bytes(stream.codec_context.extradata or b"")
         try:
@@ -173,13 +233,15 @@ def cut(packets: Packets, seed: bytes, length: int, end: int | None = None) -> l
         return [Segment(index=0, seek=None, start=None, stop=end, origin=origin, frames=frames, digest=digest)]
     shown = sorted(range(len(packets.pts)), key=packets.pts.__getitem__)
     starts = [0]
-    key = 0  # the packet at which decoding of the present segment begins
+    key = since = 0  # the packet at which decoding of the present segment begins, and its place among those shown
     seeks: list[int | None] = [None]
     for position, packet in enumerate(shown):
         if packets.keys[packet]:
-            key = packet
+            key, since = packet, position
         count = position - starts[-1]
-        if (count >= length and packets.keys[packet]) or count >= 2 * length:
+        # Far behind a key frame, segments grow with the distance, since each decodes all of it again.
+        most = max(2 * length, (position - since) // 4)
+        if (count >= length and packets.keys[packet]) or count >= most:
             starts.append(position)
             seeks.append(packets.pts[key])
     segments = []

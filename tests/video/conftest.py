@@ -36,6 +36,7 @@ def make_video(tmp_path: Path) -> Make:
         codec: str = "libx264",
         options: dict[str, str] | None = None,
         frames: Sequence[np.ndarray] | None = None,
+        x264: str = "",
     ) -> Path:
         path = tmp_path / name
         shown = list(frames) if frames is not None else pictures(count)
@@ -48,6 +49,8 @@ def make_video(tmp_path: Path) -> Make:
             stream.codec_context.max_b_frames = bframes
             if codec == "libx264":
                 stream.options = {"preset": "ultrafast", "bf": str(bframes), "g": str(gop), "sc_threshold": "0"}
+                if x264:
+                    stream.options = {**stream.options, "x264-params": x264}
             for index, picture in enumerate(shown):
                 frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
                 frame.pts = round(1000 * (times[index] if times else index / 25))

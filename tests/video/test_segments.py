@@ -114,3 +114,25 @@ def test_avi_with_frames_out_of_order(make_video: Make, name: str) -> None:
     assert [frame for part in parts(path, short) for frame in part] == found[0][:10]
     for segment in [*planned["segments"], *short]:
         check(path, segment)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+def test_intra_refresh(make_video: Make, name: str) -> None:
+    """What is marked as a key frame there is where pictures begin to become whole; decoding must begin further back."""
+    path = make_video(name, count=90, gop=20, x264="intra-refresh=1")
+    whole = [(round(frame.time, 4), frame.picture.tobytes()) for frame in frames(path)]
+    segments = plan_segments(path, 15)["segments"]
+    found = parts(path, segments)
+    assert len(whole) == 90 and len(segments) > 1
+    assert [frame for part in found for frame in part] == whole
+    assert [len(part) for part in found] == [segment["frames"] for segment in segments]
+    for segment in segments:
+        check(path, segment)
+
+
+def test_open_groups_of_h264_are_cut_at_their_key_frames(make_video: Make) -> None:
+    path = make_video("open.mp4", count=90, gop=15, bframes=2, x264="open-gop=1:intra-refresh=0")
+    segments = plan_segments(path, 15)["segments"]
+    assert len(segments) >= 5 and all(segment["seek"] == segment["start"] for segment in segments)
+    whole = [(round(frame.time, 4), frame.picture.tobytes()) for frame in frames(path)]
+    assert [frame for part in parts(path, segments) for frame in part] == whole
