@@ -13,7 +13,7 @@ from typing import Literal, cast
 
 import av
 
-from nodes.vision.video_read import Frame, Picture, VideoError, frames, upright
+from nodes.vision.video_read import Damage, Frame, Picture, VideoError, frames, upright
 from wfe import log
 
 Kind = Literal["camera", "stream", "file"]
@@ -47,7 +47,6 @@ class LiveSource:
     def __iter__(self) -> Iterator[Frame]:
         if self.kind == "file":
             yield from self._paced(Path(self.source.removeprefix("file://")))
-            self.ended = "the file's end"
             return
         index, failures, began = 0, 0, 0.0
         while not self._stop.is_set():
@@ -78,13 +77,18 @@ class LiveSource:
             self._stop.wait(wait)
 
     def _paced(self, path: Path) -> Iterator[Frame]:
-        """A file's frames, each not before its time."""
+        """A file's frames, each not before its time. One that breaks off ends there, as a person would see it."""
         began = time.monotonic()
-        for frame in frames(path):
+        damage = Damage()
+        for frame in frames(path, damage=damage):
             self._stop.wait(max(0.0, frame.time - (time.monotonic() - began)))
             if self._stop.is_set():
                 return
             yield frame
+        self.ended = "the file's end"
+        if damage.message:
+            self.ended += f" ({damage.message})"
+            log(damage.message)
 
     def _stream(self) -> Iterator[Picture]:
         options = {"fflags": "nobuffer", "flags": "low_delay"}

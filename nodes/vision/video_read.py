@@ -150,9 +150,9 @@ def frames(
         step = max(1, round(1 / (rate * base)))
         lost: list[str] = []
         slots: deque[int] = deque()
+        hidden: list[int | None] = []
         counted = in_coded_order(stream)
-        packets = packets_from(container, stream, seek)
-        for frame in _decode(_noted(packets, slots, lost) if counted else packets, lost):
+        for frame in _decode(_noted(packets_from(container, stream, seek), slots, hidden, lost), lost):
             # Decoders deliver frames in the order in which they are shown, so the n-th one has the n-th moment.
             pts = (slots.popleft() if slots else None) if counted else frame.pts
             if pts is None:  # A raw stream has no timestamps: then the frame rate makes them.
@@ -167,7 +167,7 @@ def frames(
             yield Frame(index, float((pts - origin) * base), picture)
             index += 1
         whole = seek is None and start is None and stop is None
-        problem = missing(stream, index, float(((last or 0) - (origin or 0)) * base)) if whole else ""
+        problem = missing(stream, index + len(hidden), float(((last or 0) - (origin or 0)) * base)) if whole else ""
         if lost:
             problem = f"{len(lost)} packets cannot be decoded, the first: {lost[0]}" + (
                 f"; {problem}" if problem else ""
@@ -191,10 +191,17 @@ def in_coded_order(stream: VideoStream) -> bool:
     return stream.container.format.name == "avi" and codec.name in ("h264", "hevc", "vvc") and bool(codec.has_b_frames)
 
 
-def _noted(packets: Iterator[Packet[VideoStream]], slots: deque[int], lost: list[str]) -> Iterator[Packet[VideoStream]]:
-    """The same packets, with the decoding time of each put into `slots`, and taken out when it cannot be decoded."""
+def _noted(
+    packets: Iterator[Packet[VideoStream]], slots: deque[int], hidden: list[int | None], lost: list[str]
+) -> Iterator[Packet[VideoStream]]:
+    """The same packets, with the decoding time of each put into `slots`, and taken out when it cannot be decoded.
+
+    hidden: gets the timestamps of those that are decoded but not shown.
+    """
     for packet in packets:
         before = len(lost)
+        if packet.is_discard:
+            hidden.append(packet.pts)
         if packet.size and packet.dts is not None:
             slots.append(packet.dts)
         yield packet
@@ -214,8 +221,8 @@ def upright(frame: VideoFrame) -> Picture:
 def missing(stream: VideoStream, count: int, last: float) -> str:
     """What the container promises and does not hold, as a phrase; empty when all is there.
 
-    count: frames that were found; last: time of the last one in seconds. A file cut short may keep its index at the
-    front (MP4 made for the web, Matroska), and FFmpeg then reports a plain end.
+    count: frames that were found, with those that an edit list hides; last: time of the last one in seconds. A file cut
+    short may keep its index at the front (MP4 made for the web, Matroska), and FFmpeg then reports a plain end.
     """
     base = stream.time_base or Fraction(1, 1000)
     claimed = stream.frames

@@ -66,6 +66,15 @@ def test_a_file_as_a_camera_loses_no_frame_to_the_source(make_video: Make) -> No
     assert len(list(source)) == 5 and source.ended == "the file's end"
 
 
+def test_a_cut_file_as_a_camera_ends_with_what_was_seen(make_video: Make, tmp_path: Path) -> None:
+    whole = make_video(count=20, options={"movflags": "+faststart"}).read_bytes()
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole[: len(whole) * 7 // 10])
+    source = live(cut)
+    assert 0 < len(list(source)) < 20
+    assert source.ended.startswith("the file's end (") and "promises 20 frames" in source.ended
+
+
 @pytest.mark.timeout(60)
 def test_rtsp(make_video: Make) -> None:
     server = Rtsp(make_video("a.ts", count=200))

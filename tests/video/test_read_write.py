@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from nodes.vision.video_plan import plan_segments
 from nodes.vision.video_read import Damage, VideoError, frames, probe
 from nodes.vision.video_write import ENCODERS, VideoWriter, encoder
 
@@ -117,6 +118,22 @@ def test_cut_file_keeps_its_frames_and_says_so(make_video: Make, tmp_path: Path)
     assert damage.kept == count and "promises 60 frames" in damage.message
     with pytest.raises(VideoError, match="damaged or cut"):
         list(frames(cut))
+
+
+def test_frames_that_an_edit_list_hides_are_not_missing(make_video: Make, tmp_path: Path) -> None:
+    whole, edited = make_video(count=60, gop=60), tmp_path / "edited.mp4"
+    with av.open(str(whole)) as given, av.open(str(edited), "w") as made:
+        stream = given.streams.video[0]
+        copy = made.add_stream_from_template(stream)
+        for packet in given.demux(stream):
+            if packet.size:
+                packet.pts -= 17 * packet.duration  # what lies before 0 is written with an edit list
+                packet.dts -= 17 * packet.duration
+                packet.stream = copy
+                made.mux(packet)
+    assert len(list(frames(edited))) == 43
+    planned = plan_segments(edited)
+    assert planned["frames"] == 43 and not planned["damage"]
 
 
 def test_cut_matroska_is_noticed(make_video: Make, tmp_path: Path) -> None:
