@@ -64,8 +64,10 @@ def realtime_detection(
 
     Pictures that come while the detector is busy are dropped and counted, so what is shown is of now. display: a window;
     where there is no screen ("auto"), or when asked for, a page on loopback with the keys as buttons. save_video:
-    record from the start. max_duration: seconds, 0 for ever. Each later recording gets a number in its name.
+    record from the start. max_duration: seconds, 0 for ever. A recording whose name is taken gets a
+    number in its own. Raises VideoError when `output_path` is the source, or cannot be written.
     """
+    recorder = Recorder(Path(output_path), source)
     stop = threading.Event()
     live = LiveSource(source, stop, reconnects)
     # One inference with all cores, not one a core: a camera wants the newest picture soon, not the most pictures.
@@ -84,7 +86,6 @@ def realtime_detection(
         Stage("draw", lambda item, _: (*item, annotate(item[0].picture, item[1]))),
     ]
     stream = Stream(live, stages, depth=1, policy="latest")
-    recorder = Recorder(Path(output_path))
     counts: Counter[str] = Counter()
     kept: list[dict[str, Any]] = []
     moments: deque[float] = deque(maxlen=30)

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nodes.vision.video_read import Picture
-from nodes.vision.video_write import VideoWriter
+from nodes.vision.video_read import Picture, VideoError
+from nodes.vision.video_write import SUFFIXES, VideoWriter
 
 
 class Recorder:
-    """Writes pictures while `recording`. `files`: those written so far; the second is NAME-2.mp4, and so on."""
+    """Writes pictures while `recording`. `files`: those written so far.
 
-    def __init__(self, path: Path) -> None:
+    No file is overwritten: a second one is NAME-2.mp4, and so on, whether this session or an earlier one wrote the first.
+    """
+
+    def __init__(self, path: Path, source: str = "") -> None:
+        """source: what is recorded. Raises VideoError when the path cannot be written, rather than at the first picture."""
+        if path.suffix.lower() not in SUFFIXES:
+            raise VideoError(f"output_path {path}: cannot write {path.suffix or 'no suffix'}; use .mp4, .mov or .mkv")
+        if path.resolve() == Path(source.removeprefix("file://")).resolve():
+            raise VideoError(f"output_path {path}: is the source itself; give another name")
         self._path = path
         self._writer: VideoWriter | None = None
         self._began = 0.0
@@ -24,8 +32,10 @@ class Recorder:
         if self.recording:
             self.close()
             return self._name
-        number = len(self.files) + 1
-        path = self._path if number == 1 else self._path.with_name(f"{self._path.stem}-{number}{self._path.suffix}")
+        number, path = 1, self._path
+        while path.exists():
+            number += 1
+            path = self._path.with_name(f"{self._path.stem}-{number}{self._path.suffix}")
         self._name, self.recording = str(path), True
         return self._name
 

@@ -142,3 +142,15 @@ def test_the_node_counts_drops_records_and_ends(
     file = realtime_detection(SHAPES, str(make_video(count=10)), display="none", threads=1)
     assert file["ended"] == "the file's end"
     assert file["frames_processed"] + file["frames_dropped"] == 10
+
+
+def test_a_recording_replaces_nothing(make_video: Make, tmp_path: Path) -> None:
+    source, taken = make_video(count=5), tmp_path / "rec.mp4"
+    before = source.read_bytes()
+    for output, said in ((source, "is the source itself"), (tmp_path / "rec.avi", "cannot write .avi")):
+        with pytest.raises(VideoError, match=said):
+            realtime_detection(SHAPES, str(source), output_path=str(output), display="none", threads=1)
+    taken.write_bytes(b"an earlier recording")
+    found = realtime_detection(SHAPES, str(source), output_path=str(taken), save_video=True, display="none", threads=1)
+    assert found["recordings"] == [str(tmp_path / "rec-2.mp4")]
+    assert taken.read_bytes() == b"an earlier recording" and source.read_bytes() == before
