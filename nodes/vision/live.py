@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections import Counter, deque
+from contextlib import closing
+from contextlib import suppress as suppress_error
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +25,10 @@ from nodes.vision.video import INLINE, overlay
 from nodes.vision.video_infer import FLOOR
 from nodes.vision.video_model import Opened, open_model
 from wfe import log, progress, workflow_node
+
+TURN = 0.05
+"""Seconds after which keys and the time are looked at when no picture comes."""
+_END: Any = object()
 
 
 @workflow_node(
@@ -90,19 +97,28 @@ def realtime_detection(
     kept: list[dict[str, Any]] = []
     moments: deque[float] = deque(maxlen=30)
     frames, ended, began = 0, "", time.monotonic()
+    arrivals = Arrivals(stream, stop)
     if save_video:
         recorder.toggle()
     try:
-        for frame, found, picture in stream:
-            frames += 1
-            moments.append(time.monotonic())
-            counts.update(one["class"] for one in found)
-            if counts.total() <= INLINE:
-                kept.append({"time": round(frame.time, 4), "detections": found})
-            if display_fps:
-                overlay(picture, f"{rate(moments):.1f} fps" + ("  REC" if recorder.recording else ""))
-            recorder.write(picture, frame.time, rate(moments))
-            shown.show(picture, recorder.recording)
+        while not ended:
+            try:
+                item = arrivals.get(TURN)
+            except queue.Empty:
+                item = None  # a silent source, too, can be left
+            if item is _END:
+                break
+            if item is not None:
+                frame, found, picture = item
+                frames += 1
+                moments.append(time.monotonic())
+                counts.update(one["class"] for one in found)
+                if counts.total() <= INLINE:
+                    kept.append({"time": round(frame.time, 4), "detections": found})
+                if display_fps:
+                    overlay(picture, f"{rate(moments):.1f} fps" + ("  REC" if recorder.recording else ""))
+                recorder.write(picture, frame.time, rate(moments))
+                shown.show(picture, recorder.recording)
             for key in shown.pressed():
                 if key == "q":
                     ended = "Q was pressed"
@@ -114,14 +130,13 @@ def realtime_detection(
                     )
             if max_duration and time.monotonic() - began >= max_duration:
                 ended = f"max_duration of {max_duration:g} s"
-            if frames % 10 == 0:
+            if item is not None and frames % 10 == 0:
                 progress(frames, None, f"{rate(moments):.1f} fps")
-            if ended:
-                break
     finally:
         stop.set()
         recorder.close()
         shown.close()
+        arrivals.close()
     duration = time.monotonic() - began
     total, average = counts.total(), frames / duration if duration else 0.0
     log(f"Frames processed: {frames}, dropped: {stream.dropped}")
@@ -142,6 +157,42 @@ def realtime_detection(
         "ended": ended or live.ended,
         "where": opened.runner.where,
     }
+
+
+class Arrivals:
+    """The results of a stream, for a reader who does not want to wait for ever: a thread of its own waits for them."""
+
+    def __init__(self, stream: Stream, stop: threading.Event) -> None:
+        """Start the stream, which runs until `stop` is set or its source ends."""
+        self._box: queue.Queue[Any] = queue.Queue(1)
+        self._stream, self._stop = stream, stop
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._wait, name="live-arrivals", daemon=True)
+        self._thread.start()
+
+    def get(self, seconds: float) -> Any:
+        """The next result, _END after the last. Raises queue.Empty when none comes in time, or what the stream raises."""
+        item = self._box.get(timeout=seconds)
+        if item is _END and self._error is not None:
+            raise self._error
+        return item
+
+    def close(self) -> None:
+        """Wait until the stream, which was told to stop, has ended. What it still delivers or raises is dropped."""
+        while self._thread.is_alive():
+            with suppress_error(queue.Empty):
+                self._box.get(timeout=TURN)
+
+    def _wait(self) -> None:
+        try:
+            with closing(iter(self._stream)) as results:  # type: ignore[type-var]
+                for item in results:
+                    self._box.put(item)
+                    if self._stop.is_set():
+                        break
+        except BaseException as error:  # noqa: BLE001  # raised again by `get`, in the reader's thread
+            self._error = error
+        self._box.put(_END)
 
 
 def open_display(wanted: str, title: str, port: int = 0) -> tuple[Display, str]:

@@ -14,7 +14,8 @@ import pytest
 
 from nodes.vision.live import realtime_detection
 from nodes.vision.live_source import LiveSource, kind_of
-from nodes.vision.video_read import VideoError, frames
+from nodes.vision.live_window import Nothing
+from nodes.vision.video_read import Picture, VideoError, frames
 
 from .conftest import SHAPES, Broadcast, Make
 from .rtsp import Rtsp
@@ -154,3 +155,27 @@ def test_a_recording_replaces_nothing(make_video: Make, tmp_path: Path) -> None:
     found = realtime_detection(SHAPES, str(source), output_path=str(taken), save_video=True, display="none", threads=1)
     assert found["recordings"] == [str(tmp_path / "rec-2.mp4")]
     assert taken.read_bytes() == b"an earlier recording" and source.read_bytes() == before
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("way", ["key", "time"])
+def test_a_source_that_says_nothing_can_be_left(
+    broadcast: Callable[..., Broadcast], monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """It comes back only after waits of 15 s in all, so that without keys and time in between it would be given up."""
+
+    class Impatient(Nothing):
+        waits = 0
+
+        def show(self, picture: Picture, recording: bool) -> None:
+            self.waits = 0
+
+        def pressed(self) -> list[str]:
+            self.waits += 1
+            return ["q"] if way == "key" and self.waits > 2 else []
+
+    monkeypatch.setattr("nodes.vision.live.open_display", lambda *_: (Impatient(), ""))
+    limit = 1.0 if way == "time" else 0
+    found = realtime_detection(SHAPES, broadcast(3).address, max_duration=limit, reconnects=5, threads=1)
+    assert found["ended"] == ("Q was pressed" if way == "key" else "max_duration of 1 s")
+    assert 0 <= found["frames_processed"] <= 3
