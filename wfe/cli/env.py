@@ -72,6 +72,7 @@ def _read(where: Project, names: Iterable[str], problems: list[Problem]) -> Iter
     from wfe.core.params import stand_in
     from wfe.core.parse import parse
     from wfe.core.planner import Placed, plan
+    from wfe.engine.ground import Ground
     from wfe.engine.isolated import declared_by
 
     def read(name: str, place: Place | None = None) -> Workflow:
@@ -84,7 +85,8 @@ def _read(where: Project, names: Iterable[str], problems: list[Problem]) -> Iter
         try:
             workflow = read(name)
             stand_ins = {one.name: stand_in(one) for one in workflow.params.values() if one.required}
-            plan(workflow, stand_ins, Catalogue(where.root), partial(_noted, where, needs, plain, Placed("")), read)
+            noted = partial(_noted, where, needs, plain, Placed(""))
+            plan(workflow, stand_ins, Catalogue(where.root), noted, read, disk=Ground(where))
             yield Asked(name, tuple(needs), declared_by(where, workflow, {}), tuple(plain))
         except WfeError as error:
             problems.extend(error.problems)

@@ -5,10 +5,10 @@ Knows references, parameters, types and auto-injection. Does not know files, cod
 
 from __future__ import annotations
 
-import os.path
 from collections.abc import Mapping
 from typing import Any
 
+from wfe.core.disk import LEXICAL, Disk
 from wfe.core.document import Path
 from wfe.core.parse import describe
 from wfe.core.reference import NotAReference, refs_in, substitute, unescape
@@ -56,13 +56,19 @@ class Binder:
     """Binds the nodes of one workflow. `problems` grows with everything that is wrong."""
 
     def __init__(
-        self, workflow: Workflow, params: Mapping[str, Any], upstreams: Known, problems: list[Problem]
+        self,
+        workflow: Workflow,
+        params: Mapping[str, Any],
+        upstreams: Known,
+        problems: list[Problem],
+        disk: Disk = LEXICAL,
     ) -> None:
+        self.disk = disk
         self.workflow = workflow
         self.params = params
         self.upstreams = upstreams
         self.problems = problems
-        self.targets: dict[str, tuple[str, str, Path]] = {}  # normalised path -> (step, parameter, place)
+        self.targets: dict[str, tuple[str, str, Path]] = {}  # place of a file -> (step, parameter, place)
 
     def wrong(self, path: Path, message: str, hint: str = "") -> None:
         self.problems.append(Problem(message, self.workflow.place(path), hint))
@@ -198,8 +204,7 @@ class Binder:
             return None
         if "${" in tree:
             return Binding("output", tree)  # an item's own path, known when the items are
-        path = os.path.normpath(tree)
-        other = self.targets.setdefault(path, (node.id, parameter.name, at))
+        other = self.targets.setdefault(self.disk.place(tree), (node.id, parameter.name, at))
         if other[2] != at:
             place = self.workflow.place(other[2])
             self.wrong(

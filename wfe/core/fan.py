@@ -18,16 +18,17 @@ from __future__ import annotations
 import itertools
 import os.path
 import re
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wfe.core.digest import canonical, digest_of
+from wfe.core.disk import LEXICAL, Disk
 from wfe.core.document import Path
 from wfe.core.parse import describe
 from wfe.core.reference import substitute
 from wfe.core.result import Result, put
-from wfe.core.step import ITEM, OUTER, Binding, Fan, Step, binding_refs
+from wfe.core.step import ITEM, OUTER, Binding, Fan, Step, binding_refs, texts_in
 from wfe.core.workflow import Node
 from wfe.errors import nearest
 
@@ -155,12 +156,15 @@ class _Item(NamedTuple):
     origin: tuple[str, Path] | None
 
 
-def expand(step: Step, items: Sequence[Any], fans: Container[str] = (), inner: Any = None) -> list[Step]:
+def expand(
+    step: Step, items: Sequence[Any], fans: Container[str] = (), inner: Any = None, disk: Disk = LEXICAL
+) -> list[Step]:
     """The steps of a fan, one an item, in the order of the items. `items` are JSON values (null for an array).
 
     inner: of a nested fan the inner list with the outputs of other steps put in. fans: those steps that are fans
     themselves: of `$fan.key` an item is one step's output.
-    Raises ValueError when the inner list of a nested fan is none, or two steps would write the same file.
+    Raises ValueError when the inner list of a nested fan is none, two steps would write the same file, or one would write
+    what it reads.
     """
     fan = step.fan
     assert fan is not None
@@ -188,8 +192,12 @@ def expand(step: Step, items: Sequence[Any], fans: Container[str] = (), inner: A
         inputs = {name: _bound(binding, where, values) for name, binding in step.inputs.items()}
         when = step.when if step.when is None else _asked(step.when, where)
         made = replace(step, id=f"{step.id}[{key}]", inputs=inputs, when=when, fan=None, parent=step.id)
+        read = {disk.place(path) for path in _read(step, where, values)} if made.targets() else ()
         for path in made.targets().values():
-            other_step = written.setdefault(os.path.normpath(path), made.id)
+            place = disk.place(path)
+            if place in read:
+                raise ValueError(f"{made.id!r} writes {path!r}, which it also reads; write another file")
+            other_step = written.setdefault(place, made.id)
             if other_step != made.id:
                 raise ValueError(f"{other_step!r} and {made.id!r} both write {path!r}; put ${{key}} into the path")
         steps.append(made)
@@ -251,6 +259,17 @@ def _bound(binding: Binding, where: Mapping[str, _Item], values: Mapping[str, An
         else:
             value = put(value, path, _dig(found.value, trail))
     return binding._replace(value=value, refs=tuple(refs))
+
+
+def _read(step: Step, where: Mapping[str, _Item], values: Mapping[str, Any]) -> Iterator[str]:
+    """The input files of one item's step, as far as the items tell them: also of an item that came from a step."""
+    for binding in step.inputs.values():
+        if binding.kind == "file":
+            value = substitute(binding.value, values, lambda _path, _name: None)
+            for path, other, trail in binding.refs:
+                if other in where:
+                    value = put(value, path, _dig(where[other].value, trail))
+            yield from (text for _, text in texts_in(value))
 
 
 def _asked(when: Binding, where: Mapping[str, _Item]) -> Binding:

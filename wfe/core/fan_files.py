@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from wfe.core.disk import LEXICAL, Disk
 from wfe.core.fan import expand
 from wfe.core.graph import closure
 from wfe.core.step import Step, texts_in
@@ -18,17 +19,21 @@ from wfe.core.step import Step, texts_in
 
 @dataclass(slots=True)
 class _Files:
-    """Paths, normalised, and patterns of paths."""
+    """Places of files, and patterns of such places."""
 
+    disk: Disk
     paths: set[str] = field(default_factory=set)
     patterns: list[re.Pattern[str]] = field(default_factory=list)
 
     def add(self, text: str) -> None:
         if "${" in text:
-            parts = re.split(r"\$\{[^{}]*\}", text)
-            self.patterns.append(re.compile(".+".join(re.escape(part) for part in parts)))
+            # Only of the directories before the first item it is known where they are.
+            begin = text.rfind("/", 0, text.index("${")) + 1
+            folder = "" if text.startswith("${") else self.disk.place(f"{text[:begin]}x")[:-1]
+            parts = [os.path.normcase(part) for part in re.split(r"\$\{[^{}]*\}", text[begin:])]
+            self.patterns.append(re.compile(re.escape(folder) + ".+".join(re.escape(part) for part in parts)))
         else:
-            self.paths.add(os.path.normpath(text))
+            self.paths.add(self.disk.place(text))
 
     def meets(self, other: _Files) -> bool:
         """Whether a path of one is a path of the other, or fits a pattern of it."""
@@ -42,16 +47,17 @@ class _Files:
 class FanFiles:
     """The files that the fans among `steps` write and read."""
 
-    def __init__(self, steps: Mapping[str, Step]) -> None:
+    def __init__(self, steps: Mapping[str, Step], disk: Disk = LEXICAL) -> None:
+        self._disk = disk
         self._steps = steps
         self._fans = [step for step in steps.values() if step.fan is not None and _has_files(step)]
-        members = {step.id: _members(step) for step in self._fans}
-        self._writes = {name: _written(*found) for name, found in members.items()}
-        self._reads = {name: _read(*found) for name, found in members.items()}
+        members = {step.id: _members(step, disk) for step in self._fans}
+        self._writes = {name: _written(disk, *found) for name, found in members.items()}
+        self._reads = {name: _read(disk, *found) for name, found in members.items()}
 
     def may_write(self, path: str) -> bool:
         """Whether some fan writes the file, as far as its pattern tells."""
-        one = _Files({os.path.normpath(path)})
+        one = _Files(self._disk, {self._disk.place(path)})
         return any(found.meets(one) for found in self._writes.values())
 
     def edges(self) -> dict[str, Step]:
@@ -60,8 +66,8 @@ class FanFiles:
         if not self._fans:
             return {}
         steps = self._steps
-        writes = {**{name: _written(step) for name, step in steps.items()}, **self._writes}
-        reads = {**{name: _read(step) for name, step in steps.items()}, **self._reads}
+        writes = {**{name: _written(self._disk, step) for name, step in steps.items()}, **self._writes}
+        reads = {**{name: _read(self._disk, step) for name, step in steps.items()}, **self._reads}
         needs: dict[str, Sequence[str]] = {name: step.needs for name, step in steps.items()}
         changed: dict[str, Step] = {}
         for fan in self._writes:
@@ -82,28 +88,28 @@ def _has_files(step: Step) -> bool:
     return any(binding.kind in ("file", "output") for binding in step.inputs.values())
 
 
-def _members(step: Step) -> Iterable[Step]:
+def _members(step: Step, disk: Disk) -> Iterable[Step]:
     """The steps of a fan over constants; else the fan itself, whose paths are patterns."""
     fan = step.fan
     assert fan is not None
     if fan.steps or not isinstance(fan.items, list):
         return [step]
     try:
-        return expand(step, fan.items, (), None if fan.inner is None else fan.inner[0])
+        return expand(step, fan.items, (), None if fan.inner is None else fan.inner[0], disk)
     except ValueError:
         return [step]  # told when its turn comes
 
 
-def _written(*steps: Step) -> _Files:
-    found = _Files()
+def _written(disk: Disk, *steps: Step) -> _Files:
+    found = _Files(disk)
     for step in steps:
         for path in step.targets().values():
             found.add(path)
     return found
 
 
-def _read(*steps: Step) -> _Files:
-    found = _Files()
+def _read(disk: Disk, *steps: Step) -> _Files:
+    found = _Files(disk)
     for step in steps:
         for binding in step.inputs.values():
             if binding.kind == "file":

@@ -6,12 +6,12 @@ stays pure. Does not look at files and does not know what is current.
 
 from __future__ import annotations
 
-import os.path
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from wfe.core.bind import Binder, Upstream
+from wfe.core.disk import LEXICAL, Disk
 from wfe.core.document import Path
 from wfe.core.fan import fan_of, matrix_of
 from wfe.core.fan_files import FanFiles
@@ -73,9 +73,10 @@ def plan(
     *,
     known: Sequence[Problem] = (),
     absent: Callable[[str], str | None] = lambda path: None,
+    disk: Disk = LEXICAL,
 ) -> Plan:
     """Bind every node of `workflow`. `load(name, place)` reads an included workflow. known: problems that the document
-    has already. absent(path): None when there is such an input file, else a hint.
+    has already. absent(path): None when there is such an input file, else a hint. disk: which file a path means.
 
     Raises WorkflowError with all problems, in the order of their places.
     """
@@ -85,13 +86,13 @@ def plan(
     if left:
         aside = uncertain(workflow, left)
         try:
-            plan(workflow, {**overrides, **left}, catalogue, nowhere, load, known=known, absent=absent)
+            plan(workflow, {**overrides, **left}, catalogue, nowhere, load, known=known, absent=absent, disk=disk)
         except WorkflowError as error:
             # Of all that is wrong, only what goes by one of the stand-ins is not told: it may not be.
             problems += [one for one in error.problems if one not in problems and one.place not in aside]
         raise WorkflowError(problems)
     workflow = inline(workflow, params, load, problems)
-    return _Planner(workflow, params, catalogue, environments, problems, absent).plan()
+    return _Planner(workflow, params, catalogue, environments, problems, absent, disk).plan()
 
 
 def nowhere(asked: Sequence[tuple[Node, Signature, Code]]) -> Mapping[str, Placed]:
@@ -122,7 +123,9 @@ class _Planner:
         environments: Environments,
         problems: list[Problem],
         absent: Callable[[str], str | None],
+        disk: Disk,
     ) -> None:
+        self.disk = disk
         self.absent = absent
         self.workflow = workflow
         self.params = params
@@ -142,10 +145,10 @@ class _Planner:
             # Which of two with the same id is meant, nobody can say: then neither's outputs are.
             signature = self.signatures[node.function] if node.id not in upstreams else None
             upstreams[node.id] = Upstream(signature, node.foreach is not None or node.matrix is not None)
-        binder = Binder(self.workflow, self.params, upstreams, self.problems)
+        binder = Binder(self.workflow, self.params, upstreams, self.problems, self.disk)
         steps = {node.id: self.step(node, binder) for node in nodes}
         self.edges_of_files(steps, binder)
-        fans = FanFiles(steps)
+        fans = FanFiles(steps, self.disk)
         steps.update(fans.edges())
         self.input_files(steps, fans)
         ordered = self.ordered(steps)
@@ -322,7 +325,7 @@ class _Planner:
                     continue
                 refs = []
                 for path, text in texts_in(binding.value):
-                    writer = binder.targets.get(os.path.normpath(text))
+                    writer = binder.targets.get(self.disk.place(text))
                     if writer and writer[0] == name:
                         self.wrong(
                             writer[2], f"step {name!r} writes {text!r}, which it also reads", "write another file"

@@ -157,6 +157,7 @@ class Known:
             return []
         from wfe.core.fan import expand  # a plan without fans needs none of it
         from wfe.core.parse import describe
+        from wfe.engine.ground import Ground
 
         if not isinstance(part.value, list):
             found = part.artifacts[0].note or part.artifacts[0].codec if part.artifacts else describe(part.value)
@@ -164,7 +165,8 @@ class Known:
 
         try:
             fans = {one for _, one, _ in fan.steps if self.fan(one) is not None}
-            steps = expand(step, part.value, fans, None if inside is None else inside.value)
+            disk = Ground(self.workspace.project)
+            steps = expand(step, part.value, fans, None if inside is None else inside.value, disk)
         except (ValueError, Missing) as error:
             raise NodeFailure(f"step {name!r}: 'foreach': {error}") from None
         self._check_targets(name, steps)

@@ -84,6 +84,7 @@ def _plan(
     from wfe.catalog import Catalogue
     from wfe.core.parse import parse
     from wfe.core.planner import plan
+    from wfe.engine.ground import Ground
     from wfe.engine.placement import Places
 
     catalogue = Catalogue(project.root)
@@ -100,7 +101,8 @@ def _plan(
     def absent(file: str) -> str | None:
         return None if os.path.exists(project.root / file) else _similar(project.root / file)
 
-    made = Index.of(plan(workflow, overrides, catalogue, places, load, known=problems, absent=absent))
+    disk = Ground(project)
+    made = Index.of(plan(workflow, overrides, catalogue, places, load, known=problems, absent=absent, disk=disk))
     base = f"{project.root}{os.sep}"
     sources = []
     for relative, content in {**catalogue.read, **included, **places.read}.items():

@@ -1,0 +1,117 @@
+"""Two paths of one file: by an absolute path, through a link to a directory, or both."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+from space import Space
+
+from wfe.errors import WorkflowError
+
+NODES = """
+@workflow_node(outputs={"n": int})
+def change(source: Path, to: Output):
+    to.write_text(source.read_text() + "!")
+    return {"n": 1}
+
+@workflow_node(outputs={"n": int})
+def write(x: str, to: Output):
+    to.write_text(x)
+    return {"n": 1}
+
+@workflow_node(outputs={"text": str})
+def read(source: Path):
+    return {"text": source.read_text()}
+
+@workflow_node(outputs={"files": list})
+def scan(folder: str):
+    return {"files": sorted(str(one) for one in Path(folder).iterdir())}
+"""
+
+
+@pytest.fixture(params=["absolute", "link", "both", "up"])
+def other(request: pytest.FixtureRequest, space: Space) -> str:
+    """Another path of the directory `data` of the project."""
+    space.file("data/in.txt", "mine")
+    (space.root / "link").symlink_to(space.root / "data", target_is_directory=True)
+    return {
+        "absolute": str(space.root / "data"),
+        "link": "link",
+        "both": str(space.root / "link"),
+        "up": f"link{os.sep}..{os.sep}data",
+    }[request.param]
+
+
+def refused(space: Space, *nodes: dict[str, Any], **params: Any) -> str:
+    space.nodes(NODES)
+    space.workflow(nodes)
+    with pytest.raises(WorkflowError) as caught:
+        space.run(**params)
+    assert all(problem.place.line for problem in caught.value.problems)
+    return str(caught.value)
+
+
+def test_an_input_is_not_overwritten_by_another_name(space: Space, other: str) -> None:
+    told = refused(space, {"id": "change", "inputs": {"source": "data/in.txt", "to": f"{other}/in.txt"}})
+    assert "which it also reads" in told
+    told = refused(space, {"id": "change", "inputs": {"source": f"{other}/in.txt", "to": "data/in.txt"}})
+    assert "which it also reads" in told
+    assert (space.root / "data" / "in.txt").read_text() == "mine"
+
+
+def test_two_steps_do_not_write_one_file_by_two_names(space: Space, other: str) -> None:
+    told = refused(
+        space,
+        {"id": "a", "function": "n.write", "inputs": {"x": "a", "to": "data/out.txt"}},
+        {"id": "b", "function": "n.write", "inputs": {"x": "b", "to": f"{other}/out.txt"}},
+    )
+    assert "and so does step 'a'" in told
+
+
+def test_a_reader_by_another_name_comes_after_the_writer(space: Space, other: str) -> None:
+    space.nodes(NODES)
+    space.workflow(
+        [
+            {"id": "read", "inputs": {"source": f"{other}/out.txt"}},
+            {"id": "write", "inputs": {"x": "new", "to": "data/out.txt"}},
+        ]
+    )
+    space.run()
+    assert space.value("read") == {"text": "new"}
+    space.run()
+    space.nothing_ran()
+
+
+def test_a_reader_by_another_name_comes_after_the_fan_that_writes(space: Space, other: str) -> None:
+    space.nodes(NODES)
+    for items in (["a", "b"], "$scan.files"):
+        space.workflow(
+            [
+                {"id": "read", "inputs": {"source": f"{other}/out-b.txt"}},
+                {"id": "scan", "inputs": {"folder": "names"}},
+                {"id": "write", "foreach": items, "inputs": {"x": "$item", "to": "data/out-${item.stem}.txt"}},
+            ]
+        )
+        space.file("names/a")
+        space.file("names/b")
+        space.run()
+        assert space.value("read") == {"text": "b" if items == ["a", "b"] else "names/b"}
+        (space.root / "data" / "out-b.txt").unlink()
+
+
+@pytest.mark.parametrize("items", ["constants", "$scan.files"])
+def test_an_item_does_not_overwrite_what_it_reads(space: Space, other: str, items: str) -> None:
+    space.nodes(NODES)
+    given: Any = ["data/in.txt"] if items == "constants" else items
+    change = {"source": "$item", "to": other + "/${item.name}"}
+    space.workflow(
+        [
+            {"id": "scan", "inputs": {"folder": "data"}},
+            {"id": "change", "foreach": given, "inputs": change},
+        ]
+    )
+    found = space.run()
+    assert "which it also reads" in found.failure("change")
+    assert (space.root / "data" / "in.txt").read_text() == "mine"
