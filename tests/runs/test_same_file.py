@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
@@ -115,3 +116,57 @@ def test_an_item_does_not_overwrite_what_it_reads(space: Space, other: str, item
     found = space.run()
     assert "which it also reads" in found.failure("change")
     assert (space.root / "data" / "in.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("to", "what"),
+    [
+        ("workflows/w.json", "a workflow document"),
+        ("workflows/other.yaml", "a workflow document"),
+        ("nodes/n.py", "a source of the nodes"),
+        ("nodes/deep/new.py", "a source of the nodes"),
+        ("dodo.py", "the project's own"),
+        ("cache", "wfe's own in the cache"),
+        ("cache/state.db", "wfe's own in the cache"),
+        ("cache/state.db-wal", "wfe's own in the cache"),
+        ("cache/claims.lock", "wfe's own in the cache"),
+        ("cache/blobs/x", "wfe's own in the cache"),
+        ("cache/steps/w/write.json", "wfe's own in the cache"),
+        ("out/../cache/logs/w/write.log", "wfe's own in the cache"),
+    ],
+)
+def test_no_step_writes_what_wfe_or_the_project_is_made_of(space: Space, to: str, what: str) -> None:
+    for path in (to, str(space.root / to)):
+        told = refused(space, {"id": "write", "inputs": {"x": "x", "to": path}})
+        assert f"step 'write' would write {path!r}, which is {what}" in told and "write another file" in told
+    space.workflow([{"id": "write", "foreach": [to], "inputs": {"x": "x", "to": "./${item}"}}])
+    found = space.run()
+    assert f"which is {what}" in found.failure("write")
+
+
+def test_a_document_elsewhere_is_not_written_either(space: Space) -> None:
+    space.nodes(NODES)
+    inner = {
+        "workflow": {"name": "inner"},
+        "nodes": [{"id": "x", "function": "n.write", "inputs": {"x": "", "to": "o"}}],
+    }
+    space.file("flows/inner.json", json.dumps(inner))
+    for to in ("flows/outer.json", "flows/inner.json"):
+        outer = {
+            "workflow": {"name": "outer"},
+            "nodes": [
+                {"id": "write", "function": "n.write", "inputs": {"x": "x", "to": to}},
+                {"id": "all", "include": "flows/inner.json"},
+            ],
+        }
+        space.file("flows/outer.json", json.dumps(outer))
+        with pytest.raises(WorkflowError, match="which is a workflow document"):
+            space.run(str(space.root / "flows" / "outer.json"))
+
+
+@pytest.mark.parametrize("to", ["cache/results/a.txt", "workflows/notes.txt", "nodes/model.bin", "cache-of-mine/a"])
+def test_what_lies_beside_it_may_be_written(space: Space, to: str) -> None:
+    space.nodes(NODES)
+    space.workflow([{"id": "write", "inputs": {"x": "x", "to": to}}])
+    space.run()
+    assert (space.root / to).read_text() == "x"

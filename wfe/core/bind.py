@@ -204,6 +204,10 @@ class Binder:
             return None
         if "${" in tree:
             return Binding("output", tree)  # an item's own path, known when the items are
+        owned = self.disk.owned(tree)
+        if owned:
+            self.wrong(at, f"step {node.id!r} would write {tree!r}, which is {owned}", "write another file")
+            return None
         other = self.targets.setdefault(self.disk.place(tree), (node.id, parameter.name, at))
         if other[2] != at:
             place = self.workflow.place(other[2])

@@ -164,7 +164,7 @@ def expand(
     inner: of a nested fan the inner list with the outputs of other steps put in. fans: those steps that are fans
     themselves: of `$fan.key` an item is one step's output.
     Raises ValueError when the inner list of a nested fan is none, two steps would write the same file, or one would write
-    what it reads.
+    what it reads or what no step may write.
     """
     fan = step.fan
     assert fan is not None
@@ -195,6 +195,9 @@ def expand(
         read = {disk.place(path) for path in _read(step, where, values)} if made.targets() else ()
         for path in made.targets().values():
             place = disk.place(path)
+            owned = disk.owned(path)
+            if owned:
+                raise ValueError(f"{made.id!r} would write {path!r}, which is {owned}; write another file")
             if place in read:
                 raise ValueError(f"{made.id!r} writes {path!r}, which it also reads; write another file")
             other_step = written.setdefault(place, made.id)

@@ -1,35 +1,75 @@
-"""The files of a project as a plan asks for them: which file a path means.
+"""The files of a project as a plan asks for them: which file a path means, and which no step may write.
 
-Knows links and the project's root. Does not read what is in a file.
+Knows links, the project's root and what lies in its cache. Does not read what is in a file.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
+from typing import Final
 
 from wfe.core.disk import Disk
-from wfe.engine.project import Project
+from wfe.engine.project import SUFFIXES, Project
 
-_SEPARATORS = f"{os.sep}{os.altsep or ''}"
+_SEPARATORS: Final = f"{os.sep}{os.altsep or ''}"
+# What wfe itself keeps in the cache. Steps may write beside it: cache/results is where most do.
+_KEPT: Final = ("blobs", "environments", "logs", "runs", "staging", "steps")
+_KEPT_FILES: Final = ("state.db", "claims.lock")  # and what SQLite puts beside: state.db-wal
 
 
 class Ground(Disk):
-    """Of one project, for one plan: a directory is looked at once, so what became a link since is not noticed."""
+    """Of one project, for one plan: a directory is looked at once, so what became a link since is not noticed.
 
-    def __init__(self, project: Project) -> None:
+    documents: paths of workflow documents that lie elsewhere than in workflows/.
+    """
+
+    def __init__(self, project: Project, documents: Collection[str] = ()) -> None:
         self._root = str(project.root)
+        self._documents = documents
         self._folders: dict[str, str] = {}
+        self._cache, self._flows, self._nodes = (
+            self._inside(str(one)) for one in (project.cache, project.workflows, project.root / "nodes")
+        )
 
     def place(self, text: str) -> str:
         # Not the target of a link that the path itself names: an output takes the link's own place.
         folder, name = os.path.split(os.path.join(self._root, text).rstrip(_SEPARATORS))
         if name in ("", os.curdir, os.pardir):
             folder, name = os.path.join(folder, name), ""
+        real = self._inside(folder)
+        return os.path.join(real, os.path.normcase(name)) if name else real
+
+    def _inside(self, folder: str) -> str:
+        """The place of what lies in a directory: for one that is a link, where it leads."""
         real = self._folders.get(folder)
         if real is None:
             try:
                 real = os.path.realpath(folder)
             except (OSError, ValueError):  # a text that cannot be a path; told when it is used as one
                 real = os.path.normpath(folder)
-            self._folders[folder] = real
-        return os.path.normcase(os.path.join(real, name) if name else real)
+            real = self._folders[folder] = os.path.normcase(real)
+        return real
+
+    def owned(self, text: str) -> str:
+        place = self.place(text)
+        parts = _below(self._cache, place)
+        if parts is not None and (not parts or parts[0] in _KEPT or parts[0].startswith(_KEPT_FILES)):
+            return "wfe's own in the cache"
+        parts = _below(self._flows, place)
+        if (parts is not None and len(parts) == 1 and parts[0].endswith(SUFFIXES)) or place in map(
+            self.place, self._documents
+        ):
+            return "a workflow document"
+        parts = _below(self._nodes, place)
+        if parts is not None and (not parts or parts[-1].endswith(".py")):
+            return "a source of the nodes"
+        return "the project's own" if place == self.place("dodo.py") else ""
+
+
+def _below(folder: str, place: str) -> list[str] | None:
+    """The parts of a place under a directory; None for one that is not under it."""
+    if place == folder:
+        return []
+    start = folder.rstrip(os.sep) + os.sep
+    return place[len(start) :].split(os.sep) if place.startswith(start) else None

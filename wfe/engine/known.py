@@ -18,6 +18,7 @@ from wfe.core.result import Missing, Result
 from wfe.core.step import Binding, Step
 from wfe.engine import inputs as inputs_
 from wfe.engine.index import Index
+from wfe.engine.project import SUFFIXES
 from wfe.engine.workspace import Workspace, result_of
 from wfe.errors import NodeFailure
 from wfe.store.stamp import Stamp
@@ -165,7 +166,8 @@ class Known:
 
         try:
             fans = {one for _, one, _ in fan.steps if self.fan(one) is not None}
-            disk = Ground(self.workspace.project)
+            documents = [one for one, _, _ in self.index.sources if one.endswith(SUFFIXES)]
+            disk = Ground(self.workspace.project, documents)
             steps = expand(step, part.value, fans, None if inside is None else inside.value, disk)
         except (ValueError, Missing) as error:
             raise NodeFailure(f"step {name!r}: 'foreach': {error}") from None

@@ -91,17 +91,19 @@ def _plan(
     problems: list[Problem] = []
     workflow = parse(data, project.shown(path), name, problems)
     included: dict[str, bytes] = {}
+    documents = [str(path)]
     places = Places(project, workflow, state)
 
     def load(other: str, place: Place) -> Workflow:
         file = project.find(other, place)
+        documents.append(str(file))
         included[project.shown(file)] = content = _read(file, project)
         return parse(content, project.shown(file), file.stem)
 
     def absent(file: str) -> str | None:
         return None if os.path.exists(project.root / file) else _similar(project.root / file)
 
-    disk = Ground(project)
+    disk = Ground(project, documents)
     made = Index.of(plan(workflow, overrides, catalogue, places, load, known=problems, absent=absent, disk=disk))
     base = f"{project.root}{os.sep}"
     sources = []
