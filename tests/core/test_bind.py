@@ -222,3 +222,15 @@ def test_a_fan_offers_lists() -> None:
     fan = {"id": "fan", "function": "n.count", "foreach": [1, 2], "inputs": {"size": "$item"}}
     assert "must be int, but $fan.n is list" in wrong(fan, node("count", size="$fan.n")).replace("list[Any]", "list")
     assert bound(node("count", size="$fan.0.n"), fan)["size"].refs == (((), "fan", (0, "n")),)
+
+
+def test_a_doubled_dollar_is_a_plain_one() -> None:
+    found = bound(node("free", x="$${HOME}", y="a $$5", z="$$${p}", k={"l": ["$$p.x"]}), p="3")
+    assert [found[name].value for name in "xyzk"] == ["${HOME}", "a $5", "$3", {"l": ["$p.x"]}]
+
+
+@pytest.mark.parametrize("value", ["$5", "$load.size", "${q}", "$$", "a$$b"])
+def test_a_parameters_value_is_data(value: str) -> None:
+    found = bound(node("free", x="${p}", y="${p}!", z="at ${p}", k=["${p}"]), LOAD, p=value, q="other")
+    assert [found[name].value for name in "xyzk"] == [value, f"{value}!", f"at {value}", [value]]
+    assert not any(one.refs for one in found.values())

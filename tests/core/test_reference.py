@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from wfe.core.reference import NotAReference, ref_of, refs_in, substitute, unescape
+from wfe.core.reference import NotAReference, escape, ref_of, refs_in, substitute, unescape
 from wfe.core.workflow import Ref
 
 
@@ -61,6 +61,8 @@ def test_a_reference_shows_as_it_is_written() -> None:
         ("${f} ${b} ${none} ${l} ${d}", '0.5 true null [1, null] {"k": "v"}'),
         ({"${n}": ["${n}", {"x": "${t}"}]}, {"${n}": [3, {"x": "text"}]}),
         ("$n {n} ${", "$n {n} ${"),
+        ("$${n}", "$${n}"),
+        ("a$${n}$$${n}", "a$${n}$$3"),
         (7, 7),
         (None, None),
     ],
@@ -93,7 +95,21 @@ def test_references_in_a_tree() -> None:
 
 @pytest.mark.parametrize(
     ("value", "found"),
-    [("$$a", "$a"), ("$$$a", "$$a"), ("a$$b", "a$$b"), (["$$", {"$$k": "$$v"}], ["$", {"$$k": "$v"}]), (1, 1)],
+    [
+        ("$$a", "$a"),
+        ("$$$a", "$$a"),
+        ("a$$b", "a$b"),
+        ("$${HOME}/$$$$", "${HOME}/$$"),
+        ("a$b", "a$b"),
+        (["$$", {"$$k": "$$v"}], ["$", {"$$k": "$v"}]),
+        (1, 1),
+    ],
 )
 def test_doubled_dollars(value: Any, found: Any) -> None:
     assert unescape(value) == found
+
+
+@pytest.mark.parametrize("value", ["$5", "$$", "${HOME}", "a$b.v", ["$x", {"$k": "$$v"}], 1, None])
+def test_data_is_given_back(value: Any) -> None:
+    assert unescape(escape(value)) == value
+    assert list(refs_in(escape(value))) == []

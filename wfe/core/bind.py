@@ -11,7 +11,7 @@ from typing import Any
 from wfe.core.disk import LEXICAL, Disk
 from wfe.core.document import Path
 from wfe.core.parse import describe
-from wfe.core.reference import NotAReference, refs_in, substitute, unescape
+from wfe.core.reference import NotAReference, escape, refs_in, substitute, unescape
 from wfe.core.signature import Parameter, Signature
 from wfe.core.step import ITEM, ITEMS, OUTER, Binding, binding_refs
 from wfe.core.types import ANY, OUTPUT, PATH, Type
@@ -65,7 +65,7 @@ class Binder:
     ) -> None:
         self.disk = disk
         self.workflow = workflow
-        self.params = params
+        self.params = {name: escape(value) for name, value in params.items()}
         self.upstreams = upstreams
         self.problems = problems
         self.targets: dict[str, tuple[str, str, Path]] = {}  # place of a file -> (step, parameter, place)
@@ -174,15 +174,18 @@ class Binder:
                 )
                 return None
         tree, holes = binding_refs(value, refs)
-        tree = unescape(tree)
-        if not refs and not parameter.type.accepts(tree):
+        # An item's own values are put in later, and `$${key}` must not look like one of them until then.
+        plain = unescape(tree)
+        if not items:
+            tree = plain
+        if not refs and not parameter.type.accepts(plain):
             self.wrong(
-                at, f"step {node.id!r}: input {parameter.name!r} must be {parameter.type}, found {describe(tree)}"
+                at, f"step {node.id!r}: input {parameter.name!r} must be {parameter.type}, found {describe(plain)}"
             )
             return None
         kind = self.kind(parameter, "" if refs else tree)
         if kind == "output":
-            return self.output(node, parameter, tree, bool(refs), at)
+            return self.output(node, parameter, tree, bool(refs), at, bool(items))
         return Binding(kind, tree, holes, False, parameter.optional, parameter.type.optional)
 
     @staticmethod
@@ -191,7 +194,10 @@ class Binder:
             return "output" if tree is not None else "value"
         return "file" if parameter.type.holds("path") else "value"
 
-    def output(self, node: Node, parameter: Parameter, tree: Any, has_refs: bool, at: Path) -> Binding | None:
+    def output(
+        self, node: Node, parameter: Parameter, tree: Any, has_refs: bool, at: Path, fan: bool
+    ) -> Binding | None:
+        """fan: whether `tree` is a pattern of paths, one for each item."""
         if has_refs:
             self.wrong(
                 at,
@@ -202,13 +208,14 @@ class Binder:
         if not tree or tree.endswith(("/", "\\")):
             self.wrong(at, f"step {node.id!r}: output {parameter.name!r} must name a file, found {tree!r}")
             return None
-        if "${" in tree:
+        if fan and "${" in tree:
             return Binding("output", tree)  # an item's own path, known when the items are
-        owned = self.disk.owned(tree)
+        path = unescape(tree) if fan else tree
+        owned = self.disk.owned(path)
         if owned:
-            self.wrong(at, f"step {node.id!r} would write {tree!r}, which is {owned}", "write another file")
+            self.wrong(at, f"step {node.id!r} would write {path!r}, which is {owned}", "write another file")
             return None
-        other = self.targets.setdefault(self.disk.place(tree), (node.id, parameter.name, at))
+        other = self.targets.setdefault(self.disk.place(path), (node.id, parameter.name, at))
         if other[2] != at:
             place = self.workflow.place(other[2])
             self.wrong(

@@ -26,7 +26,7 @@ from wfe.core.digest import canonical, digest_of
 from wfe.core.disk import LEXICAL, Disk
 from wfe.core.document import Path
 from wfe.core.parse import describe
-from wfe.core.reference import substitute
+from wfe.core.reference import escape, substitute, unescape
 from wfe.core.result import Result, put
 from wfe.core.step import ITEM, OUTER, Binding, Fan, Step, binding_refs, texts_in
 from wfe.core.workflow import Node
@@ -84,7 +84,7 @@ def _level(
     value, holes = binding_refs(tree, refs)
     if not (isinstance(tree, list) or (holes and holes[0][0] == ())) and not binder.problems:
         binder.wrong(at, f"step {node.id!r}: 'foreach' goes through a list, found {describe(tree)}")
-    return value, holes, name, key
+    return unescape(value), holes, name, key
 
 
 def matrix_of(node: Node, binder: Binder) -> Fan:
@@ -99,7 +99,7 @@ def matrix_of(node: Node, binder: Binder) -> Fan:
                 f"step {node.id!r}: axis {axis!r} of the matrix must be a list of constants, found {found}",
             )
         else:
-            axes[axis] = tree
+            axes[axis] = unescape(tree)
     items = [dict(zip(axes, chosen, strict=True)) for chosen in itertools.product(*axes.values())] if axes else []
     return Fan(items, (), "matrix", "")
 
@@ -188,6 +188,7 @@ def expand(
         values: dict[str, Any] = {"key": key, "index": index}
         for name, value in named.items():
             values.update(_names(name, value))
+        values = {name: escape(value) for name, value in values.items()}
         where = {ITEM: found[-1], OUTER: found[0]}
         inputs = {name: _bound(binding, where, values) for name, binding in step.inputs.items()}
         when = step.when if step.when is None else _asked(step.when, where)
@@ -251,7 +252,7 @@ def _names(name: str, item: Any) -> dict[str, Any]:
 def _bound(binding: Binding, where: Mapping[str, _Item], values: Mapping[str, Any]) -> Binding:
     """A binding with the items put in: by reference where the item came from a step (its content then counts, arrays
     included), by value otherwise."""
-    value = substitute(binding.value, values, lambda _path, _name: None)
+    value = unescape(substitute(binding.value, values, lambda _path, _name: None))
     refs = []
     for path, step, trail in binding.refs:
         found = where.get(step)
@@ -268,7 +269,7 @@ def _read(step: Step, where: Mapping[str, _Item], values: Mapping[str, Any]) -> 
     """The input files of one item's step, as far as the items tell them: also of an item that came from a step."""
     for binding in step.inputs.values():
         if binding.kind == "file":
-            value = substitute(binding.value, values, lambda _path, _name: None)
+            value = unescape(substitute(binding.value, values, lambda _path, _name: None))
             for path, other, trail in binding.refs:
                 if other in where:
                     value = put(value, path, _dig(where[other].value, trail))

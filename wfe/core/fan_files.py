@@ -25,8 +25,9 @@ class _Files:
     paths: set[str] = field(default_factory=set)
     patterns: list[re.Pattern[str]] = field(default_factory=list)
 
-    def add(self, text: str) -> None:
-        if "${" in text:
+    def add(self, text: str, pattern: bool = False) -> None:
+        """pattern: whether the text is that of a fan's every item, `${item}` and all."""
+        if pattern and "${" in text:
             # Only of the directories before the first item it is known where they are.
             begin = text.rfind("/", 0, text.index("${")) + 1
             folder = "" if text.startswith("${") else self.disk.place(f"{text[:begin]}x")[:-1]
@@ -104,7 +105,7 @@ def _written(disk: Disk, *steps: Step) -> _Files:
     found = _Files(disk)
     for step in steps:
         for path in step.targets().values():
-            found.add(path)
+            found.add(path, step.fan is not None)
     return found
 
 
@@ -114,5 +115,5 @@ def _read(disk: Disk, *steps: Step) -> _Files:
         for binding in step.inputs.values():
             if binding.kind == "file":
                 for _, text in texts_in(binding.value):
-                    found.add(text)
+                    found.add(text, step.fan is not None)
     return found

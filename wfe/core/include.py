@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from wfe.core.params import convert
-from wfe.core.reference import substitute
+from wfe.core.reference import escape, substitute
 from wfe.core.when import renamed
 from wfe.core.workflow import Node, Workflow
 from wfe.errors import Place, Problem, WfeError, nearest
@@ -27,7 +27,8 @@ def inline(
     problems: list[Problem],
     above: tuple[str, ...] = (),
 ) -> Workflow:
-    """`workflow` with every include replaced by the nodes that it stands for; problems are added to `problems`."""
+    """`workflow` with every include replaced by the nodes that it stands for; problems are added to `problems`. params: in
+    notation, since those of an included workflow may be references."""
     if not any(node.include for node in workflow.nodes):
         return workflow
     nodes: list[Node] = []
@@ -73,7 +74,7 @@ def _bind(
     workflow: Workflow, node: Node, inner: Workflow, params: Mapping[str, Any], problems: list[Problem]
 ) -> dict[str, Any]:
     """The value of each parameter of the included workflow; a reference stays a text and is resolved with the rest."""
-    values = {name: param.default for name, param in inner.params.items() if not param.required}
+    values = {name: escape(param.default) for name, param in inner.params.items() if not param.required}
     for name, raw in node.inputs.items():
         place = workflow.place((*node.at, "inputs", name))
         if name not in inner.params:
@@ -86,7 +87,7 @@ def _bind(
             )
             continue
         value = _put_in(raw, params, place, problems)
-        if not (isinstance(value, str) and value.startswith("$")):
+        if not (isinstance(value, str) and value.startswith("$") and not value.startswith("$$")):
             try:
                 value = convert(inner.params[name], value)
             except ValueError as error:

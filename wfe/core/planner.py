@@ -19,7 +19,7 @@ from wfe.core.graph import Cycle, order
 from wfe.core.include import inline
 from wfe.core.params import settle, stand_in, uncertain
 from wfe.core.plan import Plan
-from wfe.core.reference import substitute
+from wfe.core.reference import escape, substitute
 from wfe.core.signature import Signature
 from wfe.core.step import ITEMS, Binding, Options, Step, binding_refs, texts_in
 from wfe.core.when import WhenError, split
@@ -91,7 +91,7 @@ def plan(
             # Of all that is wrong, only what goes by one of the stand-ins is not told: it may not be.
             problems += [one for one in error.problems if one not in problems and one.place not in aside]
         raise WorkflowError(problems)
-    workflow = inline(workflow, params, load, problems)
+    workflow = inline(workflow, {name: escape(value) for name, value in params.items()}, load, problems)
     return _Planner(workflow, params, catalogue, environments, problems, absent, disk).plan()
 
 
@@ -300,7 +300,7 @@ class _Planner:
         if node.when is None:
             return None
         at: Path = (*node.at, "when")
-        quoted = {name: repr(value) for name, value in self.params.items()}
+        quoted = {name: repr(escape(value)) for name, value in self.params.items()}
         unknown: list[str] = []
         text = substitute(" " + node.when, quoted, lambda _, name: unknown.append(name))
         for name in unknown:

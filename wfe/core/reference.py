@@ -1,7 +1,8 @@
 """The two things a text in a workflow can stand for: `$step.key` (another step's output) and `${param}` (a parameter).
 
-`$$` at the start of a text stands for a plain `$`. Knows notation only; whether a step or a parameter exists is for
-`plan` to say.
+`$$` stands for a plain `$`, so `$${HOME}` for the text `${HOME}`: it is left as it is until all is put in, and what is put
+in as data is given it too, that nobody takes a value for notation. Knows notation only; whether a step or a parameter
+exists is for `plan` to say.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from wfe.core.workflow import Ref
 _REF: Final = re.compile(r"\$([A-Za-z_][A-Za-z0-9_-]*)((?:\.[^.\s$]+)*)\Z")
 # As Python writes it, so that a key of digits is found again by the same text: no 007, no superscripts.
 _INDEX: Final = re.compile(r"(?:0|[1-9][0-9]{0,17})\Z")
-_PARAM: Final = re.compile(r"\$\{([^{}]*)\}")
+_PARAM: Final = re.compile(r"\$\$|\$\{([^{}]*)\}")
 
 
 class NotAReference(ValueError):
@@ -42,6 +43,8 @@ def ref_of(text: str) -> Ref | None:
 def substitute(value: Any, params: Mapping[str, Any], unknown: Callable[[Path, str], None], path: Path = ()) -> Any:
     """`value` with every `${name}` replaced.
 
+    The values of `params` are in notation themselves: see `escape`.
+
     A text that is nothing but `${name}` becomes the parameter's value with its type; inside a longer text it becomes
     text (numbers as JSON writes them). `unknown(path, name)` hears of names that `params` does not have.
     """
@@ -49,7 +52,7 @@ def substitute(value: Any, params: Mapping[str, Any], unknown: Callable[[Path, s
         if "${" not in value:
             return value
         whole = _PARAM.fullmatch(value)
-        if whole:
+        if whole and whole[1] is not None:
             if whole[1] in params:
                 return params[whole[1]]
             unknown(path, whole[1])
@@ -64,6 +67,8 @@ def substitute(value: Any, params: Mapping[str, Any], unknown: Callable[[Path, s
 
 def _text(match: re.Match[str], params: Mapping[str, Any], unknown: Callable[[Path, str], None], path: Path) -> str:
     name = match[1]
+    if name is None:
+        return match[0]  # a plain dollar, and no part of what follows
     if name not in params:
         unknown(path, name)
         return match[0]
@@ -90,10 +95,21 @@ def refs_in(value: Any, path: Path = ()) -> Iterator[tuple[Path, Ref]]:
             yield from refs_in(entry, (*path, key))
 
 
-def unescape(value: Any) -> Any:
-    """`value` with `$$` at the start of a text turned into `$`."""
+def escape(value: Any) -> Any:
+    """`value`, which is data, as a document writes it: `unescape` gives it back."""
     if isinstance(value, str):
-        return value[1:] if value.startswith("$$") else value
+        return value.replace("$", "$$")
+    if isinstance(value, list):
+        return [escape(entry) for entry in value]
+    if isinstance(value, dict):
+        return {key: escape(entry) for key, entry in value.items()}
+    return value
+
+
+def unescape(value: Any) -> Any:
+    """`value` with each `$$` turned into `$`."""
+    if isinstance(value, str):
+        return value.replace("$$", "$")
     if isinstance(value, list):
         return [unescape(entry) for entry in value]
     if isinstance(value, dict):
