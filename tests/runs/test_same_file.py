@@ -170,3 +170,29 @@ def test_what_lies_beside_it_may_be_written(space: Space, to: str) -> None:
     space.workflow([{"id": "write", "inputs": {"x": "x", "to": to}}])
     space.run()
     assert (space.root / to).read_text() == "x"
+
+
+@pytest.mark.parametrize("given", [".", "", "cache", "./cache/", "root", "up"])
+def test_a_directory_with_the_cache_is_no_input(space: Space, given: str) -> None:
+    path = {"root": str(space.root), "up": ".."}.get(given, given)
+    told = refused(space, {"id": "change", "inputs": {"source": path, "to": "out.txt"}})
+    assert f"input 'source': the directory {path!r} holds the cache" in told
+
+
+def test_one_beside_the_cache_is(space: Space) -> None:
+    space.nodes(
+        "@workflow_node(outputs={'n': int})\ndef many(folder: Path):\n    return {'n': len(list(folder.iterdir()))}\n"
+    )
+    space.workflow([{"id": "many", "inputs": {"folder": "data"}}])
+    space.file("data/a")
+    space.run()
+    assert space.value("many") == {"n": 1}
+
+
+def test_what_is_written_as_a_file_is_no_directory_of_another(space: Space, other: str) -> None:
+    told = refused(
+        space,
+        {"id": "b", "function": "n.write", "inputs": {"x": "b", "to": f"{other}/a/deep/b"}},
+        {"id": "a", "function": "n.write", "inputs": {"x": "a", "to": "data/a"}},
+    )
+    assert "step 'b' writes into 'a', which step 'a' writes as a file; the other is at workflows/w.json:17" in told

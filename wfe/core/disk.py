@@ -20,5 +20,9 @@ class Disk:
         """What the file of this path is, if no step may write it ("the workflow's own document"); "" when one may."""
         return ""
 
+    def holds_cache(self, text: str) -> bool:
+        """Whether the cache lies in the directory of this path, or is it."""
+        return False
+
 
 LEXICAL = Disk()

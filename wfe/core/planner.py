@@ -6,6 +6,7 @@ stays pure. Does not look at files and does not know what is current.
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -147,6 +148,7 @@ class _Planner:
             upstreams[node.id] = Upstream(signature, node.foreach is not None or node.matrix is not None)
         binder = Binder(self.workflow, self.params, upstreams, self.problems, self.disk)
         steps = {node.id: self.step(node, binder) for node in nodes}
+        self.files_as_folders(binder)
         self.edges_of_files(steps, binder)
         fans = FanFiles(steps, self.disk)
         steps.update(fans.edges())
@@ -317,6 +319,20 @@ class _Planner:
             holes += [((f"_r{index}",), one.step, one.trail) for _, one in found]
         return Binding("when", expression.strip(), tuple(holes))
 
+    def files_as_folders(self, binder: Binder) -> None:
+        """What one step writes as a file, another cannot write into."""
+        for place, (name, _, at) in binder.targets.items():
+            folder = os.path.dirname(place)
+            while folder and folder != os.path.dirname(folder):
+                other = binder.targets.get(folder)
+                if other:
+                    self.wrong(
+                        at,
+                        f"step {name!r} writes into {os.path.basename(folder)!r}, which step {other[0]!r} writes as a file",
+                        f"the other is at {self.workflow.place(other[2])}",
+                    )
+                folder = os.path.dirname(folder)
+
     def edges_of_files(self, steps: dict[str, Step], binder: Binder) -> None:
         """An input file that another step writes is that step's output: bind it so, which makes the edge."""
         for name, step in steps.items():
@@ -346,6 +362,14 @@ class _Planner:
                 if binding.kind != "file" or binding.refs or node.foreach is not None or node.matrix is not None:
                     continue
                 for _, path in texts_in(binding.value):
+                    if self.disk.holds_cache(path):
+                        self.wrong(
+                            (*node.at, "inputs", parameter),
+                            f"step {node.id!r}: input {parameter!r}: the directory {path!r} holds the cache, which every run "
+                            "changes",
+                            "name a directory without the cache, or files",
+                        )
+                        continue
                     hint = self.absent(path)
                     if hint is not None and not fans.may_write(path):
                         text = f"step {node.id!r}: input {parameter!r}: there is no file {path!r}"

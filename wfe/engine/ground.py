@@ -66,6 +66,9 @@ class Ground(Disk):
             return "a source of the nodes"
         return "the project's own" if place == self.place("dodo.py") else ""
 
+    def holds_cache(self, text: str) -> bool:
+        return _below(self._inside(os.path.join(self._root, text)), self._cache) is not None
+
 
 def _below(folder: str, place: str) -> list[str] | None:
     """The parts of a place under a directory; None for one that is not under it."""
