@@ -5,7 +5,6 @@ This is the Upstream that `inputs` asks. Grows while steps are done. Does not de
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any, Final
 
 import wfe
 from wfe.core.digest import digest, digest_of
+from wfe.core.disk import Disk
 from wfe.core.result import Missing, Result
 from wfe.core.step import Binding, Step
 from wfe.engine import inputs as inputs_
@@ -171,25 +171,25 @@ class Known:
             steps = expand(step, part.value, fans, None if inside is None else inside.value, disk)
         except (ValueError, Missing) as error:
             raise NodeFailure(f"step {name!r}: 'foreach': {error}") from None
-        self._check_targets(name, steps)
+        self._check_targets(name, steps, disk)
         self.members[name] = [one.id for one in steps]
         self.added.update({one.id: one for one in steps})
         return steps
 
-    def _check_targets(self, fan: str, steps: Sequence[Step]) -> None:
+    def _check_targets(self, fan: str, steps: Sequence[Step], disk: Disk) -> None:
         """Raises NodeFailure when a step of a fan writes what a step outside of it writes: what the fan's steps write is not
         known before its items are, so the plan cannot tell."""
         mine = [(path, one) for one in steps for path in one.targets().values()]
         if not mine:
             return
         written = {
-            os.path.normpath(path): other.id
+            disk.place(path): other.id
             for other in (*self.steps.values(), *self.added.values())
             if other.fan is None and other.parent != fan
             for path in other.targets().values()
         }
         for path, one in mine:
-            other_step = written.get(os.path.normpath(path))
+            other_step = written.get(disk.place(path))
             if other_step is not None:
                 raise NodeFailure(
                     f"step {fan!r}: {one.id!r} writes {path!r}, and so does step {other_step!r}; give one another path"
