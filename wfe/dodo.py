@@ -23,7 +23,7 @@ from doit.task import Task, dict_to_task
 
 from wfe.door import Door, enter, signals
 from wfe.engine.project import Project
-from wfe.errors import ExitCode, Problem, WfeError
+from wfe.errors import ExitCode, Problem, WfeError, nearest
 from wfe.schedule.backend import Backend, Checker
 from wfe.schedule.invocation import Invocation, invocation, variables
 from wfe.schedule.reporter import Reporter
@@ -174,8 +174,20 @@ def _steps(door: Door, called: Invocation) -> Iterator[Task]:
         named = [one.partition("[")[0] for one in called.arguments]
         door.chosen = tuple(run.plan.select([one for one in named if one in run.steps]))
     made = list(Tasks(run, called.always, among).all())
+    if called.command == "info":
+        _known(door, called, [task.name for task in made])
     # doit wants a task even where nothing is to be done.
     yield from made or [Task(run.workflow, None, doc=run.plan.description, has_subtask=True)]
+
+
+def _known(door: Door, called: Invocation, names: list[str]) -> None:
+    """End where a name is no step's: of that, `doit info` (0.37) knows no more to say than a KeyError."""
+    unknown = [one for one in called.arguments if not one.startswith("-") and one not in names]
+    if unknown:
+        found = [
+            Problem(f"workflow {door.run.workflow!r} has no step {one!r}", hint=nearest(one, names)) for one in unknown
+        ]
+        _fail(WfeError(found, code=ExitCode.USAGE))
 
 
 def _done(door: Door, interrupted: bool) -> None:

@@ -58,6 +58,8 @@ def test_wrong_names(project: Space) -> None:
     assert wrong.stderr == "workflows/w.json: workflow 'w' has no parameter 'mrk'; did you mean 'mark'?\n"
     assert '"nostep"' in project.doit("run", "workflow=w", "nostep", code=3).stderr
     assert "nonsense" in project.doit("run", "workflow=w", "--nonsense", code=3).stderr
+    info = project.doit("info", "workflow=w", "shuot", code=2)
+    assert (info.stdout, info.stderr) == ("", "workflow 'w' has no step 'shuot'; did you mean 'shout'?\n")
     assert not (project.cache / "steps").exists()
 
 
@@ -154,3 +156,11 @@ def test_failures_and_exit_codes(project: Space) -> None:
     refused = project.doit("run", "workflow=w", code=None, WFE_CACHE=str(project.root / "cache2"))
     assert refused.returncode in (0, 4) and "Traceback" not in refused.stderr
     assert "cannot be written to" in refused.stdout + refused.stderr
+
+
+def test_a_claims_file_that_cannot_be_opened(project: Space) -> None:
+    """The surroundings are to blame, and not wfe."""
+    (project.root / "cache" / "claims.lock").mkdir(parents=True)
+    found = project.doit("run", "workflow=w", code=4)
+    assert "claims.lock cannot be opened: " in found.stderr and "set WFE_CACHE" in found.stderr
+    assert "Traceback" not in found.stderr and "BUG" not in found.stderr

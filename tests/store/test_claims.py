@@ -12,6 +12,7 @@ import pytest
 from space import environ
 
 from wfe.core.digest import digest
+from wfe.errors import EnvironmentFailure
 from wfe.store import claims
 from wfe.store.claims import Claims
 
@@ -167,3 +168,11 @@ with Claims(Path(sys.argv[1])).seat() as number:
     print(number, flush=True)
     os.kill(os.getpid(), 9)
 """
+
+
+def test_a_file_that_cannot_be_opened_is_told_as_such(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(EnvironmentFailure, match="claims.lock cannot be opened"):
+        Claims(path)
+    path.rmdir()
+    assert Claims(path)._lock(1), "the next one is not held against it"

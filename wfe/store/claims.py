@@ -31,8 +31,14 @@ _SEATS: Final = 64
 
 class _File:
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.number = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.number = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise EnvironmentFailure(
+                f"{path} cannot be opened: {error.strerror or error}",
+                "remove it, or set WFE_CACHE to another directory",
+            ) from error
         self.held: set[int] = set()
         self.change = threading.Lock()
 
@@ -41,7 +47,8 @@ _files: dict[str, _File] = {}
 
 
 class Claims:
-    """The claims of one cache directory. Raises EnvironmentFailure where the file system cannot lock."""
+    """The claims of one cache directory. Raises EnvironmentFailure where the file cannot be opened, or not
+    be locked."""
 
     def __init__(self, path: Path) -> None:
         with _guard:
