@@ -417,3 +417,18 @@ def test_what_needs_a_fan_needs_all_of_it(space: Space) -> None:
         [{"id": "s", "foreach": [1, 2, 3], "inputs": {"x": "$item"}}, {"id": "t", "inputs": {"all": "$s.v"}}]
     )
     assert space.run("w", "s[2]", "t").values["t"]["n"] == 3
+
+
+def test_a_text_may_begin_with_what_an_item_gives(space: Space) -> None:
+    space.nodes(
+        """
+        @workflow_node(outputs={"t": str})
+        def s(text: str, path: Output):
+            path.write_text(text)
+            return {"t": text}
+        """
+    )
+    inputs = {"text": "${index}:${item}", "path": "${key}.txt"}
+    space.workflow([{"id": "s", "foreach": ["a", "b"], "inputs": inputs}])
+    assert space.run().values["s[b]"]["t"] == "1:b"
+    assert (space.root / "b.txt").read_text() == "1:b"

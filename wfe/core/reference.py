@@ -25,12 +25,16 @@ class NotAReference(ValueError):
 
 
 def ref_of(text: str) -> Ref | None:
-    """The reference that `text` is; None for a text that does not start with `$`, or starts with `$$`.
+    """The reference that `text` is; None for a text that does not start with `$`, or starts with `$$` or `${name}`, which is
+    put in later where it is still there.
 
     A part of digits is an index: `$a.boxes.0.name` is ("boxes", 0, "name"); it serves as a key too where the value is an
     object. Raises NotAReference for anything else that starts with `$`.
     """
     if not text.startswith("$") or text.startswith("$$"):
+        return None
+    later = _PARAM.match(text)
+    if later and later[1] is not None:
         return None
     match = _REF.match(text)
     if not match:
