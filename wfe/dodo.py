@@ -14,7 +14,7 @@ import gc
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import doit.cmd_run
@@ -23,6 +23,7 @@ from doit.task import Task, dict_to_task
 
 from wfe.door import Door, enter, signals
 from wfe.engine.project import Project
+from wfe.engine.run import Run
 from wfe.errors import ExitCode, Problem, WfeError, nearest
 from wfe.schedule.backend import Backend, Checker
 from wfe.schedule.invocation import Invocation, invocation, variables
@@ -83,6 +84,21 @@ def open_project(dodo: str) -> tuple[dict[str, Any], Callable[[], Iterator[Task]
     if called.command == "forget" and not called.arguments:
         config["default_tasks"] = list(door.run.index.ids)  # without any, doit 0.37 ends with a TypeError
     return config, lambda: _steps(door, called)
+
+
+def _alone(run: Run, names: Sequence[str]) -> None:
+    """Raises WfeError when one of these steps, which doit is to run without those that it needs, would read what is not there
+    or not of this run's parameters."""
+    for name in names:
+        step = run.steps.get(name.partition("[")[0])
+        lacking = [other for other in step.needs if other not in run.marks] if step is not None else []
+        if lacking:
+            others = ", ".join(map(repr, lacking))
+            raise WfeError(
+                f"step {name!r} needs {others}, not current, which a run with -s leaves as it is",
+                "run it without -s",
+                ExitCode.USAGE,
+            )
 
 
 def _fail(error: WfeError) -> NoReturn:
@@ -157,6 +173,8 @@ def _steps(door: Door, called: Invocation) -> Iterator[Task]:
     Backend.run = Reporter.run = run
     if called.command in ("run", ""):
         try:
+            if called.single:
+                _alone(run, called.arguments)
             run.check(called.always)
         except WfeError as error:
             _fail(error)

@@ -164,3 +164,17 @@ def test_a_claims_file_that_cannot_be_opened(project: Space) -> None:
     found = project.doit("run", "workflow=w", code=4)
     assert "claims.lock cannot be opened: " in found.stderr and "set WFE_CACHE" in found.stderr
     assert "Traceback" not in found.stderr and "BUG" not in found.stderr
+
+
+def test_a_single_step_whose_needs_are_not_current_is_refused(project: Space) -> None:
+    """`-s` leaves what a step needs as it is: with other parameters it would be told as current with the old values."""
+    refused = project.doit("run", "workflow=w", "-s", "write", code=2)
+    assert refused.stderr == (
+        "step 'write' needs 'shout', not current, which a run with -s leaves as it is; run it without -s\n"
+    )
+    project.doit("run", "workflow=w")
+    (project.root / "out" / "a.txt").unlink()
+    project.doit("run", "workflow=w", "-s", "write")
+    assert (project.root / "out" / "a.txt").read_text() == "ABC!"
+    project.doit("run", "workflow=w", "mark=?", "-s", "write", code=2)
+    assert (project.root / "out" / "a.txt").read_text() == "ABC!"

@@ -25,6 +25,7 @@ class Invocation:
     always: bool = False
     jobs: int = 0  # -n
     plain: bool = False  # a run of the whole workflow
+    single: bool = False  # -s: the steps that are named, without what they need
 
 
 def variables() -> dict[str, str]:
@@ -53,6 +54,5 @@ def invocation() -> Invocation:
     except CmdParseError:
         return Invocation()
     always, single = bool(given.get("always")), bool(given.get("single"))
-    return Invocation(
-        "run", tuple(arguments), always, int(given.get("num_process") or 0), not arguments and not always and not single
-    )
+    jobs = int(given.get("num_process") or 0)
+    return Invocation("run", tuple(arguments), always, jobs, not arguments and not always and not single, single)
