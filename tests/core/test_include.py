@@ -160,6 +160,10 @@ def test_twice_under_two_names() -> None:
         (include(inputs={"image": "a", "cnf": 1}), "workflow 'inner' has no parameter 'cnf'; did you mean 'conf'?"),
         (include(inputs={"image": "a", "conf": "high"}), "parameter 'conf' of 'inner': expected number, found 'high'"),
         (include(inputs={"image": "${nobody}"}), "no parameter 'nobody'"),
+        (
+            include(inputs={"image": "$a.n == 2 or true"}),
+            "parameter 'image' of 'inner': '$a.n == 2 or true' is no reference",
+        ),
         (include(include="iner"), "there is no workflow 'iner'"),
         (include(include="w"), "workflows include each other in a circle: w -> w"),
     ],

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from wfe.core.params import convert
-from wfe.core.reference import escape, substitute
+from wfe.core.reference import NotAReference, escape, ref_of, substitute
 from wfe.core.when import renamed
 from wfe.core.workflow import Node, Workflow
 from wfe.errors import Place, Problem, WfeError, nearest
@@ -87,11 +87,15 @@ def _bind(
             )
             continue
         value = _put_in(raw, params, place, problems)
-        if not (isinstance(value, str) and value.startswith("$") and not value.startswith("$$")):
-            try:
+        try:
+            if not isinstance(value, str) or ref_of(value) is None:
                 value = convert(inner.params[name], value)
-            except ValueError as error:
-                problems.append(Problem(f"parameter {name!r} of {inner.name!r}: {error}", place))
+        except NotAReference:
+            # Put into a condition, it would be read as a part of it.
+            hint = "give a reference alone, $step.output, or a constant"
+            problems.append(Problem(f"parameter {name!r} of {inner.name!r}: {value!r} is no reference", place, hint))
+        except ValueError as error:
+            problems.append(Problem(f"parameter {name!r} of {inner.name!r}: {error}", place))
         values[name] = value
     for name, param in inner.params.items():
         if param.required and name not in values:
