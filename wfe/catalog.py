@@ -6,6 +6,7 @@ files it read and which names it looked for in vain, so that a plan made from th
 
 from __future__ import annotations
 
+import ast
 import importlib.machinery
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from wfe.core.planner import Code
 from wfe.core.reach import Reach, Touched, reach
 from wfe.core.signature import Signature
 from wfe.core.source import Source, source_of
+from wfe.core.types import PATH, type_of
 from wfe.errors import Place, Problem, WorkflowError
 
 NODES: Final = "nodes"
@@ -32,6 +34,7 @@ class Catalogue:
         self.absent: set[str] = set()  # paths looked for in vain: a file there would change what a name means
         self.listed = False  # whether the whole of nodes/ was listed
         self._sources: dict[str, Source | None] = {}
+        self._parsing: set[str] = set()
         self._reaches: dict[str, Reach] = {}
         self._touched: Touched = {}
 
@@ -62,7 +65,8 @@ class Catalogue:
         try:
             data = path.read_bytes()
             self.read[relative] = data
-            return source_of(data.decode("utf-8-sig"), module, package)
+            self._parsing.add(module)
+            return source_of(data.decode("utf-8-sig"), module, package, self.alias)
         except SyntaxError as error:
             place = Place(relative, error.lineno or 1, error.offset or 1)
             raise WorkflowError(Problem(f"not valid Python: {error.msg}", place)) from None
@@ -74,6 +78,29 @@ class Catalogue:
             raise WorkflowError(Problem(f"not valid Python: {error}", Place(relative, 1, 1))) from None
         except OSError as error:
             raise WorkflowError(Problem(f"cannot be read: {error.strerror}", Place(relative))) from None
+        finally:
+            self._parsing.discard(module)
+
+    def alias(self, module: str, name: str) -> ast.expr | None:
+        """The annotation that a name of one of the project's modules stands for; None when it is none, or its module cannot
+        be read (that is told when it is needed) or asks for this very name."""
+        if module in self._parsing:
+            return None
+        try:
+            source = self.load(module)
+        except WorkflowError:
+            return None
+        if source is None:
+            return None
+        found = source.aliases.get(name)
+        if found is not None and type_of(found, source.aliases) == PATH:
+            return ast.Name("Path")  # the names in `found` are those of its own module
+        if isinstance(found, ast.Name) and found.id in source.imports:
+            name, found = found.id, None
+        if found is not None:
+            return found
+        passed_on = (self.alias(one.module, one.attribute) for one in source.imports.get(name, ()) if one.attribute)
+        return next((one for one in passed_on if one is not None), None)
 
     def modules(self) -> list[str]:
         """The dotted names of all files under nodes/."""

@@ -97,6 +97,27 @@ def test_a_path_by_another_name_is_a_file_whose_content_counts(space: Space, hea
         assert space.run().values["read"]["t"] == text
 
 
+@pytest.mark.parametrize("module", ["passed", "more"])
+def test_a_path_by_a_name_of_another_module_counts(space: Space, module: str) -> None:
+    space.file(
+        "nodes/kinds.py", "from pathlib import Path as P\nfrom nodes import n\nPicture = P\nPictures = list[P]\n"
+    )
+    space.file("nodes/passed.py", "from nodes.kinds import Picture as Image\n")
+    space.file("nodes/more.py", "from nodes.kinds import Picture\nImage = Picture\n")
+    space.nodes(
+        f"""
+        from nodes.{module} import Image
+        @workflow_node
+        def read(p: Image | None):
+            return {{"t": open(p).read()}}
+        """
+    )
+    space.workflow([{"id": "read", "inputs": {"p": "d.txt"}}])
+    for text in ("1", "2"):
+        space.file("d.txt", text)
+        assert space.run().values["read"]["t"] == text
+
+
 def test_paths_of_a_collection_count(space: Space) -> None:
     space.nodes(
         """

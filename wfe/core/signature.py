@@ -7,7 +7,7 @@ imports anything.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -97,10 +97,23 @@ def decorator_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.expr |
     return None
 
 
-def signature_of(function: ast.FunctionDef | ast.AsyncFunctionDef, module: str, tree: ast.Module) -> Signature:
+Lookup = Callable[[str], ast.expr | None]
+"""A name that a module imports -> the annotation that it stands for where it comes from, None when that is not known."""
+
+
+def signature_of(
+    function: ast.FunctionDef | ast.AsyncFunctionDef,
+    module: str,
+    tree: ast.Module,
+    lookup: Lookup = lambda name: None,
+) -> Signature:
     """The signature of a decorated function of the module `module`, whose whole tree is `tree`."""
     problems: list[tuple[int, int, str]] = []
-    aliases = _aliases(tree)
+    aliases = aliases_of(tree)
+    for name in _annotated(function) - aliases.keys():
+        found = lookup(name)
+        if found is not None:
+            aliases[name] = found
     options = _options(decorator_of(function), problems)
     arguments = function.args
     if isinstance(function, ast.AsyncFunctionDef):
@@ -150,11 +163,20 @@ def _parameter(argument: ast.arg, kind: Type, defaults: Mapping[str, ast.expr]) 
     return Parameter(argument.arg, kind, default is not None, file)
 
 
-def _aliases(tree: ast.Module) -> dict[str, ast.expr]:
+def _annotated(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+    """The names in the annotations of a function's parameters."""
+    given = [*function.args.args, *function.args.kwonlyargs]
+    trees = [one.annotation for one in given if one.annotation is not None]
+    return {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def aliases_of(tree: ast.Module) -> dict[str, ast.expr]:
+    """The annotations that names of a module stand for."""
     found: dict[str, ast.expr] = {}
     for statement in tree.body:
         if isinstance(statement, ast.ImportFrom):
-            found.update({one.asname: ast.Name(one.name) for one in statement.names if one.asname})
+            known = [one for one in statement.names if type_of(ast.Name(one.name)) != ANY]
+            found.update({one.asname: ast.Name(one.name) for one in known if one.asname})
         target: Any = getattr(statement, "target", None) or getattr(statement, "name", None)
         value: ast.expr | None = getattr(statement, "value", None)
         if isinstance(target, ast.Name) and value is not None:  # `Picture: TypeAlias = Path`, and `type Picture = Path`

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from wfe.core.digest import digest
-from wfe.core.signature import Signature, decorator_of, signature_of
+from wfe.core.signature import Signature, aliases_of, decorator_of, signature_of
 
 Chain = tuple[str, ...]
 
@@ -107,16 +107,26 @@ class Source:
     stars: list[str] = field(default_factory=list)
     effects: Symbol = field(default_factory=Symbol)
     signatures: dict[str, Signature] = field(default_factory=dict)
+    aliases: dict[str, ast.expr] = field(default_factory=dict)
 
 
-def source_of(text: str, module: str, package: bool = False) -> Source:
+Alias = Callable[[str, str], ast.expr | None]
+"""(module, name) -> the annotation that a name of another module stands for, None when that is not known."""
+
+
+def source_of(text: str, module: str, package: bool = False, alias: Alias = lambda module, name: None) -> Source:
     """Read the text of `module` (a package's `__init__` when `package`). Raises SyntaxError."""
     tree = ast.parse(text)
     home = module if package else module.rpartition(".")[0]
-    found = Source(module)
+    found = Source(module, aliases=aliases_of(tree))
+
+    def lookup(name: str) -> ast.expr | None:
+        known = (alias(one.module, one.attribute) for one in found.imports.get(name, ()) if one.attribute)
+        return next((one for one in known if one is not None), None)
+
     for statement in tree.body:
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef) and decorator_of(statement) is not None:
-            found.signatures[statement.name] = signature_of(statement, module, tree)
+            found.signatures[statement.name] = signature_of(statement, module, tree, lookup)
         _file(statement, found, home)
     _order(tree.body, found)
     return found
