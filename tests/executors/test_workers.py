@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from wfe.engine.hole import Hole
 from wfe.engine.printed import Printed
 from wfe.engine.workers import Workers
 from wfe.errors import EnvironmentFailure
-from wfe.wire import shm
+from wfe.wire import frames, shm
 
 posix = pytest.mark.skipif(os.name == "nt", reason="signals and fork")
 
@@ -156,6 +157,33 @@ def test_children_that_stay_are_ended_and_the_worker_goes_on(workers: Bench) -> 
     assert isinstance(after, Returned)
     if sys.platform == "linux":
         assert after.value == worker  # still warm
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks a pipe how much is in it")
+def test_what_was_printed_before_a_reply_is_never_lost(workers: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reply comes after the look at all pipes that found one thing to read, and is read with it."""
+    import fcntl
+    import termios
+
+    def held(number: int) -> int:
+        return int.from_bytes(fcntl.ioctl(number, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+    feed = frames.Channel.feed
+    fed = []
+
+    def late(channel: frames.Channel) -> bool:
+        if not fed:
+            fed.append(held(channel.reader))
+            end = time.monotonic() + 5.0  # all of it may have been there
+            while held(channel.reader) <= fed[0] and time.monotonic() < end:
+                os.sched_yield()
+        return feed(channel)
+
+    monkeypatch.setattr(frames.Channel, "feed", late)
+    workers.write("a", "import sys\ndef f():\n    print('out')\n    print('err', file=sys.stderr)\n    return 1")
+    assert isinstance(workers.call("f"), Returned)
+    assert sorted(workers.lines()) == ["err", "out"]
+    assert sorted(workers.log.read_text().split()) == ["err", "out"]
 
 
 @posix

@@ -307,6 +307,7 @@ def test_logs_and_progress(lab: Lab, capfd: pytest.CaptureFixture[str]) -> None:
     """)
     lab.workflow([{"id": "a"}])
     found = lab.run()
+    assert not found.of(StepState.FAILED), found.outcomes
     lines = {(one.stream, one.line) for one in found.events if isinstance(one, StepLine)}
     assert lines == {("stdout", "to stdout"), ("stderr", "to stderr")}
     assert [(one.done, one.total, one.note) for one in found.events if isinstance(one, StepProgress)] == [

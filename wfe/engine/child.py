@@ -76,7 +76,6 @@ class Child:
         self.calls = 0
         self._soon = False  # whether the answer to the next call is likely to come soon
         self._marked = 0
-        self._printing = threaded
         ours: list[int] = []
         theirs: list[int] = []
         try:
@@ -219,7 +218,9 @@ class Child:
                 elif kind == frames.READY:
                     self.ready = True
                 elif kind == frames.REPLY:
-                    if self._printing:
+                    # What was printed before the reply was sent is there by now. Asked only now: the reply may have come
+                    # after the look at all pipes that led to reading it.
+                    if self.threaded or self._poll.poll(0):
                         self._drain(printed)
                     reply: dict[str, Any] = content
                     self._soon = reply.get("seconds", 1.0) < frames.SOON
@@ -236,9 +237,6 @@ class Child:
             self._wait_queue(printed, rest / 1000)
             return
         found = self._poll.poll(rest)
-        # The reply pipe was registered first and is looked at first: if the reply is there and a stream is not in
-        # `found`, nothing was printed that has not been read, and no further look is needed.
-        self._printing = len(found) > 1
         for number, _ in found:
             if number == self.channel.reader:
                 if not self.channel.feed():
