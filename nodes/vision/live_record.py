@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nodes.vision.video_read import Picture, VideoError
-from nodes.vision.video_write import SUFFIXES, VideoWriter
+from nodes.vision.video_write import VideoWriter, container_of
 
 
 class Recorder:
@@ -16,8 +16,7 @@ class Recorder:
 
     def __init__(self, path: Path, source: str = "") -> None:
         """source: what is recorded. Raises VideoError when the path cannot be written, rather than at the first picture."""
-        if path.suffix.lower() not in SUFFIXES:
-            raise VideoError(f"output_path {path}: cannot write {path.suffix or 'no suffix'}; use .mp4, .mov or .mkv")
+        container_of(path.suffix, f"output_path {path}")
         if path.resolve() == Path(source.removeprefix("file://")).resolve():
             raise VideoError(f"output_path {path}: is the source itself; give another name")
         self._path = path

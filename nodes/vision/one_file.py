@@ -23,7 +23,9 @@ _DATA_LOCATION, _EXTERNAL = 14, 1  # of TensorProto
 
 
 def elsewhere(model_path: Path) -> str:
-    """What lies outside this model file and what to do about it; empty when nothing does, or when it is no model."""
+    """What lies outside this model file and what to do about it; empty when nothing does, or when it is no model or missing."""
+    if not model_path.is_file():
+        return ""
     content = model_path.read_bytes()
     if content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
         return (

@@ -63,9 +63,8 @@ def _as_bgr(image: Any, place: Path, bits: Any = None, white: Any = None) -> NDA
     if image.mode in ("I;16", "I;16B", "I;16L", "I"):
         most = bits[0] if bits else 16  # Pillow leaves a TIFF of 12 bits in the lowest 12 of 16
         wide = np.asarray(image, dtype=np.int64)
-        grey = (np.clip(wide, 0, 2**most - 1) >> (most - 8)).astype(
-            np.uint8
-        )  # Pillow would clip at 255: a white picture
+        # Pillow would clip at 255: a white picture.
+        grey = (np.clip(wide, 0, 2**most - 1) >> (most - 8)).astype(np.uint8)
         if white == 0:  # Pillow turns 8 bits around by itself, and leaves more as they are
             grey = 255 - grey
         return np.ascontiguousarray(np.repeat(grey[..., None], 3, axis=2))

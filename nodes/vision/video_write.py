@@ -40,6 +40,13 @@ A_THREAD = 1280 * 720
 """Pixels of a frame for which one thread of x264 is enough (6 ms); a larger one gets more threads."""
 
 
+def container_of(suffix: str, what: str) -> str:
+    """The container of a file with this suffix. Raises VideoError, which names the file as `what`, when there is none."""
+    if suffix.lower() not in SUFFIXES:
+        raise VideoError(f"{what}: cannot write {suffix.lower()}; use .mp4, .mov or .mkv")
+    return SUFFIXES[suffix.lower()]
+
+
 def encoder(wanted: str = "", suffix: str = ".mp4") -> str:
     """The encoder to use: the one asked for, or the first of `ENCODERS` that this build of FFmpeg has.
 
@@ -82,15 +89,14 @@ class VideoWriter:
         live: write an MP4 in fragments, so that it can be played up to there when the process is killed.
         """
         suffix = Path(name or path.name).suffix.lower()
-        if suffix not in SUFFIXES:
-            raise VideoError(f"{name or path.name}: cannot write {suffix}; use .mp4, .mov or .mkv")
+        container = container_of(suffix, name or path.name)
         self.codec = encoder(codec, suffix)
-        self.plays_in_browser = ENCODERS[self.codec][1] and SUFFIXES[suffix] == "mp4"
+        self.plays_in_browser = ENCODERS[self.codec][1] and container == "mp4"
         self.frames = 0
         self._last = -1
         flags = "+frag_keyframe+empty_moov+default_base_moof" if live else "+faststart"
-        options = {"movflags": flags} if SUFFIXES[suffix] in ("mp4", "mov") else {}
-        self._container = av.open(str(path), "w", format=SUFFIXES[suffix], options=options)
+        options = {"movflags": flags} if container in ("mp4", "mov") else {}
+        self._container = av.open(str(path), "w", format=container, options=options)
         near = Fraction(rate).limit_denominator(1001) or Fraction(25)
         made = self._container.add_stream(self.codec, rate=near, options=dict(ENCODERS[self.codec][0]))
         self._stream = cast(VideoStream, made)

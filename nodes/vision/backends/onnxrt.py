@@ -69,7 +69,7 @@ def open_model(model_path: Path, device: str = "cpu", threads: int = 0, *, profi
     reason = missing(device)
     if reason:
         raise Skip(f"no {device} for onnxruntime: {reason}")
-    outside = elsewhere(model_path) if model_path.is_file() else ""
+    outside = elsewhere(model_path)
     if outside:
         raise BackendError(f"{model_path}: {outside}")
     options = ort.SessionOptions()

@@ -53,7 +53,7 @@ def open_model(
     reason = missing(device)
     if reason:
         raise Skip(f"no {device} for openvino: {reason}")
-    outside = elsewhere(model_path) if model_path.is_file() else ""
+    outside = elsewhere(model_path)
     if outside:
         # Before the suffix: OpenVINO goes by the content, and reads its own format under the name of an ONNX file too.
         raise BackendError(f"{model_path}: {outside}")
