@@ -16,7 +16,7 @@ from typing import Final
 from wfe.core.planner import Code
 from wfe.core.reach import Reach, Touched, reach
 from wfe.core.signature import Signature
-from wfe.core.source import Source, source_of
+from wfe.core.source import Source, imported_alias, source_of
 from wfe.core.types import PATH, type_of
 from wfe.errors import Place, Problem, WorkflowError
 
@@ -99,8 +99,7 @@ class Catalogue:
             name, found = found.id, None
         if found is not None:
             return found
-        passed_on = (self.alias(one.module, one.attribute) for one in source.imports.get(name, ()) if one.attribute)
-        return next((one for one in passed_on if one is not None), None)
+        return imported_alias(source, name, self.alias)
 
     def modules(self) -> list[str]:
         """The dotted names of all files under nodes/."""

@@ -24,7 +24,7 @@ from doit.task import Task, dict_to_task
 from wfe.door import Door, enter, signals
 from wfe.engine.project import Project
 from wfe.engine.run import Run
-from wfe.errors import ExitCode, Problem, WfeError, nearest
+from wfe.errors import ExitCode, Problem, WfeError
 from wfe.schedule.backend import Backend, Checker
 from wfe.schedule.invocation import Invocation, invocation, variables
 from wfe.schedule.reporter import Reporter
@@ -202,10 +202,7 @@ def _known(door: Door, called: Invocation, names: list[str]) -> None:
     """End where a name is no step's: of that, `doit info` (0.37) knows no more to say than a KeyError."""
     unknown = [one for one in called.arguments if not one.startswith("-") and one not in names]
     if unknown:
-        found = [
-            Problem(f"workflow {door.run.workflow!r} has no step {one!r}", hint=nearest(one, names)) for one in unknown
-        ]
-        _fail(WfeError(found, code=ExitCode.USAGE))
+        _fail(WfeError([door.run.plan.no_step(one, names) for one in unknown], code=ExitCode.USAGE))
 
 
 def _done(door: Door, interrupted: bool) -> None:

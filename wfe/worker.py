@@ -391,7 +391,7 @@ def end_children() -> int:
     """
     import signal
 
-    pools = {"multiprocessing.pool", "concurrent.futures.process"}.isdisjoint(sys.modules)
+    pooled = not {"multiprocessing.pool", "concurrent.futures.process"}.isdisjoint(sys.modules)
     deadline = monotonic() + 2.0
     while monotonic() < deadline:
         found = _children()
@@ -404,7 +404,7 @@ def end_children() -> int:
             with suppress(ChildProcessError):  # a thread of the node's waited for it
                 os.waitpid(pid, 0)
         if not found and not has_children():
-            return 0 if pools else 1
+            return int(pooled)
     return 1
 
 

@@ -33,10 +33,9 @@ class Plan:
         """`ids` and all that they need. Raises WorkflowError for an id that no step has."""
         unknown = [name for name in ids if name not in self.steps and name.partition("[")[0] not in self.steps]
         if unknown:
-            raise WorkflowError(
-                [
-                    Problem(f"workflow {self.workflow!r} has no step {name!r}", hint=nearest(name, list(self.steps)))
-                    for name in unknown
-                ]
-            )
+            raise WorkflowError([self.no_step(name, list(self.steps)) for name in unknown])
         return closure(ids, {name: step.needs for name, step in self.steps.items()})
+
+    def no_step(self, name: str, known: Sequence[str]) -> Problem:
+        """What to say of a name that no step has. known: the names of steps, those of a fan's too where they are known."""
+        return Problem(f"workflow {self.workflow!r} has no step {name!r}", hint=nearest(name, known))

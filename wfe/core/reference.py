@@ -101,21 +101,20 @@ def refs_in(value: Any, path: Path = ()) -> Iterator[tuple[Path, Ref]]:
 
 def escape(value: Any) -> Any:
     """`value`, which is data, as a document writes it: `unescape` gives it back."""
-    if isinstance(value, str):
-        return value.replace("$", "$$")
-    if isinstance(value, list):
-        return [escape(entry) for entry in value]
-    if isinstance(value, dict):
-        return {key: escape(entry) for key, entry in value.items()}
-    return value
+    return _replaced(value, "$", "$$")
 
 
 def unescape(value: Any) -> Any:
     """`value` with each `$$` turned into `$`."""
+    return _replaced(value, "$$", "$")
+
+
+def _replaced(value: Any, old: str, new: str) -> Any:
+    """`value` with a replacement in each of its texts."""
     if isinstance(value, str):
-        return value.replace("$$", "$")
+        return value.replace(old, new)
     if isinstance(value, list):
-        return [unescape(entry) for entry in value]
+        return [_replaced(entry, old, new) for entry in value]
     if isinstance(value, dict):
-        return {key: unescape(entry) for key, entry in value.items()}
+        return {key: _replaced(entry, old, new) for key, entry in value.items()}
     return value

@@ -7,7 +7,7 @@ imports anything.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -97,23 +97,16 @@ def decorator_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.expr |
     return None
 
 
-Lookup = Callable[[str], ast.expr | None]
-"""A name that a module imports -> the annotation that it stands for where it comes from, None when that is not known."""
-
-
 def signature_of(
     function: ast.FunctionDef | ast.AsyncFunctionDef,
     module: str,
     tree: ast.Module,
-    lookup: Lookup = lambda name: None,
+    aliases: Mapping[str, ast.expr] | None = None,
 ) -> Signature:
-    """The signature of a decorated function of the module `module`, whose whole tree is `tree`."""
+    """The signature of a decorated function of the module `module`, whose whole tree is `tree`. aliases: the annotations
+    that names stand for; those of `tree` by default."""
     problems: list[tuple[int, int, str]] = []
-    aliases = aliases_of(tree)
-    for name in _annotated(function) - aliases.keys():
-        found = lookup(name)
-        if found is not None:
-            aliases[name] = found
+    aliases = aliases_of(tree) if aliases is None else aliases
     options = _options(decorator_of(function), problems)
     arguments = function.args
     if isinstance(function, ast.AsyncFunctionDef):
@@ -163,7 +156,7 @@ def _parameter(argument: ast.arg, kind: Type, defaults: Mapping[str, ast.expr]) 
     return Parameter(argument.arg, kind, default is not None, file)
 
 
-def _annotated(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+def annotated(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
     """The names in the annotations of a function's parameters."""
     given = [*function.args.args, *function.args.kwonlyargs]
     trees = [one.annotation for one in given if one.annotation is not None]

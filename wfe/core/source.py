@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from wfe.core.digest import digest
-from wfe.core.signature import Signature, aliases_of, decorator_of, signature_of
+from wfe.core.signature import Signature, aliases_of, annotated, decorator_of, signature_of
 
 Chain = tuple[str, ...]
 
@@ -119,17 +119,20 @@ def source_of(text: str, module: str, package: bool = False, alias: Alias = lamb
     tree = ast.parse(text)
     home = module if package else module.rpartition(".")[0]
     found = Source(module, aliases=aliases_of(tree))
-
-    def lookup(name: str) -> ast.expr | None:
-        known = (alias(one.module, one.attribute) for one in found.imports.get(name, ()) if one.attribute)
-        return next((one for one in known if one is not None), None)
-
     for statement in tree.body:
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef) and decorator_of(statement) is not None:
-            found.signatures[statement.name] = signature_of(statement, module, tree, lookup)
+            wanted = annotated(statement) - found.aliases.keys()
+            brought = {name: known for name in wanted if (known := imported_alias(found, name, alias)) is not None}
+            found.signatures[statement.name] = signature_of(statement, module, tree, {**found.aliases, **brought})
         _file(statement, found, home)
     _order(tree.body, found)
     return found
+
+
+def imported_alias(source: Source, name: str, alias: Alias) -> ast.expr | None:
+    """The annotation that a name stands for which the module imports; None when that is not known."""
+    known = (alias(one.module, one.attribute) for one in source.imports.get(name, ()) if one.attribute)
+    return next((one for one in known if one is not None), None)
 
 
 def _file(statement: ast.stmt, found: Source, home: str) -> None:
@@ -161,25 +164,27 @@ def _file(statement: ast.stmt, found: Source, home: str) -> None:
 def _order(body: list[ast.stmt], found: Source) -> None:
     """Let it count where a statement stands among those that write a variable which it uses: after `A = 1`, `B = A` and
     `A = 2` in either order make different values of B. Of a name that is written once the order says nothing."""
-    variables = {name for one in body if isinstance(one, ast.Assign | ast.AnnAssign) for name in _bound(one) or ()}
+    numbered = [(index, statement, _bound(statement)) for index, statement in enumerate(body)]
+    variables = {
+        name for _, one, names in numbered if isinstance(one, ast.Assign | ast.AnnAssign) for name in names or ()
+    }
     writes: dict[str, list[int]] = {}
-    for index, statement in enumerate(body):
-        names = _bound(statement)
+    for index, statement, names in numbered:
         heads = {chain[0] for chain in acts(statement) if len(chain) > 1 or names is None}
         heads.update(names if names is not None else (*_stored(statement), *_named(statement)))
         for name in heads & variables:
             writes.setdefault(name, []).append(index)
-    for index, statement in enumerate(body):
+    for index, statement, names in numbered:
         said = [
             f"{name} {sum(1 for one in writes[name] if one < index)}"
             for name in sorted(set(_named(statement)))
             if len(writes.get(name, ())) > 1
         ]
         if said:
-            names = _bound(statement)
-            for symbol in (
+            known = (
                 [found.effects] if names is None else [found.symbols[name] for name in names if name in found.symbols]
-            ):
+            )
+            for symbol in known:
                 symbol.digest = digest(f"{symbol.digest} {said}".encode())
 
 

@@ -223,10 +223,10 @@ class Run(Known):
         fans = [name.partition("[")[0] for name in names]
         wanted = self.plan.select(fans)
         self.only = {}
-        for name, fan in zip(names, fans, strict=True):
+        for fan in set(fans) - set(names):
             # What needs the fan needs all of its steps.
-            if fan not in names and fan not in self.plan.select([one for one in fans if one != fan]):
-                self.only.setdefault(fan, set()).add(name)
+            if fan not in self.plan.select([one for one in fans if one != fan]):
+                self.only[fan] = {name for name, of in zip(names, fans, strict=True) if of == fan}
         return wanted
 
     # --- deciding

@@ -21,7 +21,7 @@ from wfe.core.outcome import Failure, Outcome, StepState
 from wfe.core.rebuild import Verdict
 from wfe.core.step import Step
 from wfe.engine.run import EMPTY, Run
-from wfe.errors import NodeFailure, WfeError, nearest
+from wfe.errors import NodeFailure, WfeError
 
 
 class Plain(BaseAction):  # type: ignore[misc]
@@ -203,8 +203,7 @@ class Tasks:
         if only is not None:
             missing = sorted(only - {one.id for one in steps})
             if missing:
-                text = f"workflow {self.run.workflow!r} has no step {missing[0]!r}"
-                raise NodeFailure(text, nearest(missing[0], [one.id for one in steps]))
+                raise NodeFailure(self.run.plan.no_step(missing[0], [one.id for one in steps]))
             steps = [one for one in steps if one.id in only]
         if self.among is not None and not self.force:
             steps = [one for one in steps if one.id not in self.run.marks]

@@ -20,9 +20,9 @@ def file_digest(path: str | Path) -> str:
 
     Raises OSError (a missing file, no permission).
     """
-    if os.path.isdir(path):
-        return _directory_digest(Path(path))
     told = os.stat(path)
+    if stat.S_ISDIR(told.st_mode):
+        return _directory_digest(Path(path))
     if not stat.S_ISREG(told.st_mode):  # a pipe would be waited on for ever, a device has no end
         raise OSError(errno.EINVAL, "it is no file", str(path))
     state = xxh3_128()
