@@ -13,7 +13,7 @@ from pathlib import Path, PosixPath, WindowsPath
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 __version__ = "0.1.0"
-__all__ = ["Output", "Pickled", "Skip", "__version__", "device", "log", "progress", "workflow_node"]
+__all__ = ["Output", "Pickled", "Refuse", "Skip", "__version__", "device", "log", "progress", "workflow_node"]
 
 if TYPE_CHECKING:
     from wfe.api import Report as Report
@@ -42,6 +42,13 @@ class Skip(Exception):
 
     The step counts as skipped, not failed. Of a dependant, a parameter that allows None gets None, and one with a default
     keeps it; a dependant that can do neither is skipped too.
+    """
+
+
+class Refuse(ValueError):
+    """Raised by a node when whoever uses it has to change something: `raise Refuse("cat.txt: is no picture")`.
+
+    The step fails, and its user sees this message alone. Any other exception is shown with its traceback.
     """
 
 

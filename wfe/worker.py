@@ -327,6 +327,8 @@ def describe(error: BaseException) -> dict[str, Any]:
     if isinstance(error, SystemExit):
         message = f"the function called sys.exit({error.code!r}); raise an exception instead"
     bases = [base.__name__ for base in kind.__mro__ if base is not object]
+    if isinstance(error, wfe.Refuse):
+        return {"state": "raised", "kind": "refused", "message": message, "traceback": "", "bases": bases}
     return {
         "state": "raised",
         "kind": "environment" if isinstance(error, OSError) and error.errno in FULL else kind.__name__,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from nodes.vision.layout import STRIDES, Detector
 from nodes.vision.letterbox import Letterbox
+from wfe import Refuse
 
 Floats = NDArray[np.floating[Any]]
 
@@ -66,31 +67,31 @@ def candidates(output: Floats, detector: Detector, conf_threshold: float) -> Can
     """All boxes of one picture whose score is above `conf_threshold`, doubles included.
 
     output: one picture's raw output, without the batch axis or with one of length 1; any float type.
-    Raises ValueError when the output has not the form of the detector's layout or is not finite.
+    Raises wfe.Refuse when the output has not the form of the detector's layout or is not finite.
     """
     raw = output[0] if output.ndim == 3 and output.shape[0] == 1 else output
     if raw.ndim != 2:
-        raise ValueError(f"expected the raw output of one picture, got an array of shape {output.shape}")
+        raise Refuse(f"expected the raw output of one picture, got an array of shape {output.shape}")
     layout = detector.layout
     if layout == "end2end":
         return _end2end(raw, conf_threshold)
     rows = raw.T if layout == "yolov8" else raw  # anchors x features; a view
     head = 4 if layout in ("yolov8", "yolov8-rows") else 5
     if rows.shape[1] <= head:
-        raise ValueError(f"an output of shape {output.shape} has no class scores when read as {layout}; set 'layout'")
+        raise Refuse(f"an output of shape {output.shape} has no class scores when read as {layout}; set 'layout'")
     scores_of_all = rows[:, head:]
     best = scores_of_all.max(axis=1).astype(np.float32)
     if head == 5:
         best = best * rows[:, 4].astype(np.float32)
     if not np.isfinite(best).all():
-        raise ValueError("the model's scores are not finite (NaN or infinite); a float16 model may need float32")
+        raise Refuse("the model's scores are not finite (NaN or infinite); a float16 model may need float32")
     kept = np.flatnonzero(best > conf_threshold)
     classes = scores_of_all[kept].argmax(axis=1)
     boxes = rows[kept, :4].astype(np.float32)
     if layout == "yolox":
         centres, strides = cells(detector.width, detector.height)
         if len(centres) != len(rows):
-            raise ValueError(
+            raise Refuse(
                 f"an output of {len(rows)} rows is not yolox on {detector.width} x {detector.height} pixels, "
                 f"which has {len(centres)} cells; set 'layout' or 'input_size'"
             )
@@ -130,7 +131,7 @@ def read(
 ) -> list[Detection]:
     """The detections on one picture, best first: `candidates`, `suppress` (but for end2end), boxes on the picture.
 
-    Raises ValueError on thresholds outside 0..1, on `most` below 1, and as `candidates` does.
+    Raises wfe.Refuse on thresholds outside 0..1, on `most` below 1, and as `candidates` does.
     """
     checked(conf_threshold, iou_threshold, most)
     found = kept(candidates(output, detector, conf_threshold), detector, iou_threshold, most)
@@ -138,13 +139,13 @@ def read(
 
 
 def checked(conf_threshold: float, iou_threshold: float, max_detections: int = 300, floor: float = 0.0) -> None:
-    """Raise ValueError when a threshold is not from 0 to 1, or no detection could be left."""
+    """Raise wfe.Refuse when a threshold is not from 0 to 1, or no detection could be left."""
     thresholds = {"conf_threshold": conf_threshold, "iou_threshold": iou_threshold, "floor": floor}
     for parameter, value in thresholds.items():
         if not 0.0 <= value <= 1.0:
-            raise ValueError(f"{parameter!r} is {value}; it must be from 0 to 1")
+            raise Refuse(f"{parameter!r} is {value}; it must be from 0 to 1")
     if max_detections < 1:  # a negative one would cut off the worst detections instead
-        raise ValueError(f"'max_detections' is {max_detections}; it must be 1 or more")
+        raise Refuse(f"'max_detections' is {max_detections}; it must be 1 or more")
 
 
 def kept(found: Candidates, detector: Detector, iou_threshold: float, most: int = 300) -> Candidates:
@@ -192,8 +193,8 @@ def cells(width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.floa
 
 def _end2end(raw: Floats, conf_threshold: float) -> Candidates:
     if raw.shape[1] != 6:
-        raise ValueError(f"an end2end output has rows of 6 numbers, this one {raw.shape[1]}; set 'layout'")
+        raise Refuse(f"an end2end output has rows of 6 numbers, this one {raw.shape[1]}; set 'layout'")
     kept = raw[raw[:, 4] > conf_threshold].astype(np.float32)
     if not np.isfinite(kept).all():
-        raise ValueError("the model's output is not finite (NaN or infinite); a float16 model may need float32")
+        raise Refuse("the model's output is not finite (NaN or infinite); a float16 model may need float32")
     return Candidates(kept[:, :4].copy(), kept[:, 4].copy(), kept[:, 5].astype(np.int64))

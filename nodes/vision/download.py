@@ -9,7 +9,7 @@ from typing import Any
 
 import wfe
 from nodes.vision.transfer import TransferError, fetch
-from wfe import Output, workflow_node
+from wfe import Output, Refuse, workflow_node
 
 MIRROR = "WFE_MODEL_MIRROR"
 
@@ -21,7 +21,7 @@ def source_of(entry: dict[str, Any], mirror: str | None) -> str:
             return f"{mirror.rstrip('/')}/{entry['file']}"
         return str(Path(mirror).expanduser() / entry["file"])
     if not entry.get("url"):
-        raise ValueError(f"model {entry['name']!r} is part of the project, at models/{entry['file']}; use that path")
+        raise Refuse(f"model {entry['name']!r} is part of the project, at models/{entry['file']}; use that path")
     return str(entry["url"])
 
 
@@ -36,7 +36,7 @@ def download_model(
     """Fetch the model of a registry entry (see registry.find_model) to `model_path`.
 
     mirror: a folder, or the URL of one, that holds the file; the environment variable WFE_MODEL_MIRROR by default, else
-    the makers' release. An incomplete file is kept in `parts_dir` and resumed by the next run. Raises ValueError when
+    the makers' release. An incomplete file is kept in `parts_dir` and resumed by the next run. Raises wfe.Refuse when
     the file cannot be had or is not the expected one; then nothing is left at `model_path`.
     """
     mirror = mirror or os.environ.get(MIRROR) or None
@@ -57,7 +57,7 @@ def download_model(
             progress=lambda done, total: wfe.progress(done, total or size, entry["file"]),
         )
     except TransferError as error:
-        raise ValueError(f"{error}\n{_advice(entry, mirror, error)}") from error
+        raise Refuse(f"{error}\n{_advice(entry, mirror, error)}") from error
     if known is None:
         wfe.log(f"{entry['name']}: the registry knows no sha256, so the file was not verified; it has {found}")
     return {

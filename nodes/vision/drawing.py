@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nodes.vision.decode import Detection
-from wfe import Output, workflow_node
+from wfe import Output, Refuse, workflow_node
 
 
 def class_colour(class_id: int) -> tuple[int, int, int]:
@@ -25,9 +25,13 @@ def class_colour(class_id: int) -> tuple[int, int, int]:
 
 def annotate(picture: NDArray[np.uint8], detections: Sequence[Detection]) -> NDArray[np.uint8]:
     """A copy of a BGR picture with each detection's box, class and score drawn on it, labels over boxes."""
+    return draw_on(np.array(picture, dtype=np.uint8), detections)
+
+
+def draw_on(drawn: NDArray[np.uint8], detections: Sequence[Detection]) -> NDArray[np.uint8]:
+    """The same on the picture itself, which is returned."""
     import cv2
 
-    drawn = np.array(picture, dtype=np.uint8)
     height, width = drawn.shape[:2]
     unit = max(width, height) / 640
     thick, font = max(1, round(2 * unit)), max(0.35, 0.42 * unit)
@@ -52,17 +56,17 @@ def annotate(picture: NDArray[np.uint8], detections: Sequence[Detection]) -> NDA
 
 
 def write_picture(picture: NDArray[np.uint8], path: Output) -> None:
-    """Write a BGR picture in the format of the path's suffix. Raises ValueError when that cannot be written."""
+    """Write a BGR picture in the format of the path's suffix. Raises wfe.Refuse when that cannot be written."""
     import cv2
 
     try:
         done, coded = cv2.imencode(path.suffix or ".none", picture)
     except cv2.error as error:
-        raise ValueError(
+        raise Refuse(
             f"{path.name}: pictures cannot be written as {path.suffix or 'a file without suffix'}; use .jpg or .png"
         ) from error
     if not done:
-        raise ValueError(f"{path.name}: the picture could not be encoded as {path.suffix}; use .jpg or .png")
+        raise Refuse(f"{path.name}: the picture could not be encoded as {path.suffix}; use .jpg or .png")
     path.write_bytes(coded.tobytes())
 
 

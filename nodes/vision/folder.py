@@ -19,7 +19,7 @@ from nodes.vision.layout import Detector
 from nodes.vision.letterbox import Letterbox
 from nodes.vision.picture import read_picture
 from nodes.vision.preprocess import preprocess
-from wfe import Output, workflow_node
+from wfe import Output, Refuse, workflow_node
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 FLOOR = 0.01  # candidates below this score are not kept: of YOLOv8n's 8400 boxes a few hundred are above
@@ -30,13 +30,13 @@ MOST = 3000  # candidates kept of one picture, the best ones
 def list_pictures(folder: str, pattern: str = "*", recursive: bool = False) -> dict[str, Any]:
     """The picture files of a folder by suffix, sorted by name: paths that begin with `folder`, with forward slashes.
 
-    Never cached, since a folder has no content of its own. Raises FileNotFoundError or NotADirectoryError.
+    Never cached, since a folder has no content of its own. Raises wfe.Refuse when it is none.
     """
     place = Path(folder)
     if not place.exists():
-        raise FileNotFoundError(f"{folder}: there is no such folder; check 'folder'")
+        raise Refuse(f"{folder}: there is no such folder; check 'folder'")
     if not place.is_dir():
-        raise NotADirectoryError(f"{folder}: is not a folder; the workflow detect_image takes a single picture")
+        raise Refuse(f"{folder}: is not a folder; the workflow detect_image takes a single picture")
     listed = place.rglob(pattern) if recursive else place.glob(pattern)
     found = sorted(path.as_posix() for path in listed if path.suffix.lower() in SUFFIXES and path.is_file())
     if not found:
@@ -73,7 +73,7 @@ def detect_pictures(
     """
     checked(conf_threshold, iou_threshold, max_detections)
     if conf_threshold < FLOOR:
-        raise ValueError(f"'conf_threshold' is {conf_threshold}; on folders, only scores above {FLOOR} are kept")
+        raise Refuse(f"'conf_threshold' is {conf_threshold}; on folders, only scores above {FLOOR} are kept")
     model = Detector.from_json(detector)
     entries: list[dict[str, Any]] = []
     for picture, rows, letterbox in zip(pictures, found, letterboxes, strict=True):

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 
 from nodes.vision.coco import COCO
 from nodes.vision.letterbox import Fit
+from wfe import Refuse
 
 Layout = Literal["yolov8", "yolov8-rows", "yolov5", "yolox", "end2end"]
 """The form of a detector's output; B: batch, C: classes, A: anchors.
@@ -91,21 +92,21 @@ def describe(
     inputs: name, shape (a string or None for an axis of any length), NumPy type name, of each input tensor; outputs
     alike without type; metadata: the model's own properties. `layout`, `input_size` (a side or [height, width]), `fit`,
     `colour` and `class_names` overrule what the model says. probe: runs the model on zeros of a given shape and returns
-    its output shapes; asked only when the declared ones leave something open. Raises ValueError naming the parameter
+    its output shapes; asked only when the declared ones leave something open. Raises wfe.Refuse naming the parameter
     to set.
     """
     if (task := metadata.get("task") or "detect") != "detect":
-        raise ValueError(f"{model}: its task is {task!r}, and only detectors are read here; use a 'detect' model")
+        raise Refuse(f"{model}: its task is {task!r}, and only detectors are read here; use a 'detect' model")
     if len(inputs) != 1:
-        raise ValueError(f"{model}: has {len(inputs)} inputs ({_names(inputs)}), a detector of pictures has one")
+        raise Refuse(f"{model}: has {len(inputs)} inputs ({_names(inputs)}), a detector of pictures has one")
     name, shape, dtype = inputs[0]
     if len(shape) != 4:
-        raise ValueError(f"{model}: input {name!r} has shape {_text(shape)}, not four axes; it takes no pictures")
+        raise Refuse(f"{model}: input {name!r} has shape {_text(shape)}, not four axes; it takes no pictures")
     channels_last = shape[1] != 3 and shape[3] == 3
     if not channels_last and isinstance(shape[1], int) and shape[1] != 3:
-        raise ValueError(f"{model}: input {name!r} has shape {_text(shape)}, without an axis of 3 colours")
+        raise Refuse(f"{model}: input {name!r} has shape {_text(shape)}, without an axis of 3 colours")
     if dtype not in ("float32", "float16", "float64"):
-        raise ValueError(f"{model}: input {name!r} is {dtype}; only float16, float32 and float64 are fed here")
+        raise Refuse(f"{model}: input {name!r} is {dtype}; only float16, float32 and float64 are fed here")
     height, width = _input_size(model, shape[1:3] if channels_last else shape[2:4], metadata, input_size)
     batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else 0
     names = tuple(class_names) if class_names else names_of(metadata)
@@ -119,7 +120,7 @@ def describe(
     if not names:
         names = COCO if classes_of(shapes[index], chosen) == len(COCO) else ()
     elif (count := classes_of(shapes[index], chosen)) not in (None, len(names)):
-        raise ValueError(
+        raise Refuse(
             f"{model}: {len(names)} class names for {count} classes (output {_text(shapes[index])} read as {chosen}); "
             "set 'class_names' or 'layout'"
         )
@@ -149,17 +150,15 @@ def layout_of(
     layout: str = "auto",
     model: str = "the model",
 ) -> Layout:
-    """The layout of an output of this shape; `classes`: how many names are known, 0 for none. Raises ValueError."""
+    """The layout of an output of this shape; `classes`: how many names are known, 0 for none. Raises wfe.Refuse."""
     known = get_args(Layout)
     if layout != "auto":
         if layout not in known:
-            raise ValueError(f"parameter 'layout' is {layout!r}; known: auto, {', '.join(known)}")
+            raise Refuse(f"parameter 'layout' is {layout!r}; known: auto, {', '.join(known)}")
         return layout  # type: ignore[return-value]
     said = _text(shape)
     if len(shape) != 3:
-        raise ValueError(
-            f"{model}: output of shape {said} is of no known layout; set 'layout' to one of {_list(known)}"
-        )
+        raise Refuse(f"{model}: output of shape {said} is of no known layout; set 'layout' to one of {_list(known)}")
     rows, columns = shape[1], shape[2]
     cells = grid(width, height)
     if _true(metadata.get("end2end")) and columns == 6:
@@ -173,7 +172,7 @@ def layout_of(
             return "yolov8-rows" if columns == 4 + classes else "yolox"
         if columns in (4 + len(COCO), 5 + len(COCO)) and not classes:
             return "yolov8-rows" if columns == 4 + len(COCO) else "yolox"
-        raise ValueError(
+        raise Refuse(
             f"{model}: output {said} may be yolov8-rows with {columns - 4} classes or yolox with {columns - 5}, "
             "and the model does not say; set 'layout' or 'class_names'"
         )
@@ -181,7 +180,7 @@ def layout_of(
         return "end2end"
     if classes and isinstance(rows, int) and rows == 4 + classes:
         return "yolov8"
-    raise ValueError(
+    raise Refuse(
         f"{model}: output {said} with an input of {width} x {height} pixels is of no known layout; "
         f"set 'layout' to one of {_list(known)}, or 'input_size' if the input has another size"
     )
@@ -223,7 +222,7 @@ def _input_size(
     height, width = (axis if isinstance(axis, int) and axis > 0 else 0 for axis in declared)
     if height and width:
         if told and told != (height, width):
-            raise ValueError(
+            raise Refuse(
                 f"{model}: takes {width} x {height} pixels only, and 'input_size' asks for {told[1]} x {told[0]}; "
                 "leave it out, or export the model with dynamic axes"
             )
@@ -234,14 +233,14 @@ def _input_size(
         except ValueError:
             told = None
     if told is None:
-        raise ValueError(f"{model}: takes pictures of any size and names none; set 'input_size', such as 640")
+        raise Refuse(f"{model}: takes pictures of any size and names none; set 'input_size', such as 640")
     return height or told[0], width or told[1]
 
 
 def _pair(model: str, value: int | Sequence[int]) -> tuple[int, int]:
     sides = (value, value) if isinstance(value, int) else tuple(value)
     if len(sides) != 2 or not all(isinstance(side, int) and 32 <= side <= 8192 for side in sides):
-        raise ValueError(f"{model}: input size {value!r} is not a side, or [height, width], of 32 to 8192 pixels")
+        raise Refuse(f"{model}: input size {value!r} is not a side, or [height, width], of 32 to 8192 pixels")
     return sides[0], sides[1]
 
 
@@ -253,7 +252,7 @@ def _output(model: str, outputs: Sequence[tuple[str, Shape]], shapes: Sequence[S
     if len(able) == 1:
         return able[0]
     listed = ", ".join(f"{output[0]} {_text(shape)}" for output, shape in zip(outputs, shapes, strict=True))
-    raise ValueError(
+    raise Refuse(
         f"{model}: has {len(shapes)} outputs ({listed}), and it is not clear which holds the boxes; "
         "export it with a single output"
     )
@@ -263,7 +262,7 @@ def _choice(model: str, parameter: str, value: str, known: Sequence[str], usual:
     if value == "auto":
         return usual
     if value not in known:
-        raise ValueError(f"{model}: parameter {parameter!r} is {value!r}; known: auto, {', '.join(known)}")
+        raise Refuse(f"{model}: parameter {parameter!r} is {value!r}; known: auto, {', '.join(known)}")
     return value
 
 

@@ -11,6 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from wfe import Refuse
+
 Fit = Literal["centre", "corner", "stretch"]
 """How a picture is fitted: scaled as a whole with padding on both sides ("centre", YOLOv5 to YOLO11), with padding at
 the right and the bottom ("corner", YOLOX), or stretched to the input's size without padding ("stretch")."""
@@ -37,10 +39,10 @@ class Letterbox:
 
     @classmethod
     def fit(cls, picture_width: int, picture_height: int, input_width: int, input_height: int, fit: Fit) -> Letterbox:
-        """Fit a picture of this size. Raises ValueError when a size is not positive or `fit` is unknown."""
+        """Fit a picture of this size. Raises wfe.Refuse when a size is not positive, ValueError when `fit` is unknown."""
         sizes = (picture_width, picture_height, input_width, input_height)
         if min(sizes) < 1:
-            raise ValueError(
+            raise Refuse(
                 f"cannot fit a picture of {picture_width} x {picture_height} pixels into {input_width} x {input_height}"
             )
         if fit == "stretch":
@@ -69,7 +71,7 @@ class Letterbox:
     def apply(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The picture (height x width x 3, uint8) in a grey input of input_height x input_width x 3, uint8.
 
-        Raises ValueError when the letterbox is for pictures of another size.
+        Raises wfe.Refuse when the letterbox is for pictures of another size.
         """
         whole = np.full((self.input_height, self.input_width, 3), PADDING, dtype=np.uint8)
         whole[self.inner] = self.scale(picture)
@@ -80,22 +82,23 @@ class Letterbox:
         """Rows and columns of the input where the scaled picture lies."""
         return slice(self.top, self.top + self.inner_height), slice(self.left, self.left + self.inner_width)
 
-    def scale(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def scale(self, picture: NDArray[np.uint8], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """The picture (height x width x 3, uint8) in its size within the input, without padding; maybe the picture itself.
 
-        Raises ValueError when the letterbox is for pictures of another size.
+        out: an array of that size to work in, for a loop that wants no new memory. Raises wfe.Refuse when the
+        letterbox is for pictures of another size.
         """
         import cv2
 
         if picture.shape[:2] != (self.picture_height, self.picture_width):
-            raise ValueError(
+            raise Refuse(
                 f"the letterbox is for {self.picture_width} x {self.picture_height} pixels, "
                 f"the picture has {picture.shape[1]} x {picture.shape[0]}"
             )
         size = (self.inner_width, self.inner_height)
         if size == (self.picture_width, self.picture_height):
             return picture
-        return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+        return np.asarray(cv2.resize(picture, size, out, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
     def to_picture(self, boxes: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Boxes n x 4 (x1, y1, x2, y2 in input pixels) in pixels of the picture, clipped to it; float64."""

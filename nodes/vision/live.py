@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from nodes.vision.decode import Candidates, Detection, as_json, suppress
-from nodes.vision.drawing import annotate
+from nodes.vision.drawing import draw_on
 from nodes.vision.live_page import Page
 from nodes.vision.live_record import Recorder
 from nodes.vision.live_source import LiveSource
@@ -24,7 +24,7 @@ from nodes.vision.stream_split import cores
 from nodes.vision.video import INLINE, overlay
 from nodes.vision.video_infer import FLOOR
 from nodes.vision.video_model import Opened, open_model
-from wfe import log, progress, workflow_node
+from wfe import Refuse, log, progress, workflow_node
 
 TURN = 0.05
 """Seconds after which keys and the time are looked at when no picture comes."""
@@ -90,7 +90,7 @@ def realtime_detection(
     stages = [
         Stage("preprocess", lambda frame, _: (frame, opened.prepare(frame.picture))),
         Stage("infer", find),
-        Stage("draw", lambda item, _: (*item, annotate(item[0].picture, item[1]))),
+        Stage("draw", lambda item, _: (*item, draw_on(item[0].picture, item[1]))),
     ]
     stream = Stream(live, stages, depth=1, policy="latest")
     counts: Counter[str] = Counter()
@@ -208,7 +208,7 @@ def open_display(wanted: str, title: str, port: int = 0) -> tuple[Display, str]:
             page = Page(title, port)
             return page, f"no window ({error}); open {page.address} instead"
     if wanted != "page":
-        raise ValueError(f"'display' is {wanted!r}; known: auto, window, page, none")
+        raise Refuse(f"'display' is {wanted!r}; known: auto, window, page, none")
     page = Page(title, port)
     return page, f"shown at {page.address}"
 

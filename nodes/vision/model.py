@@ -20,7 +20,7 @@ def inspect_model(
 ) -> dict[str, Any]:
     """Describe an ONNX detector as layout.Detector does: layout, input size, class names, colour order, padding.
 
-    Each parameter overrules what the model says. Raises ValueError that names the parameter to set where it is unclear.
+    Each parameter overrules what the model says. Raises wfe.Refuse that names the parameter to set where it is unclear.
     """
     detector = describe_session(
         open_session(model_path),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wfe import workflow_node
+from wfe import Refuse, workflow_node
 
 BITS, WHITE = 258, 262
 """Tags of a TIFF: bits of a value; 0 where 0 is white, 1 where it is black."""
@@ -25,7 +25,7 @@ def read_picture(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     """A picture as a viewer shows it: height x width x 3, uint8, BGR, turned as EXIF says, white where transparent.
 
     16 bits a channel become 8, grey becomes three equal channels, the first frame stands for an animation. The content
-    decides the format, not the suffix. Raises FileNotFoundError, or ValueError when it is no whole picture.
+    decides the format, not the suffix. Raises wfe.Refuse when it is missing or no whole picture.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -33,11 +33,11 @@ def read_picture(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     try:
         content = place.stat()
     except FileNotFoundError:
-        raise FileNotFoundError(f"{place}: there is no such picture; check 'image_path'") from None
+        raise Refuse(f"{place}: there is no such picture; check 'image_path'") from None
     if place.is_dir():
-        raise ValueError(f"{place}: is a folder, not a picture; the workflow detect_folder takes folders")
+        raise Refuse(f"{place}: is a folder, not a picture; the workflow detect_folder takes folders")
     if content.st_size == 0:
-        raise ValueError(f"{place}: the picture file is empty (0 bytes)")
+        raise Refuse(f"{place}: the picture file is empty (0 bytes)")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -48,11 +48,11 @@ def read_picture(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     except UnidentifiedImageError as error:
         return _read_by_opencv(place, error)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise ValueError(f"{place}: {error}; make it smaller first") from error
+        raise Refuse(f"{place}: {error}; make it smaller first") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ValueError(f"{place}: the picture is damaged or cut off ({error}); get the file again") from error
+        raise Refuse(f"{place}: the picture is damaged or cut off ({error}); get the file again") from error
     if turned.mode == "I" and kind not in ("PNG", "PPM"):  # these two are known to be scaled to 16 bits
-        raise ValueError(f"{place}: {UNSCALED}")
+        raise Refuse(f"{place}: {UNSCALED}")
     return _as_bgr(turned, place, *(tags.get(tag) for tag in (BITS, WHITE)))
 
 
@@ -69,7 +69,7 @@ def _as_bgr(image: Any, place: Path, bits: Any = None, white: Any = None) -> NDA
             grey = 255 - grey
         return np.ascontiguousarray(np.repeat(grey[..., None], 3, axis=2))
     if image.mode == "F":
-        raise ValueError(f"{place}: {UNSCALED}")
+        raise Refuse(f"{place}: {UNSCALED}")
     if image.has_transparency_data:
         seen = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", seen.size, (255, 255, 255, 255)), seen)
@@ -89,9 +89,9 @@ def _read_by_opencv(path: Path, cause: Exception) -> NDArray[np.uint8]:
     except cv2.error:
         raw = picture = None
     if raw is not None and raw.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"{path}: {UNSCALED}") from cause
+        raise Refuse(f"{path}: {UNSCALED}") from cause
     if picture is None:
-        raise ValueError(
+        raise Refuse(
             f"{path}: is no picture of a known format (first bytes {data[:16].tobytes()!r}); "
             "JPEG, PNG, WebP, BMP, TIFF and GIF are read"
         ) from cause

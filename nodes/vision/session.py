@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from nodes.vision.layout import Detector, Shape, describe
 from nodes.vision.one_file import elsewhere
+from wfe import Refuse
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -27,20 +28,19 @@ _NUMPY_NAMES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tenso
 def open_session(model_path: str | os.PathLike[str]) -> onnxruntime.InferenceSession:
     """The session of a model file, opened once for each content of the file (told by its time and size).
 
-    Raises FileNotFoundError when there is no such file and ValueError when onnxruntime cannot load it or its
-    weights lie in another file.
+    Raises wfe.Refuse when there is no such file, onnxruntime cannot load it, or its weights lie in another file.
     """
     path = Path(model_path)
     try:
         found = path.stat()
     except FileNotFoundError:
-        raise FileNotFoundError(
+        raise Refuse(
             f"{path}: there is no such model file; set 'model_path', or fetch one that models/models.json lists"
         ) from None
     if path.is_dir():
-        raise ValueError(f"{path}: is a folder, not an ONNX model file")
+        raise Refuse(f"{path}: is a folder, not an ONNX model file")
     if found.st_size == 0:
-        raise ValueError(f"{path}: the model file is empty; fetch it again")
+        raise Refuse(f"{path}: the model file is empty; fetch it again")
     return _open(str(path), found.st_mtime_ns, found.st_size)
 
 
@@ -51,7 +51,7 @@ def _open(path: str, mtime_ns: int, size: int) -> onnxruntime.InferenceSession:
     del mtime_ns
     outside = elsewhere(Path(path))
     if outside:
-        raise ValueError(f"{path}: {outside}")
+        raise Refuse(f"{path}: {outside}")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is raised; its warnings would only fill the step's log
     try:
@@ -60,7 +60,7 @@ def _open(path: str, mtime_ns: int, size: int) -> onnxruntime.InferenceSession:
         with Path(path).open("rb") as file:
             start = file.read(40)
         kind = "starts like text, " if start.isascii() and b"\x00" not in start else ""
-        raise ValueError(
+        raise Refuse(
             f"{path}: is no ONNX model that onnxruntime can load ({kind}{size} bytes, first {start[:16]!r}): "
             f"{str(error).splitlines()[0]}"
         ) from error
@@ -85,7 +85,7 @@ def describe_session(
         try:
             return [np.shape(array) for array in session.run(None, {inputs[0][0]: zeros})]
         except Exception as error:  # as in _open
-            raise ValueError(
+            raise Refuse(
                 f"{model}: does not run on an input of {' x '.join(map(str, shape))} "
                 f"({str(error).splitlines()[0]}); set 'input_size' to a size that it takes"
             ) from error
@@ -107,12 +107,12 @@ def describe_session(
 def run_session(
     session: onnxruntime.InferenceSession, detector: Detector, tensor: NDArray[np.floating[Any]]
 ) -> NDArray[np.floating[Any]]:
-    """The raw output of the detector for a batch of inputs. Raises ValueError when the model refuses the tensor."""
+    """The raw output of the detector for a batch of inputs. Raises wfe.Refuse when the model refuses the tensor."""
     fed = np.ascontiguousarray(tensor, dtype=detector.dtype)
     try:
         (output,) = session.run([detector.output], {detector.input: fed})
     except Exception as error:  # as in _open
-        raise ValueError(
+        raise Refuse(
             f"the model does not run on an input of {' x '.join(map(str, fed.shape))}: {str(error).splitlines()[0]}"
         ) from error
     return np.asarray(output)

@@ -18,7 +18,7 @@ import supervision as sv
 from nodes.vision.video import beyond, encode, place_of
 from nodes.vision.video_read import Damage, Frame, Picture, frames, probe
 from nodes.vision.video_write import VideoWriter
-from wfe import Output, workflow_node
+from wfe import Output, Refuse, workflow_node
 
 TRACKERS = {"bytetrack": "ByteTrackTracker", "sort": "SORTTracker", "ocsort": "OCSORTTracker"}
 ANCHORS = {"centre": sv.Position.CENTER, "bottom": sv.Position.BOTTOM_CENTER}
@@ -43,12 +43,11 @@ def track_objects(
     try:
         import trackers
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"tracking needs the package {error.name}: install the extra 'tracking', or trackers itself",
-            name=error.name,
+        raise Refuse(
+            f"tracking needs the package {error.name}: install the extra 'tracking', or trackers itself"
         ) from error
     if tracker not in TRACKERS:
-        raise ValueError(f"'tracker' is {tracker!r}; known: {', '.join(TRACKERS)}")
+        raise Refuse(f"'tracker' is {tracker!r}; known: {', '.join(TRACKERS)}")
     # The library counts its buffer at 30 frames a second and scales it by the rate it is told.
     follow = getattr(trackers, TRACKERS[tracker])(lost_track_buffer=max(1, round(30 * lost_seconds)), frame_rate=fps)
     ids = np.full(len(scores), -1, dtype=np.int64)
@@ -228,22 +227,20 @@ def tracked(boxes: Any, scores: Any, classes: Any, track_ids: Any, begin: int, e
 
 
 def points(value: Any, least: int, name: str, exactly: bool = False) -> list[tuple[float, float]]:
-    """`value` as points. Raises ValueError that names the parameter."""
+    """`value` as points. Raises wfe.Refuse that names the parameter."""
     try:
         found = [(float(x), float(y)) for x, y in value]
     except (TypeError, ValueError):
         found = []
     if len(found) < least or (exactly and len(found) != least):
-        raise ValueError(
-            f"{name!r} is {value!r}; it must be {'' if exactly else 'at least '}{least} points [[x, y], ...]"
-        )
+        raise Refuse(f"{name!r} is {value!r}; it must be {'' if exactly else 'at least '}{least} points [[x, y], ...]")
     return found
 
 
 def anchor_of(name: str) -> sv.Position:
-    """The point of a box that counts. Raises ValueError."""
+    """The point of a box that counts. Raises wfe.Refuse."""
     if name not in ANCHORS:
-        raise ValueError(f"'anchor' is {name!r}; known: {', '.join(ANCHORS)}")
+        raise Refuse(f"'anchor' is {name!r}; known: {', '.join(ANCHORS)}")
     return ANCHORS[name]
 
 

@@ -18,13 +18,15 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+from wfe import Refuse
+
 Progress = Callable[[int, int | None], None]
 """Told bytes done and bytes in all (None: not known)."""
 
 _BLOCK = 1 << 18
 
 
-class TransferError(ValueError):
+class TransferError(Refuse):
     """The file could not be had. `missing`: the other side answered that it has no such file."""
 
     def __init__(self, message: str, missing: bool = False) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from nodes.vision.decode import Candidates, Detection, as_json, checked, suppress
-from nodes.vision.drawing import annotate
+from nodes.vision.drawing import draw_on
 from nodes.vision.layout import Detector
 from nodes.vision.letterbox import Letterbox
 from nodes.vision.stream import Stage, Stream
@@ -23,7 +23,7 @@ from nodes.vision.stream_split import opencv_alone
 from nodes.vision.video_infer import FLOOR
 from nodes.vision.video_read import Damage, Frame, Picture, VideoError, frames, probe
 from nodes.vision.video_write import VideoWriter
-from wfe import Output, Skip, log, progress, workflow_node
+from wfe import Output, Refuse, Skip, log, progress, workflow_node
 
 INLINE = 10_000
 """Up to so many detections stand in the result as a list; all of them stand in the file. 10,000 take 5 MB in memory."""
@@ -60,7 +60,7 @@ def postprocess_video(
     detections_path: JSON lines, one a frame: {frame, time, detections: [{bbox, confidence, class, class_id}]}.
     detections: the lists of all frames, or none of them above 10,000 detections. boxes: n x 4 float32 in pixels of the
     picture; scores: n float32; classes: n int32; counts: of each frame, int32; times: seconds of each frame, float64.
-    Raises ValueError when `conf_threshold` lies under the `floor` above which candidates were kept, and Skip when
+    Raises wfe.Refuse when `conf_threshold` lies under the `floor` above which candidates were kept, and Skip when
     inference was skipped on a segment, which is None then: a part of a video's detections would look like all of them.
     """
     skipped = sum(segment is None for segment in segments)
@@ -68,7 +68,7 @@ def postprocess_video(
         raise Skip(f"inference was skipped on {skipped} of {len(segments)} segments; the infer steps say why")
     checked(conf_threshold, iou_threshold, max_detections, floor)
     if conf_threshold < floor:
-        raise ValueError(f"'conf_threshold' {conf_threshold} is under 'floor' {floor}; set floor={conf_threshold} too")
+        raise Refuse(f"'conf_threshold' {conf_threshold} is under 'floor' {floor}; set floor={conf_threshold} too")
     kept = Kept()
     total: Counter[str] = Counter()
     inline: list[list[Detection]] = []
@@ -141,7 +141,7 @@ def render_video(
                 detection(box, score, kind, names) for box, score, kind in _rows(boxes, scores, classes, begin, end)
             ]
         text = f"{moment:.2f} s  {float(info.rate):.3g} fps" if display_fps else ""
-        return moment, overlay(annotate(frame.picture, found), text)
+        return moment, overlay(draw_on(frame.picture, found), text)
 
     with VideoWriter(output_path, info.width, info.height, info.rate, encoder, published_name) as writer:
         encode(writer, decoded, draw, len(ends))

@@ -24,7 +24,7 @@ from nodes.vision.stream_split import Split, candidates, choose, cores, opencv_a
 from nodes.vision.video_model import Feed, Opened, open_model, version_of
 from nodes.vision.video_plan import Segment, check
 from nodes.vision.video_read import Damage, Frame, VideoError, frames, probe
-from wfe import progress, workflow_node
+from wfe import Refuse, progress, workflow_node
 
 FLOOR = 0.05
 """Lowest score that is kept. Of a crowded street YOLOv8n gives some 60 candidates a frame above it (1.5 kB) and some 300
@@ -83,10 +83,10 @@ def infer_segment(
     runtime reports. damage: empty, or what of the segment could not be decoded.
     """
     if not 0.0 <= floor < 1.0:
-        raise ValueError(f"'floor' is {floor}; it must be from 0 to below 1, above which no score is")
+        raise Refuse(f"'floor' is {floor}; it must be from 0 to below 1, above which no score is")
     for name, count in (("sessions", sessions), ("threads", threads)):
         if count < 0:
-            raise ValueError(f"{name!r} is {count}; it must be 1 or more, or 0 for what is measured to be best")
+            raise Refuse(f"{name!r} is {count}; it must be 1 or more, or 0 for what is measured to be best")
     part: Segment = segment  # type: ignore[assignment]
     path = Path(source)
     began = time.perf_counter()

@@ -48,7 +48,8 @@ class Opened:
 class Feed:
     """Makes input tensors in memory of its own: each lasts until the next. For one thread.
 
-    The padding is written once for all pictures of a size: on a wide video it is half of the tensor.
+    The padding is written once for all pictures of a size: on a wide video it is half of the tensor. What is in between
+    has memory of its own too, since the system clears what is new: 1 ms a picture.
     """
 
     def __init__(self, opened: Opened) -> None:
@@ -57,6 +58,8 @@ class Feed:
         self._padded_for: Letterbox | None = None
         axes = (detector.height, detector.width, 3) if detector.channels_last else (3, detector.height, detector.width)
         self._tensor = np.empty((max(1, detector.batch), *axes), dtype=detector.dtype)
+        self._scaled: Picture = np.empty((0, 0, 3), np.uint8)
+        self._planes: list[Picture] = []
 
     def __call__(self, picture: Picture) -> Tensor:
         """The tensor of a BGR picture, as `Opened.prepare` makes it."""
@@ -66,9 +69,11 @@ class Feed:
             grey = np.full((detector.height, detector.width, 3), PADDING, dtype=np.uint8)
             to_tensor([grey], detector, first)
             self._padded_for = letterbox
+            size = letterbox.inner_height, letterbox.inner_width
+            self._scaled, self._planes = np.empty((*size, 3), np.uint8), [np.empty(size, np.uint8) for _ in range(3)]
         rows, columns = letterbox.inner
         inner = first[:, rows, columns] if detector.channels_last else first[:, :, rows, columns]
-        to_tensor([letterbox.scale(picture)], detector, inner)
+        to_tensor([letterbox.scale(picture, self._scaled)], detector, inner, self._planes)
         self._tensor[1:] = first
         return self._tensor
 
@@ -86,7 +91,7 @@ def open_model(
 ) -> Opened:
     """Open a model once for each content of its file and each way to run it.
 
-    Raises ValueError, FileNotFoundError, wfe.Skip and BackendError as `open_runner` and `layout.describe` do.
+    Raises wfe.Refuse, wfe.Skip and BackendError as `open_runner` and `layout.describe` do.
     """
     runner = _open(model_path, version_of(model_path), backend, device, threads, streams)
     outputs = [(port.name, list(port.shape)) for port in runner.outputs]

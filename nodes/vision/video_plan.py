@@ -25,7 +25,7 @@ from nodes.vision.video_read import (
     packets_from,
     probe,
 )
-from wfe import log, workflow_node
+from wfe import Refuse, log, workflow_node
 
 
 class Segment(TypedDict):
@@ -61,10 +61,10 @@ def plan_segments(source: Path, segment_frames: int = 240, max_duration: float =
     """Cut a video file into segments of about `segment_frames` frames, at key frames where they come often enough.
 
     max_duration: seconds of video to process, 0 for all. `damage` says what is wrong with a file that was cut short;
-    what is there is planned all the same. Raises FileNotFoundError or VideoError.
+    what is there is planned all the same. Raises VideoError.
     """
     if segment_frames < 1:
-        raise ValueError(f"'segment_frames' is {segment_frames}; it must be 1 or more")
+        raise Refuse(f"'segment_frames' is {segment_frames}; it must be 1 or more")
     info, packets = read_packets(source)
     end = None
     if max_duration > 0 and (packets.ordered or packets.counted):
@@ -186,7 +186,7 @@ def recovery(data: bytes) -> int | None:
 def read_packets(path: Path, seek: int | None = None, stop: int | None = None) -> tuple[VideoInfo, Packets]:
     """Read the packets of the first video stream: all, or those from the key frame at `seek` to `stop`. One frame is decoded.
 
-    Raises FileNotFoundError or VideoError.
+    Raises VideoError.
     """
     found = Packets()
     info = None

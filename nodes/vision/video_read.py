@@ -24,13 +24,20 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from wfe import Refuse
+
 Picture = NDArray[np.uint8]
 TS_PACKETS = (188, 192, 204)
 """Lengths of a packet of MPEG-TS: plain, with a time code before it (Blu-ray), with a checksum behind it. A file that is
 cut between two packets cannot be told from a whole one, as a stream has no end."""
 
+TEXTS = ("tty", "subviewer", "srt", "webvtt")
+"""FFmpeg's names of formats that show text as pictures."""
+LISTS = ("hls", "dash", "concat", "imf", "sdp", "avisynth", "vapoursynth")
+"""FFmpeg's names of formats whose pictures lie in other files."""
 
-class VideoError(ValueError):
+
+class VideoError(Refuse):
     """A video cannot be read or written. The message names the file, the fact and what to do."""
 
 
@@ -68,9 +75,9 @@ class Damage:
 
 
 def open_video(path: Path) -> tuple[InputContainer, VideoStream]:
-    """The open container and its first video stream. Raises FileNotFoundError or VideoError; the caller closes it."""
+    """The open container and its first video stream. Raises VideoError; the caller closes it."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such video file")
+        raise VideoError(f"{path}: no such video file")
     if path.stat().st_size == 0:
         raise VideoError(f"{path}: the file is empty (0 bytes); a copy or download may have failed")
     try:
@@ -90,15 +97,21 @@ def open_video(path: Path) -> tuple[InputContainer, VideoStream]:
         # A text file opens as FFmpeg's "tty" with a codec; a stream without a size has nothing to show.
         container.close()
         raise VideoError(f"{path}: its video stream has no picture size; the file is damaged or no video")
-    if container.format.name in ("tty", "subviewer", "srt", "webvtt"):
-        name = container.format.name
+    name = container.format.name
+    if name in TEXTS:
         container.close()
         raise VideoError(f"{path}: is a text file (FFmpeg reads it as {name!r}), not a video")
+    if name in LISTS or (name == "image2" and "%" in path.name):
+        container.close()
+        raise VideoError(
+            f"{path}: only names other files (FFmpeg reads it as {name!r}), whose changes nobody would see; "
+            f"make one file of it: ffmpeg -i {path.name} -c copy video.mp4"
+        )
     return container, stream
 
 
 def probe(path: Path) -> VideoInfo:
-    """Read the header and the first frame. Raises FileNotFoundError or VideoError."""
+    """Read the header and the first frame. Raises VideoError."""
     container, stream = open_video(path)
     with container:
         for frame in _decode(container.demux(stream), []):

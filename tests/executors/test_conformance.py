@@ -139,6 +139,14 @@ def test_skip(bench: Bench) -> None:
     assert isinstance(reply, Skipped) and reply.reason == "no camera"
 
 
+def test_a_refusal_is_a_failure_without_a_traceback(bench: Bench) -> None:
+    bench.write("a", "import wfe\nclass Odd(wfe.Refuse): pass\ndef f(): raise Odd('cat.txt: is no picture')")
+    reply = bench.call("f")
+    assert isinstance(reply, Raised), reply
+    assert (reply.kind, reply.message, reply.traceback) == ("refused", "cat.txt: is no picture", "")
+    assert reply.bases[:3] == ("Odd", "Refuse", "ValueError")  # what `retries` may name
+
+
 def test_sys_exit_is_a_failure(bench: Bench) -> None:
     bench.write("a", "import sys\ndef f(): sys.exit(3)\ndef g(): return 1")
     reply = bench.call("f")

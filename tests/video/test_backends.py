@@ -16,7 +16,7 @@ from nodes.vision.backends.measure import measure_backend
 from nodes.vision.backends.opening import open_runner
 from nodes.vision.backends.protocol import BackendError
 from nodes.vision.video_model import open_model
-from wfe import Skip
+from wfe import Refuse, Skip
 
 from .conftest import ROOT, SHAPES
 
@@ -75,7 +75,7 @@ def test_what_is_no_model_is_named(tmp_path: Path, backend: str, content: bytes 
     with pytest.raises((BackendError, ValueError)) as caught:
         open_model(path, backend)
     assert str(path) in str(caught.value)
-    with pytest.raises(FileNotFoundError, match="none.onnx"):
+    with pytest.raises(Refuse, match="none.onnx"):
         open_model(tmp_path / "none.onnx", backend)
 
 

@@ -16,6 +16,7 @@ from nodes.vision.live import realtime_detection
 from nodes.vision.live_source import LiveSource, kind_of
 from nodes.vision.live_window import Nothing
 from nodes.vision.video_read import Picture, VideoError, frames
+from wfe import Refuse
 
 from .conftest import SHAPES, Broadcast, Make
 from .rtsp import Rtsp
@@ -57,7 +58,7 @@ def test_what_cannot_be_opened_is_an_error_at_once(tmp_path: Path) -> None:
         next(iter(live("http://127.0.0.1:9/none")))
     with pytest.raises(VideoError, match="camera 77 cannot be opened"):
         next(iter(live("77")))
-    with pytest.raises(FileNotFoundError, match="none.mp4"):
+    with pytest.raises(Refuse, match="none.mp4"):
         next(iter(live(tmp_path / "none.mp4")))
 
 

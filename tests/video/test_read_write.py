@@ -12,6 +12,7 @@ import pytest
 from nodes.vision.video_plan import plan_segments
 from nodes.vision.video_read import Damage, VideoError, frames, probe
 from nodes.vision.video_write import ENCODERS, VideoWriter, encoder
+from wfe import Refuse
 
 from .conftest import Make, pictures
 
@@ -156,6 +157,16 @@ def bad(folder: Path, make_video: Make, kind: str) -> Path:
         path.write_text("this is no video\n" * 50)
     elif kind == "no index":
         path.write_bytes(make_video(count=30).read_bytes()[:2000])
+    elif kind == "play list":
+        path = folder / "bad.m3u8"
+        make_video("part.ts", count=30)
+        head = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:0\n"
+        path.write_text(head + "#EXTINF:1.2,\npart.ts\n#EXT-X-ENDLIST\n")
+    elif kind == "pattern":
+        for number in range(3):
+            cv2.imwrite(str(folder / f"p{number}.png"), np.zeros((64, 64, 3), np.uint8))
+        path = folder / "p%d.png"
+        path.write_bytes((folder / "p0.png").read_bytes())
     elif kind == "sound":
         path = folder / "bad.wav"
         with av.open(str(path), "w") as container:
@@ -174,6 +185,8 @@ def bad(folder: Path, make_video: Make, kind: str) -> Path:
         ("text by name", "text file"),
         ("no index", "cannot be read as a video"),
         ("sound", "has no video stream, only audio"),
+        ("play list", "only names other files .*'hls'"),
+        ("pattern", "only names other files .*'image2'"),
     ],
 )
 def test_bad_files_are_named_plainly(tmp_path: Path, make_video: Make, kind: str, said: str) -> None:
@@ -181,7 +194,7 @@ def test_bad_files_are_named_plainly(tmp_path: Path, make_video: Make, kind: str
     with pytest.raises(VideoError, match=said) as caught:
         list(frames(path))
     assert str(path) in str(caught.value)
-    with pytest.raises(FileNotFoundError, match="no such video"):
+    with pytest.raises(Refuse, match="no such video"):
         probe(tmp_path / "none.mp4")
 
 

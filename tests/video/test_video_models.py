@@ -18,7 +18,7 @@ from nodes.vision.decode import Detection
 from nodes.vision.video import postprocess_video
 from nodes.vision.video_infer import infer_segment
 from nodes.vision.video_plan import plan_segments
-from wfe import Output
+from wfe import Output, Refuse
 
 from .conftest import SHAPES, Make
 
@@ -153,7 +153,7 @@ def test_what_no_model_can_do_is_said(make_video: Make, tmp_path: Path, backend:
     for model, kind, said in (
         (text, BackendError, r"text\.onnx: .* cannot open it as a model"),
         (empty, BackendError, r"empty\.onnx: .* cannot open it as a model"),
-        (tmp_path / "none.onnx", FileNotFoundError, r"none\.onnx: no such model file"),
+        (tmp_path / "none.onnx", Refuse, r"none\.onnx: no such model file"),
         (unsaid, ValueError, r"unsaid\.onnx: takes pictures of any size and names none; set 'input_size'"),
     ):
         with pytest.raises(kind, match=said) as caught:

@@ -14,7 +14,7 @@ import pytest
 
 from nodes.vision.folder import FLOOR, detect_pictures, find_candidates, list_pictures
 from nodes.vision.model import inspect_model
-from wfe import Output
+from wfe import Output, Refuse
 
 WORKFLOWS = ("quickstart", "detect_image", "detect_folder")
 
@@ -42,9 +42,9 @@ def test_no_picture_is_said_and_no_error(pictures: Path, capsys: pytest.CaptureF
 
 
 def test_what_is_no_folder_is_said(pictures: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="out: there is no such folder; check 'folder'"):
+    with pytest.raises(Refuse, match="out: there is no such folder; check 'folder'"):
         list_pictures("out")
-    with pytest.raises(NotADirectoryError, match="is not a folder"):
+    with pytest.raises(Refuse, match="is not a folder"):
         list_pictures("in/b.png")
 
 

@@ -16,6 +16,7 @@ from nodes.vision.inference import infer
 from nodes.vision.layout import grid
 from nodes.vision.model import inspect_model
 from nodes.vision.preprocess import preprocess
+from wfe import Refuse
 
 Build = Callable[..., Path]
 NAMES = {"names": "{0: 'a', 1: 'b'}"}
@@ -141,7 +142,7 @@ def test_a_cut_model_is_said(constant_model: Build) -> None:
 
 
 def test_a_missing_model_is_said(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"none\.onnx: there is no such model file; set 'model_path'"):
+    with pytest.raises(Refuse, match=r"none\.onnx: there is no such model file; set 'model_path'"):
         inspect_model(tmp_path / "none.onnx")
     with pytest.raises(ValueError, match="is a folder"):
         inspect_model(tmp_path)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nodes.vision.picture import load_picture, read_picture
+from wfe import Refuse
 
 
 @pytest.fixture
@@ -144,7 +145,7 @@ def test_what_is_no_picture_is_said(tmp_path: Path) -> None:
         read_picture(text)
     with pytest.raises(ValueError, match=r"empty\.png: the picture file is empty"):
         read_picture(empty)
-    with pytest.raises(FileNotFoundError, match=r"missing\.jpg: there is no such picture; check 'image_path'"):
+    with pytest.raises(Refuse, match=r"missing\.jpg: there is no such picture; check 'image_path'"):
         read_picture(tmp_path / "missing.jpg")
     with pytest.raises(ValueError, match="is a folder"):
         read_picture(tmp_path)

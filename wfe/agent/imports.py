@@ -19,7 +19,7 @@ from wfe.agent.spec import Draft, NodeSpec
 from wfe.agent.verdict import Verdict
 from wfe.core.signature import decorator_of, signature_of
 
-_FROM_WFE = ("workflow_node", "Output", "Skip", "log", "progress", "device")
+_FROM_WFE = ("workflow_node", "Output", "Skip", "Refuse", "log", "progress", "device")
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ class Raised:
     """The call failed, and the callee could still say how.
 
     kind: the exception's type name, or "output" when a returned value is of no known codec (`message` names which key),
-    or "environment" when the disk was full.
+    "environment" when the disk was full, or "refused" when the function raised wfe.Refuse (then there is no traceback).
     traceback: formatted, without frames of ours. bases: names of the exception's classes, for `retries` by name.
     """
 

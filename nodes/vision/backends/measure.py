@@ -15,7 +15,7 @@ import numpy as np
 from nodes.vision.backends import onnxrt
 from nodes.vision.backends.opening import open_runner
 from nodes.vision.backends.protocol import BackendError, Runner
-from wfe import progress, workflow_node
+from wfe import Refuse, progress, workflow_node
 
 
 @workflow_node(outputs={"measurement": dict, "raw": np.ndarray}, cache="never", resources={"benchmark": 1})
@@ -93,7 +93,7 @@ def measure(runner: Runner, tensor: Any, iterations: int, warmup: int, output: i
     The warm-up is apart from the times. Also where the runtime says that it ran, and the output of that number.
     """
     if iterations < 1 or warmup < 1:
-        raise ValueError(f"'iterations' is {iterations} and 'warmup' is {warmup}; both must be 1 or more")
+        raise Refuse(f"'iterations' is {iterations} and 'warmup' is {warmup}; both must be 1 or more")
     began = time.perf_counter()
     raw = runner.run(tensor)[output]
     first = time.perf_counter() - began

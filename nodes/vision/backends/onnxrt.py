@@ -20,7 +20,7 @@ import onnxruntime as ort
 
 from nodes.vision.backends.protocol import BackendError, Device, Port, Tensor, fit
 from nodes.vision.one_file import elsewhere
-from wfe import Skip
+from wfe import Refuse, Skip
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "directml": "DmlExecutionProvider"}
 PACKAGES = {"cuda": "onnxruntime-gpu", "directml": "onnxruntime-directml"}
@@ -48,7 +48,7 @@ def devices() -> list[Device]:
 def missing(device: str) -> str:
     """Why `device` cannot be used here; empty when it can, as far as the installed package tells."""
     if device not in PROVIDERS:
-        raise ValueError(f"onnxruntime knows no device {device!r}; known: {', '.join(PROVIDERS)}")
+        raise Refuse(f"onnxruntime knows no device {device!r}; known: {', '.join(PROVIDERS)}")
     if PROVIDERS[device] in ort.get_available_providers():
         return ""
     if device == "directml" and os.name != "nt":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nodes.vision.backends.protocol import Device, Runner
-from wfe import Skip
+from wfe import Refuse, Skip
 
 BACKENDS = {
     "onnxruntime": ("cpu", "cuda", "directml"),
@@ -18,9 +18,9 @@ WINDOWS_ML = "Windows ML is not built in yet; onnxruntime with device directml r
 def check(backend: str, device: str) -> None:
     """Raise ValueError, naming what is known, unless `backend` is one and has a `device` of that name."""
     if backend not in BACKENDS:
-        raise ValueError(f"unknown backend {backend!r}; known: {', '.join(BACKENDS)}")
+        raise Refuse(f"unknown backend {backend!r}; known: {', '.join(BACKENDS)}")
     if device not in BACKENDS[backend]:
-        raise ValueError(f"backend {backend!r} has no device {device!r}; it has {', '.join(BACKENDS[backend])}")
+        raise Refuse(f"backend {backend!r} has no device {device!r}; it has {', '.join(BACKENDS[backend])}")
 
 
 def open_runner(
@@ -29,16 +29,14 @@ def open_runner(
     """Load a model on a device of a backend.
 
     threads: of one inference on a CPU, 0 for the runtime's choice. streams: how many threads will call `run` at once.
-    Raises ValueError for unknown names, wfe.Skip when the device or the runtime is not here, BackendError when the model
+    Raises wfe.Refuse for unknown names, wfe.Skip when the device or the runtime is not here, BackendError when the model
     cannot be opened or would run elsewhere than asked.
     """
     check(backend, device)
     if threads < 0:
-        raise ValueError(f"'threads' is {threads}; it must be 1 or more, or 0 for the runtime's choice")
+        raise Refuse(f"'threads' is {threads}; it must be 1 or more, or 0 for the runtime's choice")
     if not model_path.is_file():
-        raise FileNotFoundError(
-            f"{model_path}: no such model file; give model_path=FILE or let download_model fetch it"
-        )
+        raise Refuse(f"{model_path}: no such model file; give model_path=FILE or let download_model fetch it")
     if backend == "windowsml":
         raise Skip(WINDOWS_ML)
     if backend == "openvino":

@@ -12,7 +12,7 @@ import openvino as ov
 
 from nodes.vision.backends.protocol import BackendError, Device, Port, Tensor, fit
 from nodes.vision.one_file import elsewhere
-from wfe import Skip
+from wfe import Refuse, Skip
 
 SUFFIX = ".onnx"
 """The one kind of file that is read. OpenVINO's own .xml has its weights in a .bin beside it, which no step would see
@@ -34,7 +34,7 @@ def devices() -> list[Device]:
 def missing(device: str) -> str:
     """Why `device` cannot be used here; empty when it can."""
     if device not in KINDS:
-        raise ValueError(f"openvino knows no device {device!r}; known: {', '.join(KINDS)}")
+        raise Refuse(f"openvino knows no device {device!r}; known: {', '.join(KINDS)}")
     core = ov.Core()
     if _here(core, KINDS[device]):
         return ""

@@ -13,10 +13,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from wfe import Refuse
+
 Tensor = NDArray[Any]
 
 
-class BackendError(RuntimeError):
+class BackendError(Refuse):
     """A runtime could not open the model, or runs it elsewhere than asked. The message says which, and what to do."""
 
 
