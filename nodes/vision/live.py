@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nodes.vision.decode import Candidates, Detection, as_json, suppress
+from nodes.vision.decode import Candidates, Detection, as_json, checked, suppress
 from nodes.vision.drawing import draw_on
 from nodes.vision.live_page import Page
 from nodes.vision.live_record import Recorder
@@ -72,8 +72,13 @@ def realtime_detection(
     Pictures that come while the detector is busy are dropped and counted, so what is shown is of now. display: a window;
     where there is no screen ("auto"), or when asked for, a page on loopback with the keys as buttons. save_video:
     record from the start. max_duration: seconds, 0 for ever. A recording whose name is taken gets a
-    number in its own. Raises VideoError when `output_path` is the source, or cannot be written.
+    number in its own. Raises wfe.Refuse on a setting out of range, VideoError when `output_path` is the source, or cannot
+    be written.
     """
+    checked(conf_threshold, iou_threshold, max_detections)
+    for name, value, most in (("page_port", page_port, 65535), ("reconnects", reconnects, 1_000_000)):
+        if not 0 <= value <= most:
+            raise Refuse(f"{name!r} is {value}; it must be from 0 to {most}")
     recorder = Recorder(Path(output_path), source)
     stop = threading.Event()
     live = LiveSource(source, stop, reconnects)

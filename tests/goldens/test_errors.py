@@ -79,6 +79,9 @@ CASES: dict[str, str | bytes] = {
     "a_list": "[1, 2]",
     "unknown_key": '{\n  "workflow": {"name": "w"},\n  "nodes": [\n    {"id": "a", "function": "n.save", "dependson": []}\n  ]\n}\n',
     "unknown_parameter_in_the_document": document(node("load", path="${input}"), params={"inptu": "in.txt"}),
+    "amounts_that_are_none": document(
+        {**LOAD, "resources": {"gpu": -1, "memory": "4 apples", "disk": True}}, settings={"pools": {"gpu": "many"}}
+    ),
     "missing_input_file": document(node("load", path="im.txt")),
     "several_in_order": document(
         node("load", path="missing.txt", limit="x", other=1),

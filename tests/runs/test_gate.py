@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wfe.engine.gate import Gate, amount, sizes
+from wfe.core.amount import amount
+from wfe.engine.gate import Gate, sizes
 from wfe.errors import WorkflowError
 
 POOLS = {"gpu": 2.0, "memory": 10.0}

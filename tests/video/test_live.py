@@ -146,6 +146,21 @@ def test_the_node_counts_drops_records_and_ends(
     assert file["frames_processed"] + file["frames_dropped"] == 10
 
 
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("conf_threshold", 7.0),
+        ("iou_threshold", -3.0),
+        ("max_detections", 0),
+        ("page_port", 70_000),
+        ("reconnects", -1),
+    ],
+)
+def test_a_setting_out_of_range_is_told_before_a_picture_is_taken(setting: str, value: float) -> None:
+    with pytest.raises(Refuse, match=f"'{setting}' is {value}"):
+        realtime_detection(SHAPES, "77", display="none", threads=1, **{setting: value})  # type: ignore[arg-type]
+
+
 def test_a_recording_replaces_nothing(make_video: Make, tmp_path: Path) -> None:
     source, taken = make_video(count=5), tmp_path / "rec.mp4"
     before = source.read_bytes()

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from wfe.core.amount import amount
 from wfe.core.document import Document, Path, read
 from wfe.core.workflow import Node, Param, Settings, Workflow
 from wfe.errors import Problem, WorkflowError, nearest
@@ -242,6 +243,11 @@ class _Parser:
             if isinstance(size, bool) or not isinstance(size, int | float | str):
                 text = f"{what} {name!r} must be a number or a text like '4GB', found {describe(size)}"
                 self.wrong((*at, name), text)
+                continue
+            try:
+                amount(size)
+            except ValueError as error:
+                self.wrong((*at, name), f"{what} {name!r}: {error}")
 
     def retries(self, value: Any, at: Path, what: str) -> None:
         if isinstance(value, int) and not isinstance(value, bool):

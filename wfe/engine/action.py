@@ -14,13 +14,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from wfe.core.amount import amount
 from wfe.core.digest import canonical
 from wfe.core.outcome import Failure, Note, StepLine, StepProgress, StepStarted, StepState
 from wfe.core.rebuild import Verdict
 from wfe.core.retry import Retry
 from wfe.core.step import Step
 from wfe.engine.executor import Call, Died, Raised, Reply, Returned, Skipped
-from wfe.engine.gate import Place, amount
+from wfe.engine.gate import Place
 from wfe.engine.inputs import holes_of, staged
 from wfe.engine.returned import BadReturn, result_of
 from wfe.engine.workspace import room
