@@ -51,6 +51,20 @@ def test_list_of_workflows_steps_and_nodes(project: ProjectUnderTest, wfe) -> No
     assert done.code == 3 and "nodes/bad.py:1:" in done.err and "some.total" in done.out
 
 
+def test_show_says_when_the_result_is_an_earlier_one(project: ProjectUnderTest, wfe) -> None:
+    project.node("picky", "from wfe import workflow_node\n@workflow_node()\ndef half(n: int):\n    return {'half': 4 // n}\n")
+    document = {"id": "half", "function": "picky.half", "inputs": {"n": "${n}"}}
+    project.workflow("picky", [document], params={"n": 2})
+    wfe("run", "picky")
+    assert wfe("show", "picky:half.half").err == ""
+    assert wfe("run", "picky", "--set", "n=0").code == 1
+    done = wfe("show", "picky:half.half")
+    assert (done.code, done.out.strip()) == (0, "2")
+    assert done.err == "half failed in the last run; this is what it gave before\n"
+    wfe("run", "picky")
+    assert wfe("show", "picky:half.half").err == ""
+
+
 def test_show_an_object_an_array_and_a_file(project: ProjectUnderTest, wfe) -> None:
     project.workflow(
         "things",

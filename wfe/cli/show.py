@@ -63,6 +63,7 @@ def show(
             result = results.part(step, trail, _members(where, workflow, step, results))
         except Missing as missing:
             raise _lacking(where, workflow, step, str(missing), results) from None
+        _tell_age(where, name, step)
         if save is not None:
             _save(result, save, results)
             typer.echo(f"{save}", err=True)
@@ -72,6 +73,16 @@ def show(
         workspace.close()
     ascii_only = not _takes_unicode()
     sys.stdout.write((json.dumps(told, ensure_ascii=ascii_only) if compact else pretty(told, ascii_only)) + "\n")
+
+
+def _tell_age(where: Project, name: str, step: str) -> None:
+    """Say when the last run came to the step and has no result of it: then this one is older."""
+    from wfe.core.outcome import StepState
+    from wfe.report.history import last_of
+
+    last = last_of(where.cache / "runs", name, step)
+    if last is not None and last.state in (StepState.FAILED, StepState.SKIPPED, StepState.BLOCKED, StepState.CANCELLED):
+        typer.echo(f"{step} {last.state.value} in the last run; this is what it gave before", err=True)
 
 
 def pretty(value: Any, ascii_only: bool = False, indent: str = "") -> str:

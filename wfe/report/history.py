@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from wfe.core.outcome import RunFinished, RunStarted, StepState
+from wfe.core.outcome import Outcome, RunFinished, RunStarted, StepState
 from wfe.errors import WfeError, nearest
 from wfe.report.ndjson import event_of, events
 from wfe.report.recording import recordings
@@ -90,6 +90,13 @@ def read(path: Path) -> Retold:
             return retell(events(file))
     except OSError as error:
         raise WfeError(f"cannot read the recording {path}: {error.strerror}") from error
+
+
+def last_of(folder: Path, workflow: str, step: str) -> Outcome | None:
+    """What became of a step in the last recorded run of `workflow`; None where that tells nothing of it."""
+    newest = past(folder, workflow, most=1)
+    stay = read(newest[0].path).stays.get(step) if newest else None
+    return stay.outcome if stay is not None else None
 
 
 def durations(folder: Path, workflow: str, last: int = 10, steps: Iterable[str] = ()) -> dict[str, float]:
