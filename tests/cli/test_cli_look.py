@@ -52,7 +52,9 @@ def test_list_of_workflows_steps_and_nodes(project: ProjectUnderTest, wfe) -> No
 
 
 def test_show_says_when_the_result_is_an_earlier_one(project: ProjectUnderTest, wfe) -> None:
-    project.node("picky", "from wfe import workflow_node\n@workflow_node()\ndef half(n: int):\n    return {'half': 4 // n}\n")
+    project.node(
+        "picky", "from wfe import workflow_node\n@workflow_node()\ndef half(n: int):\n    return {'half': 4 // n}\n"
+    )
     document = {"id": "half", "function": "picky.half", "inputs": {"n": "${n}"}}
     project.workflow("picky", [document], params={"n": 2})
     wfe("run", "picky")

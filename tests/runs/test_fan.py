@@ -398,6 +398,8 @@ def test_one_step_of_a_fan_is_run_alone(space: Space) -> None:
     assert set(found.outcomes) <= {"s", "s[3]"}
     assert space.run("w", "s[2]").of(StepState.RAN) == {"s[2]"}
     assert "has no step 's[9]'" in space.run("w", "s[9]").failure("s")
+    assert "has no step 's[9]'" in space.run(forced=["s[9]"]).failure("s")
+    assert space.run("w", "s[2]", forced=["s[2]"]).of(StepState.RAN) == {"s[2]"}
     assert space.run().of(StepState.FAILED) >= {"s[1]", "s[3]"}
 
 

@@ -200,10 +200,11 @@ class Tasks:
         """Raises NodeFailure when what the fan goes through is no list."""
         steps = self.run.expand(step.id)
         only = self.run.only.get(step.id)
+        forced = {name for name in self.run.forced if name.startswith(f"{step.id}[")}
+        missing = sorted(((only or set()) | forced) - {one.id for one in steps})
+        if missing:
+            raise NodeFailure(self.run.plan.no_step(missing[0], [one.id for one in steps]))
         if only is not None:
-            missing = sorted(only - {one.id for one in steps})
-            if missing:
-                raise NodeFailure(self.run.plan.no_step(missing[0], [one.id for one in steps]))
             steps = [one for one in steps if one.id in only]
         if self.among is not None and not self.force:
             steps = [one for one in steps if one.id not in self.run.marks]
