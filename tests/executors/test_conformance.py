@@ -167,9 +167,15 @@ def test_prints_go_to_the_log_and_to_the_listener(bench: Bench) -> None:
 
 def test_no_print_no_log(bench: Bench) -> None:
     bench.write("a", "def f(): pass")
-    bench.log.write_text("from a call before")
     bench.call("f")
     assert not bench.log.exists()
+
+
+def test_prints_are_added_to_the_log(bench: Bench) -> None:
+    bench.write("a", "def f(): print('once more')")
+    bench.log.write_text("an earlier attempt\n")
+    bench.call("f")
+    assert bench.log.read_text() == "an earlier attempt\nonce more\n"
 
 
 def test_progress_and_notes(bench: Bench) -> None:

@@ -62,6 +62,20 @@ def test_a_step_is_tried_as_often_as_told_and_its_key_does_not_change(space: Spa
     space.nothing_ran()
 
 
+def test_the_log_has_every_attempt_of_the_last_run(space: Space) -> None:
+    flaky(space, {"count": 2, "delay": 0})
+    log = space.cache / "logs" / "w" / "flaky.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("of an earlier run\n")
+    space.run()
+    space.ran("flaky")
+    text = log.read_text()
+    assert "earlier run" not in text
+    assert text.count("Traceback (most recent call last)") == 2
+    said = [line for line in text.splitlines() if line.startswith("[")]
+    assert said == [f"[attempt {n}: ValueError: not yet; trying again in 0 s]" for n in (1, 2)]
+
+
 def test_it_fails_when_the_attempts_are_used_up(space: Space) -> None:
     flaky(space, {"count": 1, "delay": 0})
     found = space.run()

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE: Final = 0.005  # seconds that it takes at most to read a reply
 _LONG: Final = 100  # characters of an input in the words about a failure
+_TOLD: Final = 4000  # characters of the traceback of an attempt that is followed by another
 
 
 @dataclass(slots=True)
@@ -250,7 +251,9 @@ class Action:
         ):
             done.pause = retry.pause(self.attempts)
             first = done.failure.message.partition("\n")[0]
-            self.run.note(f"{done.failure.kind}: {first}; trying again in {done.pause:g} s", self.step.id)
+            told = f"{done.failure.kind}: {first}; trying again in {done.pause:g} s"
+            self.run.note(told, self.step.id)
+            self._keep(f"{done.failure.traceback[-_TOLD:]}[attempt {self.attempts}: {told}]\n")
         return done
 
     def waits(self) -> None:
@@ -265,6 +268,9 @@ class Action:
         place = self.place
         assert place is not None
         call = self.call_in(place)
+        if self.attempts == 1:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.log)  # pathlib takes 12 us more, in each call
         if not self.begun and self.attempts == 1:
             self.tell_started(place)
         ahead, self.begun = self.begun, False
@@ -346,6 +352,11 @@ class Action:
             self.run.tell(StepLine(step, what["line"], what.get("stream", "stdout")))
         elif kind == "note":
             self.run.tell(Note(what["message"], step))
+
+    def _keep(self, text: str) -> None:
+        """Add to the log, of which the next attempt's is a part. It is for people: a disk that is full is told elsewhere."""
+        with contextlib.suppress(OSError), open(self.log, "a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
 
     def _log(self) -> str:
         return os.path.relpath(self.log, self.workspace.project.root) if os.path.exists(self.log) else ""

@@ -24,7 +24,7 @@ class Call:
     already imported other code under this module's name must not be used for it. timeout: seconds from the call's start,
     imports included. arrays: NumPy arrays from memory that stand at nulls of `inputs` (the function gets read-only ones).
     Without a `staging` ("") nothing is written to files: the arrays of the result come back in `Returned.arrays`.
-    After the call `log` exists only if something was printed.
+    What is printed is added to `log`; where nothing is, it is not made.
     """
 
     step: str

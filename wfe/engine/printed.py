@@ -7,8 +7,6 @@ gigabyte.
 
 from __future__ import annotations
 
-import contextlib
-import os
 from time import monotonic
 from typing import BinaryIO
 
@@ -35,9 +33,6 @@ class Printed:
         self._shown = 0
         self._hidden = 0
         self.tail = b""  # the end of stderr
-        if log:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(log)  # pathlib takes 12 us more, in each call
 
     def add(self, stream: str, piece: bytes) -> None:
         """Take one piece of `stream` ("stdout" or "stderr"), cut anywhere."""
@@ -49,17 +44,17 @@ class Printed:
     def _keep(self, piece: bytes) -> None:
         if not self._log:
             return
+        if self._file is None and piece:
+            # Opened at the first byte, since most calls print nothing and an open costs more than a call.
+            self._file = open(self._log, "ab", buffering=0)  # noqa: SIM115
+            self._written = self._file.tell()
         room = self._limit - self._written
         if room < len(piece):
             self._dropped += len(piece) - max(room, 0)
             piece = piece[: max(room, 0)]
-        if not piece:
-            return
-        if self._file is None:
-            # Opened at the first byte, since most calls print nothing and an open costs more than a call.
-            self._file = open(self._log, "wb", buffering=0)  # noqa: SIM115
-        self._file.write(piece)
-        self._written += len(piece)
+        if self._file is not None and piece:
+            self._file.write(piece)
+            self._written += len(piece)
 
     def _show(self, stream: str, piece: bytes) -> None:
         now = monotonic()
