@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nodes.vision.layout import Detector
+from nodes.vision.preprocess import filled
 from nodes.vision.session import open_session, run_session
 from wfe import workflow_node
 
@@ -16,6 +17,4 @@ from wfe import workflow_node
 def infer(model_path: Path, tensor: np.ndarray, detector: dict[str, Any]) -> dict[str, Any]:
     """The model's raw output for a batch of one. A model of a fixed larger batch gets the picture in every place."""
     model = Detector.from_json(detector)
-    if model.batch > 1:
-        tensor = np.repeat(tensor, model.batch, axis=0)
-    return {"raw": run_session(open_session(model_path), model, tensor)[:1]}
+    return {"raw": run_session(open_session(model_path), model, filled(tensor, model.batch))[:1]}

@@ -42,6 +42,11 @@ def to_tensor(
     return tensor
 
 
+def filled(tensor: NDArray[Any], batch: int) -> NDArray[Any]:
+    """The tensor of one picture in every place of a model of the fixed batch `batch`; itself where that is 1 or 0 (any)."""
+    return np.repeat(tensor, batch, axis=0) if batch > len(tensor) == 1 else tensor
+
+
 @workflow_node(outputs={"tensor": "np.ndarray", "letterbox": "dict"})
 def preprocess(image: np.ndarray, detector: dict[str, Any]) -> dict[str, Any]:
     """Fit a BGR picture into the model's input: `tensor` (a batch of one) and `letterbox` (the way back)."""

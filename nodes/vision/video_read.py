@@ -88,26 +88,30 @@ def open_video(path: Path) -> tuple[InputContainer, VideoStream]:
         if path.suffix.lower() not in (".mp4", ".mov", ".m4v"):
             hint = "is it a video?"
         raise VideoError(f"{path}: cannot be read as a video ({text}); {hint}") from error
+    problem = _refused(container, path.name)
+    if problem:
+        container.close()
+        raise VideoError(f"{path}: {problem}")
+    return container, container.streams.video[0]
+
+
+def _refused(container: InputContainer, file: str) -> str:
+    """Why what FFmpeg can open is no video of the file itself, as a phrase; empty when it is one."""
     if not container.streams.video:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-        container.close()
-        raise VideoError(f"{path}: has no video stream, only {kinds}")
-    stream = container.streams.video[0]
+        return f"has no video stream, only {kinds}"
+    stream, name = container.streams.video[0], container.format.name
     if stream.codec_context is None or not stream.codec_context.width:
         # A text file opens as FFmpeg's "tty" with a codec; a stream without a size has nothing to show.
-        container.close()
-        raise VideoError(f"{path}: its video stream has no picture size; the file is damaged or no video")
-    name = container.format.name
+        return "its video stream has no picture size; the file is damaged or no video"
     if name in TEXTS:
-        container.close()
-        raise VideoError(f"{path}: is a text file (FFmpeg reads it as {name!r}), not a video")
-    if name in LISTS or (name == "image2" and "%" in path.name):
-        container.close()
-        raise VideoError(
-            f"{path}: only names other files (FFmpeg reads it as {name!r}), whose changes nobody would see; "
-            f"make one file of it: ffmpeg -i {path.name} -c copy video.mp4"
+        return f"is a text file (FFmpeg reads it as {name!r}), not a video"
+    if name in LISTS or (name == "image2" and "%" in file):
+        return (
+            f"only names other files (FFmpeg reads it as {name!r}), whose changes nobody would see; "
+            f"make one file of it: ffmpeg -i {file} -c copy video.mp4"
         )
-    return container, stream
+    return ""
 
 
 def probe(path: Path) -> VideoInfo:

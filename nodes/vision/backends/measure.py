@@ -15,6 +15,7 @@ import numpy as np
 from nodes.vision.backends import onnxrt
 from nodes.vision.backends.opening import open_runner
 from nodes.vision.backends.protocol import BackendError, Runner
+from nodes.vision.preprocess import filled
 from wfe import Refuse, progress, workflow_node
 
 
@@ -34,7 +35,7 @@ def measure_backend(
     detector: of `inspect_model`; without it the tensor must have the model's batch, and `raw` is its first output. Raises
     Skip when the device is missing, BackendError when the runtime would use another one.
     """
-    tensor = filled(tensor, detector)
+    tensor = filled(tensor, detector["batch"] if detector else 0)
     began = time.perf_counter()
     runner = open_runner(model_path, backend, device, threads)
     opening = time.perf_counter() - began
@@ -60,7 +61,7 @@ def measure_directml(
     detector: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """`measure_backend` for DirectML, whose package shares its folder with onnxruntime and so needs its own environment."""
-    tensor = filled(tensor, detector)
+    tensor = filled(tensor, detector["batch"] if detector else 0)
     began = time.perf_counter()
     runner = onnxrt.open_model(model_path, "directml")
     opening = time.perf_counter() - began
@@ -69,12 +70,6 @@ def measure_directml(
     runner.close()
     named = {"backend": "onnxruntime", "device": "directml", "open_ms": _ms(opening)}
     return {"measurement": {**named, **measurement}, "raw": raw}
-
-
-def filled(tensor: Any, detector: dict[str, Any] | None) -> Any:
-    """The picture's tensor in every place of a model of a fixed larger batch, as `infer` gives it."""
-    batch = detector["batch"] if detector else 0
-    return np.repeat(tensor, batch, axis=0) if batch > len(tensor) == 1 else tensor
 
 
 def place(runner: Runner, detector: dict[str, Any] | None) -> int:

@@ -16,7 +16,7 @@ WINDOWS_ML = "Windows ML is not built in yet; onnxruntime with device directml r
 
 
 def check(backend: str, device: str) -> None:
-    """Raise ValueError, naming what is known, unless `backend` is one and has a `device` of that name."""
+    """Raise wfe.Refuse, naming what is known, unless `backend` is one and has a `device` of that name."""
     if backend not in BACKENDS:
         raise Refuse(f"unknown backend {backend!r}; known: {', '.join(BACKENDS)}")
     if device not in BACKENDS[backend]:
