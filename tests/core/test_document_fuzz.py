@@ -182,7 +182,7 @@ def test_deep_but_whole() -> None:
 )
 def test_places(data: bytes, name: str, said: str) -> None:
     with pytest.raises(WorkflowError) as caught:
-        read(data, name)
+        parse(data, name, "w")
     assert str(caught.value).startswith(said)
 
 

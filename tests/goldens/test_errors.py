@@ -74,6 +74,11 @@ CASES: dict[str, str | bytes] = {
     "bad_json": '{\n  "workflow": {"name": "w"},\n  "nodes": [\n    {"id": "a" "function": "n.load"}\n  ]\n}\n',
     "json_cut_off": '{\n  "workflow": {"name": "w"},\n  "nodes": [\n    {"id": "a",',
     "duplicate_keys": '{\n  "workflow": {"name": "w"},\n  "nodes": [\n    {"id": "a", "function": "n.load",\n     "id": "b"}\n  ]\n}\n',
+    # The step with two lists of inputs misses none; a reference to it is right, the next one's function is not.
+    "duplicate_keys_among_others": '{\n  "workflow": {"name": "w"},\n  "nodes": [\n    {"id": "load", "function": "n.load",\n'
+    '     "inputs": {"path": "in.txt"}, "inputs": {"limit": 3}},\n    {"id": "resize", "function": "n.rezise",\n'
+    '     "inputs": {"width": "$load.width", "height": 2}, "seed": 1, "seed": "x"},\n'
+    '    {"id": "save", "function": "n.save", "inputs": {"smal": 1, "to": "a.txt"}}\n  ]\n}\n',
     "not_utf8": b'{"workflow": {"name": "w"},\n "nodes": [{"id": "caf\xe9"}]}',
     "empty": "",
     "a_list": "[1, 2]",
@@ -105,6 +110,8 @@ CASES: dict[str, str | bytes] = {
 YAML: dict[str, str | bytes] = {
     "bad_yaml": "workflow:\n  name: w\nnodes:\n  - id: a\n   function: n.load\n",
     "duplicate_keys_yaml": "workflow:\n  name: w\nnodes:\n  - id: a\n    function: n.load\n    id: b\n",
+    "duplicate_keys_among_others_yaml": "workflow:\n  name: w\nnodes:\n  - id: load\n    function: n.load\n    inputs:\n"
+    "      path: in.txt\n      path: other.txt\n      limit: !!int ''\n  - id: save\n    function: n.svae\n",
     "wrong_type_yaml": "workflow:\n  name: w\nnodes:\n  - id: load\n    function: n.load\n    inputs:\n      path: in.txt\n      limit: ten\n",
 }
 BRACKETS = 100_000_000

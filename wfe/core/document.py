@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from wfe.errors import Place, Problem, WorkflowError
@@ -24,12 +24,20 @@ class Document:
     """A parsed document: `value` (dicts, lists, scalars) and `place(path)`.
 
     A path that does not exist in the document gets the place of its nearest existing ancestor, so that "this key is
-    missing" points at the object that lacks it.
+    missing" points at the object that lacks it. doubts: what cannot be known of a value, such as which of two is meant
+    under a key that stands twice, and where; `value` has one of them there.
     """
 
-    def __init__(self, value: Any, file: str, locate: Callable[[], dict[Path, tuple[int, int]]]) -> None:
+    def __init__(
+        self,
+        value: Any,
+        file: str,
+        locate: Callable[[], dict[Path, tuple[int, int]]],
+        doubts: Sequence[tuple[Path, Problem]] = (),
+    ) -> None:
         self.value = value
         self.file = file
+        self.doubts = doubts
         self._locate = locate
         self._places: dict[Path, tuple[int, int]] | None = None
 
@@ -45,8 +53,8 @@ class Document:
 def read(data: bytes, file: str) -> Document:
     """Parse `data`; YAML when the name of `file` ends in .yaml or .yml, JSON otherwise.
 
-    Raises WorkflowError for text that is not UTF-8, not of the notation, nested deeper than MAX_DEPTH, larger than
-    MAX_BYTES, or with a key twice in one object.
+    Raises WorkflowError for text that is not UTF-8, not of the notation, nested deeper than MAX_DEPTH or larger than
+    MAX_BYTES. A key that stands twice in one object, or a YAML value that JSON has not, is one of the document's doubts.
     """
     if len(data) > MAX_BYTES:
         raise _wrong(
@@ -82,19 +90,22 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _read_json(text: str, file: str) -> Document:
+    doubts: list[tuple[Path, Problem]] = []
     try:
-        value = json.loads(text, object_pairs_hook=_unique)
+        try:
+            value = json.loads(text, object_pairs_hook=_unique)
+        except _Duplicate:
+            value = json.loads(text)
+            doubts = _duplicates(text, file)
     except json.JSONDecodeError as error:
         raise _wrong(
             Place(file, error.lineno, error.colno), f"not valid JSON: {error.msg}", _json_hint(text, error.pos)
         ) from None
     except ValueError as error:  # a number of more than 4,300 digits, which Python refuses to read
         raise _wrong(Place(file, 1, 1), f"not valid JSON: {error}") from None
-    except _Duplicate:
-        raise WorkflowError(_duplicates(text, file)) from None
     except RecursionError:
         raise _wrong(Place(file, 1, 1), f"nested deeper than {MAX_DEPTH} levels", "flatten the value") from None
-    document = Document(value, file, lambda: _json_places(text))
+    document = Document(value, file, lambda: _json_places(text), doubts)
     if _too_deep(text):
         _check_depth(document)
     return document
@@ -193,11 +204,11 @@ def _json_places(text: str) -> dict[Path, tuple[int, int]]:
     return {path: at(offset) for path, offset, is_key in _walk_json(text) if not is_key}
 
 
-def _duplicates(text: str, file: str) -> list[Problem]:
+def _duplicates(text: str, file: str) -> list[tuple[Path, Problem]]:
     at = _lines(text)
     first: dict[tuple[int, Path], int] = {}
     opened: dict[Path, int] = {}  # an object's path -> its own offset: the same path may stand twice after a duplicate
-    problems = []
+    doubts = []
     for path, offset, is_key in _walk_json(text):
         if not is_key:
             opened[path] = offset
@@ -205,16 +216,14 @@ def _duplicates(text: str, file: str) -> list[Problem]:
         owner = (opened[path[:-1]], path)
         if owner in first:
             line, column = at(first[owner])
-            problems.append(
-                Problem(
-                    f"key {path[-1]!r} stands twice in one object",
-                    Place(file, *at(offset)),
-                    f"first at {file}:{line}:{column}",
-                )
-            )
+            doubts.append((path, _twice(path, Place(file, *at(offset)), Place(file, line, column))))
         else:
             first[owner] = offset
-    return problems
+    return doubts
+
+
+def _twice(path: Path, place: Place, first: Place) -> Problem:
+    return Problem(f"key {path[-1]!r} stands twice in one object", place, f"first at {first}")
 
 
 # --- YAML
@@ -252,31 +261,24 @@ def _read_yaml(text: str, file: str) -> Document:
     except yaml.YAMLError as error:
         raise _wrong(Place(file, 1, 1), f"not valid YAML: {error}") from None
     places: dict[Path, tuple[int, int]] = {}
-    problems: list[Problem] = []
+    doubts: list[tuple[Path, Problem]] = []
     constructor = yaml.constructor.SafeConstructor()
 
     def build(node: Any, path: Path) -> Any:
         places[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
         if isinstance(node, yaml.MappingNode):
             found: dict[str, Any] = {}
-            lines: dict[str, Any] = {}
+            first: dict[str, Place] = {}
             for key_node, value_node in node.value:
-                mark = key_node.start_mark
-                place = Place(file, mark.line + 1, mark.column + 1)
+                place = _at(file, key_node.start_mark)
                 key = key_node.value
                 if not isinstance(key_node, yaml.ScalarNode):
-                    problems.append(Problem("a key must be a text", place))
+                    doubts.append((path, Problem("a key must be a text", place)))
                     continue
                 if key in found:
-                    problems.append(
-                        Problem(
-                            f"key {key!r} stands twice in one object",
-                            place,
-                            f"first at {file}:{lines[key].line + 1}:{lines[key].column + 1}",
-                        )
-                    )
+                    doubts.append(((*path, key), _twice((*path, key), place, first[key])))
                     continue
-                lines[key] = mark
+                first[key] = place
                 found[key] = build(value_node, (*path, key))
             return found
         if isinstance(node, yaml.SequenceNode):
@@ -285,13 +287,11 @@ def _read_yaml(text: str, file: str) -> Document:
             value = constructor.construct_object(node)
         except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:
             # PyYAML does not expect `!!int ''`, `!!bool x` or `!!timestamp x`.
-            line, column = places[path]
-            problems.append(Problem(f"not a JSON value: {error}", Place(file, line, column)))
+            kind = f"{node.value!r} is no {node.tag.rpartition(':')[2]}"
+            doubts.append((path, Problem(getattr(error, "problem", "") or kind, _at(file, node.start_mark))))
             return None
         # YAML reads 2024-01-01 as a date; a workflow holds JSON values, so the text is what was meant.
         return value if value is None or isinstance(value, str | int | float | bool) else node.value
 
     value = build(root, ()) if root is not None else None
-    if problems:
-        raise WorkflowError(problems)
-    return Document(value, file, lambda: places)
+    return Document(value, file, lambda: places, doubts)

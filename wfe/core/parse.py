@@ -65,6 +65,7 @@ _NODE: Final = {
 }
 _RETRIES: Final = {"count": int, "delay": float, "factor": float, "limit": float, "on": list}
 _ASIDE: Final = {"cache", "ttl", "timeout", "retries", "resources", "isolation_mode", "depends_on", "seed", "device"}
+_NAMES: Final = {"id", "include"}  # of a node: without them, what other nodes say of it would be wrong too
 _CHOICES: Final = {"cache": ("auto", "never"), "isolation_mode": ("auto", "always", "never")}
 
 
@@ -97,8 +98,13 @@ class _Parser:
     def __init__(self, document: Document, name: str) -> None:
         self.document = document
         self.name = name
-        self.problems: list[Problem] = []
+        self.problems: list[Problem] = [problem for _, problem in document.doubts]
         self.bad: set[Any] = set()  # keys of the node that is being read
+        self.doubtful: dict[Any, set[Any]] = {}  # node -> keys of it
+        for path, _ in document.doubts:
+            if path[:1] != ("nodes",) or len(path) < 3 or path[2] in _NAMES:
+                raise WorkflowError(self.problems)  # too much hangs on it to say more
+            self.doubtful.setdefault(path[1], set()).add(path[2])
 
     def wrong(self, path: Path, message: str, hint: str = "") -> None:
         if path[:1] == ("nodes",):
@@ -195,7 +201,7 @@ class _Parser:
             if isinstance(entry, dict) and isinstance(entry.get("id"), str)
             else f"node {at[-1]}"
         )
-        self.bad = set()
+        self.bad = self.doubtful.get(at[-1], set())
         good = self.shape(entry, at, what, _NODE)
         if not isinstance(entry, dict):
             return None
