@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import wfe
 from faults.conftest import Damaged
+from wfe.engine.prepare import _plan as plan_anew
 from wfe.engine.project import Project
 from wfe.engine.workspace import Workspace
 from wfe.store.state import pack
@@ -126,6 +128,22 @@ def test_a_plan_of_something_else(damaged: Damaged) -> None:
         flipped[at] ^= 4
         assert damaged.attempt(f"memo flipped at {at}", lambda flipped=flipped: put(bytes(flipped))) == set()
     assert damaged.attempt("the body of another row", lambda: put(pack(scope, "another", memo))) == set()
+
+
+def test_a_plan_of_other_sources_of_ours(damaged: Damaged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a checkout that is pulled the version stays, and what the planner remembers may have another form."""
+    shutil.copytree(Path(wfe.__file__).parent, tmp_path / "wfe", ignore=shutil.ignore_patterns("*.pyc", "starter"))
+    monkeypatch.setattr(wfe, "__file__", str(tmp_path / "wfe" / "__init__.py"))
+    planned = []
+    monkeypatch.setattr("wfe.engine.prepare._plan", lambda *given: planned.append(given) or plan_anew(*given))
+    space = damaged.space
+    source = tmp_path / "wfe" / "core" / "fan.py"
+    for text, times in ((source.read_bytes(), 0), (b"# pulled\n", 1), (b"# pulled\n", 1)):
+        if source.read_bytes() != text:
+            source.write_bytes(text)
+        space.run()
+        assert len(planned) == times
+        space.nothing_ran()
 
 
 @pytest.mark.parametrize("folder", ["with spaces and 'quotes'", "ünïcödé 日本 %41", "hash # question ? & semi ;"])

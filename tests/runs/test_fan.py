@@ -323,7 +323,31 @@ def test_when_is_asked_for_each_item(space: Space) -> None:
         space.run()
         space.skipped("each[1]")
         assert space.value("collect") == {"all": [None, 5, 9]}
-        assert "is 1" in space.last.outcomes["each[1]"].skip  # type: ignore[union-attr]
+        name = "$source.items.0" if make is upstream else "$item"
+        assert f"'{name} > 4' does not hold ({name} is 1)" in space.last.outcomes["each[1]"].skip  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("shape", "when", "values"),
+    [
+        ({"matrix": {"p": [1]}}, "$matrix.p > 1", "$matrix.p is 1"),
+        ({"foreach": {"in": [{"size": 1}], "as": "picture"}}, "$picture.size > 1", "$picture.size is 1"),
+        (
+            {"foreach": [{"in": [1], "as": "a"}, {"in": [2], "as": "b"}]},
+            "$a == $b and ${most} == 3",
+            "$a is 1, $b is 2",
+        ),
+    ],
+)
+def test_a_condition_of_items_is_told_in_the_words_of_the_document(
+    space: Space, shape: dict[str, Any], when: str, values: str
+) -> None:
+    space.nodes(NODES)
+    space.workflow(
+        [{"id": "each", "function": "n.each", **shape, "when": when, "inputs": {"x": 1}}], params={"most": 3}
+    )
+    (skipped,) = [one.skip for one in space.run().outcomes.values() if one.skip]
+    assert skipped == f"its condition {when.replace('${most}', '3')!r} does not hold ({values})"
 
 
 def test_an_item_that_fails_blocks_what_gathers_and_nothing_else(space: Space) -> None:

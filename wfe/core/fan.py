@@ -29,7 +29,7 @@ from wfe.core.parse import describe
 from wfe.core.reference import escape, substitute, unescape
 from wfe.core.result import Result, put
 from wfe.core.step import ITEM, OUTER, Binding, Fan, Step, binding_refs, texts_in
-from wfe.core.workflow import Node
+from wfe.core.workflow import Node, Ref
 from wfe.errors import nearest
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def expand(
         values = {name: escape(value) for name, value in values.items()}
         where = {ITEM: found[-1], OUTER: found[0]}
         inputs = {name: _bound(binding, where, values) for name, binding in step.inputs.items()}
-        when = step.when if step.when is None else _asked(step.when, where)
+        when = step.when if step.when is None else _asked(step.when, where, fan.names)
         made = replace(step, id=f"{step.id}[{key}]", inputs=inputs, when=when, fan=None, parent=step.id)
         read = {disk.place(path) for path in _read(step, where, values)} if made.targets() else ()
         for path in made.targets().values():
@@ -276,8 +276,11 @@ def _read(step: Step, where: Mapping[str, _Item], values: Mapping[str, Any]) -> 
             yield from (text for _, text in texts_in(value))
 
 
-def _asked(when: Binding, where: Mapping[str, _Item]) -> Binding:
-    """A condition for one item: what it says of a constant item stands beside the expression."""
+def _asked(when: Binding, where: Mapping[str, _Item], names: tuple[str, ...]) -> Binding:
+    """A condition for one item: what it says of a constant item stands beside the expression, as [name there, value].
+
+    names: what the items are called, of a nested fan the outer first.
+    """
     known: dict[str, Any] = {}
     refs = []
     for path, step, trail in when.refs:
@@ -287,7 +290,8 @@ def _asked(when: Binding, where: Mapping[str, _Item]) -> Binding:
         elif found.origin is not None:
             refs.append((path, found.origin[0], (*found.origin[1], *trail)))
         else:
-            known[str(path[0])] = _dig(found.value, trail)
+            called = names[-1] if step == ITEM else names[0]
+            known[str(path[0])] = [str(Ref(called, trail)), _dig(found.value, trail)]
     return when._replace(value=[when.value, known] if known else when.value, refs=tuple(refs))
 
 

@@ -106,22 +106,20 @@ def _condition(known: Known, step: Step) -> str:
         return ""
     from wfe.core.reference import unescape
     from wfe.core.when import WhenError, evaluate
+    from wfe.core.workflow import Ref
 
-    expression, values = (
-        (step.when.value, {}) if isinstance(step.when.value, str) else (step.when.value[0], dict(step.when.value[1]))
-    )
-    shown = [f"the item's is {canonical(value)}" for value in values.values()]
-    told = dict.fromkeys(values, "$item")
-    for (name,), other, trail in step.when.refs:
+    expression, given = step.when.value if isinstance(step.when.value, list) else (step.when.value, {})
+    values, told, shown = {}, {}, []
+    for hole, (name, value) in given.items():
+        values[hole], told[hole] = value, name
+        shown.append(f"{name} is {canonical(value)}")
+    for (hole,), other, trail in step.when.refs:
         part = inputs_.output(known, other, trail)
-        values[str(name)] = None if part is None else part.value
-        shown.append(
-            f"{'.'.join(['$' + other, *map(str, trail)])} is {value_text(part) if part is not None else 'skipped'}"
-        )
+        values[hole], told[hole] = None if part is None else part.value, str(Ref(other, trail))
+        shown.append(f"{told[hole]} is {value_text(part) if part is not None else 'skipped'}")
     try:
         holds = evaluate(unescape(expression), values)
     except WhenError as error:
         raise NodeFailure(f"step {step.id!r}: 'when': {error}") from None
-    told.update({str(name): ".".join(["$" + other, *map(str, trail)]) for (name,), other, trail in step.when.refs})
     text = re.sub(r"\b_r\d+\b", lambda match: told.get(match[0], match[0]), expression)
     return "" if holds else f"its condition {text!r} does not hold" + (f" ({', '.join(shown)})" if shown else "")

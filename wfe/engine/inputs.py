@@ -111,8 +111,10 @@ def part(step: Step, name: str, binding: Binding, upstream: Upstream) -> Any:
         try:
             one = output(upstream, other, trail)
         except Missing as error:
-            shown = ".".join(["$" + other, *map(str, trail)])
-            raise NodeFailure(f"step {step.id!r}: input {name!r} refers to {shown}, but {error}") from None
+            from wfe.core.workflow import Ref
+
+            text = f"step {step.id!r}: input {name!r} refers to {Ref(other, trail)}, but {error}"
+            raise NodeFailure(text) from None
         if one is None:
             return Skipped(f"step {other!r}")
         if not path:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
+from pathlib import Path
 from typing import Any
+
+import wfe
 
 
 def folder_time(path: str) -> int:
@@ -18,7 +21,21 @@ def folder_time(path: str) -> int:
 
 def site_stamp() -> tuple[Any, ...]:
     """What tells whether the main environment's packages may have changed: installing or removing one changes the times
-    of the directories that hold them. An editable install's own sources are watched by nobody (documented)."""
+    of the directories that hold them. An editable install's own sources are watched by nobody (documented), but for those
+    of wfe that read workflows: in a checkout they change under one version, and with them what is remembered."""
     paths = sysconfig.get_paths()
     folders = sorted({paths["purelib"], paths["platlib"], *(path for path in sys.path if path.endswith("-packages"))})
-    return (sys.version, tuple((folder, folder_time(folder)) for folder in folders))
+    return sys.version, tuple((folder, folder_time(folder)) for folder in folders), _own()
+
+
+def _own() -> tuple[Any, ...]:
+    """Name, time and size of each of wfe's own sources that make a plan and its memo. 0.2 ms."""
+    found: list[tuple[str, int, int]] = []
+    for part in ("", "core", "engine"):
+        try:
+            with os.scandir(Path(wfe.__file__).parent / part) as entries:
+                told = [(one.name, one.stat()) for one in entries if one.name.endswith(".py")]
+        except OSError:  # wfe in a zip file, which has one version
+            continue
+        found += [(name, one.st_mtime_ns, one.st_size) for name, one in told]
+    return tuple(sorted(found))
