@@ -324,11 +324,15 @@ def test_numpy_scalars_and_arrays_that_cannot_be_written(with_numpy: Bench) -> N
         "def f(): return [np.float32(0.5), np.int64(3), np.bool_(True), np.str_('x'), np.float64('nan')]\n"
         "def g(): return {'o': np.array([object()])}\n"
         "def h(): return {'m': np.ma.masked_array([1, 2], [0, 1])}\n"
-        "def d(): return {'t': np.datetime64('2020-01-01')}\n",
+        "def d(): return {'t': np.datetime64('2020-01-01')}\n"
+        "class Metres(np.ndarray): pass\n"
+        "def m(): return {'m': np.zeros(2).view(Metres)}\n"
+        "def r(): return {'m': np.rec.array([(1, 2.0)], dtype=[('a', int), ('b', float)])}\n",
     )
     reply = bench.call("f")
     assert isinstance(reply, Returned), reply
     assert reply.value[:4] == [0.5, 3, True, "x"] and math.isnan(reply.value[4])
-    for function, words in {"g": "Python objects", "h": "mask", "d": "datetime64"}.items():
+    expected = {"g": "Python objects", "h": "mask", "d": "datetime64", "m": "Metres", "r": "numpy.recarray"}
+    for function, words in expected.items():
         refused = bench.call(function)
         assert isinstance(refused, Raised) and refused.kind == "output" and words in refused.message, refused

@@ -47,6 +47,9 @@ def refusal(array: Any) -> str:
         return f"an array of Python objects (dtype {array.dtype}); return an array of numbers, or a list"
     if isinstance(array, numpy.ma.MaskedArray):
         return "a masked array, whose mask would be lost; return .data and .mask, or .filled(value)"
+    if type(array) not in (numpy.ndarray, numpy.memmap):  # a matrix multiplies otherwise, a quantity has a unit
+        kind = f"{type(array).__module__.split('.')[0]}.{type(array).__name__}"
+        return f"an array of the class {kind}, of which only the plain array would be kept; return numpy.asarray(it)"
     return ""
 
 
