@@ -238,7 +238,11 @@ class Caller:
             except ImportError:
                 numpy = None
         if numpy is not None:
-            numpy.random.seed(None if seed is None else seed % 2**32)
+            # NumPy takes 32 bits, or several times 32 bits.
+            words = (
+                None if seed is None else [seed >> at & 0xFFFFFFFF for at in range(0, max(32, seed.bit_length()), 32)]
+            )
+            numpy.random.seed(words[0] if words and len(words) == 1 else words)
         self.seeded = seed is not None
 
     def tidy(self, reply: dict[str, Any]) -> None:

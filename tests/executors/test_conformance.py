@@ -232,6 +232,13 @@ def test_a_seed_makes_random_repeat_and_does_not_last(bench: Bench) -> None:
     assert fourth.value != first.value  # type: ignore[union-attr]
 
 
+def test_all_bits_of_a_seed_count(with_numpy: Bench) -> None:
+    with_numpy.write("a", "import numpy as np\ndef f(): return int(np.random.randint(2**31))")
+    seeds = [7, 7 + 2**32, 7 + 2**64, -(2**40)]
+    values = [with_numpy.call("f", seed=seed).value for seed in (*seeds, *seeds)]  # type: ignore[union-attr]
+    assert values[:4] == values[4:] and len(set(values)) == 4
+
+
 def test_changed_code_is_not_served_by_what_was_imported(bench: Bench) -> None:
     # The same size and, most likely, the same second: byte code files would take the old for the new.
     bench.write("helper", "K = 1\n")
