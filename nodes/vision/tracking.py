@@ -193,7 +193,7 @@ def render_tracks(
             cv2.polylines(picture, [corners], True, (0, 255, 255), 2, cv2.LINE_AA)
         return moment, picture
 
-    with VideoWriter(output_path, info.width, info.height, info.rate, "", published_name) as writer:
+    with VideoWriter(output_path, info.width, info.height, info.rate, "", published_name, aspect=info.aspect) as writer:
         encode(writer, frames(source, damage=Damage()), draw, len(bounds))
     return {
         "output_path": output_path,

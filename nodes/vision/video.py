@@ -143,7 +143,9 @@ def render_video(
         text = f"{moment:.2f} s  {float(info.rate):.3g} fps" if display_fps else ""
         return moment, overlay(draw_on(frame.picture, found), text)
 
-    with VideoWriter(output_path, info.width, info.height, info.rate, encoder, published_name) as writer:
+    with VideoWriter(
+        output_path, info.width, info.height, info.rate, encoder, published_name, aspect=info.aspect
+    ) as writer:
         encode(writer, decoded, draw, len(ends))
     if len(matched) != len(ends):
         raise VideoError(

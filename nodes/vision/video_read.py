@@ -46,6 +46,7 @@ class VideoInfo:
     """What a video file says of itself: size in pixels as shown (rotation applied), frames per second, codec.
 
     rate is the average; the frames' own timestamps rule. frames is the container's claim, 0 when it makes none.
+    aspect: a pixel's width by its height, as shown.
     """
 
     width: int
@@ -55,6 +56,7 @@ class VideoInfo:
     codec: str
     frames: int = 0
     rotation: int = 0
+    aspect: Fraction = Fraction(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +128,13 @@ def probe(path: Path) -> VideoInfo:
 def info_of(stream: VideoStream, frame: VideoFrame) -> VideoInfo:
     """The video's description; the first frame tells the rotation that a phone has noted."""
     rotation = frame.rotation % 360
-    width, height = (frame.height, frame.width) if rotation in (90, 270) else (frame.width, frame.height)
+    width, height, aspect = frame.width, frame.height, Fraction(stream.sample_aspect_ratio or 1)
+    if rotation in (90, 270):
+        width, height, aspect = height, width, 1 / aspect
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     base = stream.time_base or Fraction(1, 1000)
-    return VideoInfo(width, height, Fraction(rate), Fraction(base), stream.codec_context.name, stream.frames, rotation)
+    codec = stream.codec_context.name
+    return VideoInfo(width, height, Fraction(rate), Fraction(base), codec, stream.frames, rotation, aspect)
 
 
 def described(stream: VideoStream, packet: Packet[VideoStream]) -> VideoInfo | None:

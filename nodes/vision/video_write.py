@@ -72,7 +72,8 @@ class VideoWriter:
     """A video file being written: frames with their times, in order. Use it as a context.
 
     The file is complete when the context is left without an error. width, height: pixels; an odd one loses its last
-    row or column, since the codecs store colours for pairs. rate: frames a second, for the header alone.
+    row or column, since the codecs store colours for pairs. rate: frames a second, for the header alone. aspect: a
+    pixel's width by its height.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class VideoWriter:
         codec: str = "",
         name: str = "",
         live: bool = False,
+        aspect: Fraction = Fraction(1),
     ) -> None:
         """Open `path`; `name` is the file's public name, whose suffix decides the container (MP4 without one).
 
@@ -111,6 +113,7 @@ class VideoWriter:
             self._stream.codec_context.thread_count = 1 + width * height // A_THREAD
         self._stream.time_base = TICK
         self._stream.codec_context.time_base = TICK
+        self._stream.codec_context.sample_aspect_ratio = aspect
         self._step = max(1, round(1 / (near * TICK)))
 
     def frame(self, picture: Picture) -> av.VideoFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -9,10 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
+from nodes.vision.video import render_video
 from nodes.vision.video_plan import plan_segments
 from nodes.vision.video_read import Damage, VideoError, frames, probe
 from nodes.vision.video_write import ENCODERS, VideoWriter, encoder
-from wfe import Refuse
+from wfe import Output, Refuse
 
 from .conftest import Make, pictures
 
@@ -45,9 +47,24 @@ def test_variable_frame_rate_is_kept(make_video: Make, tmp_path: Path) -> None:
     assert np.allclose([frame.time for frame in frames(out)], times, atol=1e-3)
 
 
-def test_rotation_mark_of_a_phone(make_video: Make, tmp_path: Path) -> None:
-    upright = make_video(count=3)
-    turned = tmp_path / "turned.mp4"
+def test_pixels_that_are_not_square_stay_so(tmp_path: Path) -> None:
+    wide, out = tmp_path / "wide.mp4", tmp_path / "out.mp4"
+    with VideoWriter(wide, 64, 48, 25, aspect=Fraction(4, 3)) as writer:
+        for number in range(3):
+            writer.add(writer.frame(np.zeros((48, 64, 3), np.uint8)), number / 25)
+    assert probe(wide).aspect == Fraction(4, 3)
+    nothing = np.zeros(0, np.float32)
+    times = np.array([frame.time for frame in frames(wide)])
+    rows = nothing.reshape(0, 4), nothing, nothing, np.zeros(3, np.int32)
+    render_video(wide, Output(out), *rows, times, [])
+    assert probe(out).aspect == Fraction(4, 3)
+
+
+def test_rotation_mark_of_a_phone(tmp_path: Path) -> None:
+    upright, turned = tmp_path / "upright.mp4", tmp_path / "turned.mp4"
+    with VideoWriter(upright, 320, 240, 25, aspect=Fraction(4, 3)) as writer:
+        for number, picture in enumerate(pictures(3)):
+            writer.add(writer.frame(picture), number / 25)
     with av.open(str(upright)) as given, av.open(str(turned), "w") as made:
         stream = given.streams.video[0]
         copy = made.add_stream_from_template(stream)
@@ -62,7 +79,7 @@ def test_rotation_mark_of_a_phone(make_video: Make, tmp_path: Path) -> None:
     raw[header : header + 36] = matrix
     turned.write_bytes(bytes(raw))
     info = probe(turned)
-    assert (info.width, info.height) == (240, 320)
+    assert (info.width, info.height, info.aspect) == (240, 320, Fraction(3, 4))
     camera = cv2.VideoCapture(str(turned))
     assert np.array_equal(next(frames(turned)).picture, camera.read()[1])
 
