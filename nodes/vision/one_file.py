@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from wfe import Refuse
+
 _INSIDE = {
     # message -> (field -> message): the ways from a model to its tensors, as onnx.proto numbers them
     "model": {7: "graph", 20: "training", 25: "function"},
@@ -20,6 +22,13 @@ _INSIDE = {
     "sparse": {1: "tensor", 2: "tensor"},
 }
 _DATA_LOCATION, _EXTERNAL = 14, 1  # of TensorProto
+
+
+def check_whole(model_path: Path) -> None:
+    """Raise wfe.Refuse when a part of the model lies in another file."""
+    outside = elsewhere(model_path)
+    if outside:
+        raise Refuse(f"{model_path}: {outside}")
 
 
 def elsewhere(model_path: Path) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nodes.vision.layout import Detector, Shape, describe
-from nodes.vision.one_file import elsewhere
+from nodes.vision.one_file import check_whole
 from wfe import Refuse
 
 if TYPE_CHECKING:
@@ -49,9 +49,7 @@ def _open(path: str, mtime_ns: int, size: int) -> onnxruntime.InferenceSession:
     import onnxruntime
 
     del mtime_ns
-    outside = elsewhere(Path(path))
-    if outside:
-        raise Refuse(f"{path}: {outside}")
+    check_whole(Path(path))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is raised; its warnings would only fill the step's log
     try:

@@ -14,10 +14,10 @@ from onnx import TensorProto, helper, numpy_helper
 from nodes.vision.backends.measure import measure_backend
 from nodes.vision.backends.onnxrt import open_model
 from nodes.vision.backends.opening import open_runner
-from nodes.vision.backends.protocol import BackendError
 from nodes.vision.inference import infer
 from nodes.vision.model import inspect_model
 from nodes.vision.one_file import elsewhere
+from wfe import Refuse
 
 WEIGHTS = numpy_helper.from_array(np.arange(4, dtype=np.float32), "weights")
 
@@ -101,7 +101,7 @@ TENSOR = np.zeros((1, 3, 256, 256), np.float32)
     ],
 )
 def test_every_way_to_open_a_model_refuses_it(parted: Path, tmp_path: Path, use: Callable[[Path], object]) -> None:
-    with pytest.raises((ValueError, BackendError), match=r"parted\.onnx: keeps weights in another file.*onnx\.save"):
+    with pytest.raises(Refuse, match=r"parted\.onnx: keeps weights in another file.*onnx\.save"):
         use(parted)
     whole = tmp_path / "whole.onnx"
     onnx.save(onnx.load(parted), whole)  # what the message says to do
@@ -114,7 +114,7 @@ def test_openvinos_own_format_is_refused_under_any_name(root: Path, tmp_path: Pa
 
     ov.save_model(ov.Core().read_model(root / "models" / "shapes.onnx"), tmp_path / "m.xml")
     path = (tmp_path / "m.xml").rename(tmp_path / name)
-    with pytest.raises(BackendError, match=r"m\.\w+: is XML.*\.bin file.*give the ONNX file"):
+    with pytest.raises(Refuse, match=r"m\.\w+: is XML.*\.bin file.*give the ONNX file"):
         open_runner(path, "openvino")
 
 

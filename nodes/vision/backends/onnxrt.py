@@ -19,7 +19,7 @@ import numpy as np
 import onnxruntime as ort
 
 from nodes.vision.backends.protocol import BackendError, Device, Port, Tensor, fit
-from nodes.vision.one_file import elsewhere
+from nodes.vision.one_file import check_whole
 from wfe import Refuse, Skip
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "directml": "DmlExecutionProvider"}
@@ -63,15 +63,13 @@ def missing(device: str) -> str:
 def open_model(model_path: Path, device: str = "cpu", threads: int = 0, *, profile: str = "") -> OnnxRuntimeRunner:
     """Load an ONNX file. `threads`: of one inference, 0 for the runtime's choice; `profile`: prefix of a profile file.
 
-    Raises wfe.Skip when the device is missing, BackendError when the file is no model or not the whole of it, or the
+    Raises wfe.Skip when the device is missing, Refuse for a part of a model, BackendError for what is no model, or when the
     runtime would use another device.
     """
     reason = missing(device)
     if reason:
         raise Skip(f"no {device} for onnxruntime: {reason}")
-    outside = elsewhere(model_path)
-    if outside:
-        raise BackendError(f"{model_path}: {outside}")
+    check_whole(model_path)
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads

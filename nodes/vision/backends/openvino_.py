@@ -11,7 +11,7 @@ import numpy as np
 import openvino as ov
 
 from nodes.vision.backends.protocol import BackendError, Device, Port, Tensor, fit
-from nodes.vision.one_file import elsewhere
+from nodes.vision.one_file import check_whole
 from wfe import Refuse, Skip
 
 SUFFIX = ".onnx"
@@ -48,15 +48,13 @@ def open_model(
 
     threads: of one inference (0: the runtime's choice); streams: how many inferences run at once; precision: "f32" or
     "bf16" or "f16" as a hint, the device's own choice when empty. Raises wfe.Skip when the device is missing,
-    BackendError when the file is no model or not the whole of it, or the compiled model would run elsewhere.
+    Refuse for a part of a model, BackendError for what is no model, or when the compiled model would run elsewhere.
     """
     reason = missing(device)
     if reason:
         raise Skip(f"no {device} for openvino: {reason}")
-    outside = elsewhere(model_path)
-    if outside:
-        # Before the suffix: OpenVINO goes by the content, and reads its own format under the name of an ONNX file too.
-        raise BackendError(f"{model_path}: {outside}")
+    # Before the suffix: OpenVINO goes by the content, and reads its own format under the name of an ONNX file too.
+    check_whole(model_path)
     if model_path.suffix.lower() != SUFFIX:
         # Any other file is offered to seven readers in turn, each of which writes its complaint to stderr.
         raise BackendError(f"{model_path}: no model for openvino by its name; it reads {SUFFIX} here")
