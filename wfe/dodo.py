@@ -10,6 +10,7 @@ parameter, `pool.name=size` the size of a pool.
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import gc
 import os
 import sys
@@ -188,21 +189,30 @@ def _steps(door: Door, called: Invocation) -> Iterator[Task]:
         Reporter.done = staticmethod(lambda interrupted: _done(door, interrupted))
         run.start()
     among = {name for name in run.index.ids if name not in run.marks} if called.plain else None
-    if called.command == "run" and called.arguments:
-        named = [one.partition("[")[0] for one in called.arguments]
-        door.chosen = tuple(run.plan.select([one for one in named if one in run.steps]))
-    made = list(Tasks(run, called.always, among).all())
-    if called.command == "info":
-        _known(door, called, [task.name for task in made])
+    # Of another command an argument may be an option's value.
+    given = [one for one in called.arguments if not one.startswith("-")] if called.command in ("run", "info") else []
+    if called.command == "run" and not any("*" in one for one in given):
+        # Of a fan the steps that are asked for, known or not: `each[3]`.
+        run.choose([one for one in given if one.partition("[")[0] in run.steps])
+    made = list(Tasks(run, called.always, among, given).all())
+    meant = _meant(door, given, made)
+    if called.command == "run" and meant:
+        wanted = run.choose(meant)
+        door.chosen = tuple(name for name in run.index.ids if name in wanted)
     # doit wants a task even where nothing is to be done.
     yield from made or [Task(run.workflow, None, doc=run.plan.description, has_subtask=True)]
 
 
-def _known(door: Door, called: Invocation, names: list[str]) -> None:
-    """End where a name is no step's: of that, `doit info` (0.37) knows no more to say than a KeyError."""
-    unknown = [one for one in called.arguments if not one.startswith("-") and one not in names]
+def _meant(door: Door, given: Sequence[str], made: Sequence[Task]) -> list[str]:
+    """The steps that are meant by names, targets and patterns, as doit reads them. Ends where one means none: doit's own words
+    for that know no name that is near, and for `doit info` (0.37) are a KeyError."""
+    names = [task.name for task in made]
+    written = {target: task.name for task in made for target in task.targets}
+    meant = {one: fnmatch.filter(names, one) if "*" in one else [written.get(one, one)] for one in given}
+    unknown = [one for one, found in meant.items() if not found or (one not in written and found[0] not in names)]
     if unknown:
-        _fail(WfeError([door.run.plan.no_step(one, names) for one in unknown], code=ExitCode.USAGE))
+        _fail(WfeError([door.run.plan.no_step(one, names) for one in unknown], code=ExitCode.WORKFLOW))
+    return [name for found in meant.values() for name in found]
 
 
 def _done(door: Door, interrupted: bool) -> None:

@@ -56,9 +56,11 @@ def test_wrong_names(project: Space) -> None:
     assert project.doit("run", "workflow=v", code=3).stderr == "there is no workflow 'v'; known: w\n"
     wrong = project.doit("run", "workflow=w", "mrk=?", code=3)
     assert wrong.stderr == "workflows/w.json: workflow 'w' has no parameter 'mrk'; did you mean 'mark'?\n"
-    assert '"nostep"' in project.doit("run", "workflow=w", "nostep", code=3).stderr
+    for name in ("shuot", "shuot*"):
+        run = project.doit("run", "workflow=w", name, code=3)
+        assert (run.stdout, run.stderr.partition(";")[0]) == ("", f"workflow 'w' has no step {name!r}")
     assert "nonsense" in project.doit("run", "workflow=w", "--nonsense", code=3).stderr
-    info = project.doit("info", "workflow=w", "shuot", code=2)
+    info = project.doit("info", "workflow=w", "shuot", code=3)
     assert (info.stdout, info.stderr) == ("", "workflow 'w' has no step 'shuot'; did you mean 'shout'?\n")
     assert not (project.cache / "steps").exists()
 
@@ -178,3 +180,66 @@ def test_a_single_step_whose_needs_are_not_current_is_refused(project: Space) ->
     assert (project.root / "out" / "a.txt").read_text() == "ABC!"
     project.doit("run", "workflow=w", "mark=?", "-s", "write", code=2)
     assert (project.root / "out" / "a.txt").read_text() == "ABC!"
+
+
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize(
+    ("asked", "ran"),
+    [
+        (["each[b]"], {"items", "each[b]"}),
+        (["each[a]", "each[c]"], {"items", "each[a]", "each[c]"}),
+        (["each"], {"items", "each[a]", "each[b]", "each[c]"}),
+        (["each[b]", "write"], {"items", "each[a]", "each[b]", "each[c]", "write"}),
+        (["out/a.txt"], {"items", "each[a]", "each[b]", "each[c]", "write"}),
+        (["a*ne"], {"alone"}),
+    ],
+)
+def test_only_what_is_asked_for_is_run_and_counted(space: Space, asked: list[str], ran: set[str], known: bool) -> None:
+    """By name, target or pattern; what nobody asked for is not told as cancelled."""
+    space.nodes(
+        "@workflow_node(outputs={'items': list})\n"
+        "def items(): return {'items': ['a', 'b', 'c']}\n"
+        "@workflow_node(outputs={'text': str})\n"
+        "def each(text: str): return {'text': text}\n"
+        "@workflow_node\n"
+        "def write(text: list, to: Output): to.write_text(''.join(text))\n"
+    )
+    space.workflow(
+        [
+            {"id": "items"},
+            {"id": "each", "foreach": "$items.items", "inputs": {"text": "$item"}},
+            {"id": "write", "inputs": {"text": "$each.text", "to": "out/a.txt"}},
+            {"id": "alone", "function": "n.each", "inputs": {"text": "x"}},
+        ]
+    )
+    if known:
+        space.doit("run", "workflow=w", "items")
+        ran = ran - {"items"}
+    told = space.doit("run", "workflow=w", *asked).stdout.splitlines()
+    assert {line.split()[1] for line in told if line.startswith("ran ")} == ran
+    assert told[-1].startswith(f"w: {len(ran)} ran") and "cancelled" not in "".join(told)
+    assert space.doit("run", "workflow=w", *asked).stdout.startswith("w: ")
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_an_item_that_a_fan_has_not_fails_it(space: Space, known: bool) -> None:
+    space.nodes(
+        "@workflow_node(outputs={'items': list})\n"
+        "def items(wrong: bool): return {'items': 3 if wrong else ['a', 'b']}\n"
+        "@workflow_node\n"
+        "def each(text: str): pass\n"
+    )
+    nodes = [
+        {"id": "items", "inputs": {"wrong": "${wrong}"}},
+        {"id": "each", "foreach": "$items.items", "inputs": {"text": "$item"}},
+    ]
+    space.workflow(nodes, params={"wrong": False})
+    if known:
+        space.doit("run", "workflow=w", "items")
+    told = space.doit("run", "workflow=w", "each[ab]", code=1).stdout
+    assert "failed    each  " in told and "has no step 'each[ab]'; did you mean 'each[" in told
+    assert "1 failed (each)" in told.splitlines()[-1]
+    space.workflow(
+        [*nodes, {"id": "all", "function": "n.each", "inputs": {"text": "$each.0"}}], params={"wrong": False}
+    )
+    assert "has no step 'each[ab]'" in space.doit("run", "workflow=w", "all", "each[ab]", code=1).stdout

@@ -430,7 +430,11 @@ class Run(Known):
             if blocked:
                 bad.add(name)
             self.end(Outcome(name, StepState.BLOCKED if blocked else StepState.CANCELLED))
-        found = {name: outcome for name, outcome in self.outcomes.items() if name in wanted}
+        found = {
+            name: outcome
+            for name, outcome in self.outcomes.items()
+            if name in wanted or outcome.state is StepState.FAILED  # a fan, perhaps: of no such step
+        }
         counts = count(found)
         self.tell(RunFinished(self.id, counts, time.time() - self.began, time.time()))
         return counts

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from doit.action import BaseAction
@@ -115,12 +115,14 @@ class UpToDate:
 
 
 class Tasks:
-    """Makes the tasks of a run. force: whether `--always-execute` was given. Only steps in `among` (None: all) get one."""
+    """Makes the tasks of a run. force: whether `--always-execute` was given. Only steps in `among` (None: all) get one.
+    named: what doit will look for by name, steps of fans whose items are not known yet among them."""
 
-    def __init__(self, run: Run, force: bool = False, among: set[str] | None = None) -> None:
+    def __init__(self, run: Run, force: bool = False, among: set[str] | None = None, named: Sequence[str] = ()) -> None:
         self.run = run
         self.force = force
         self.among = among
+        self.named = named
 
     def all(self) -> Iterator[Task]:
         """The tasks, in the order of the plan; where several steps may run at once, those first whose way is longest; beside
@@ -166,7 +168,8 @@ class Tasks:
         )
 
     def fan(self, step: Step) -> Iterable[Task]:
-        """The tasks of a fan: at once when its items are known, else a placeholder that doit asks when they are."""
+        """The tasks of a fan: at once when its items are known, else a placeholder that doit asks when they are; and one
+        for each of its steps that doit will look for."""
         assert step.fan is not None
         if all(other in self.run.marks for other in step.needs):
             try:
@@ -174,34 +177,36 @@ class Tasks:
             except NodeFailure:
                 pass  # told when its turn comes
         loader = DelayedLoader(lambda: self.late(step))
+        loader.basename = step.id
+        doc = f"{step.description or step.function} (its items are not known yet)"
         return [
-            Task(
-                step.id,
-                None,
-                task_dep=self.needs(step),
-                doc=f"{step.description or step.function} (its items are not known yet)",
-                loader=loader,
-            )
+            Task(name, None, task_dep=self.needs(step), doc=doc, loader=loader)
+            for name in (step.id, *self.named_of(step))
         ]
+
+    def named_of(self, step: Step) -> list[str]:
+        return [name for name in dict.fromkeys(self.named) if name.startswith(f"{step.id}[")]
 
     def late(self, step: Step) -> Iterator[Task]:
         """The tasks of a fan whose turn has come; doit takes a generator alone, and asks even when a need has failed."""
         if not self.run.ready(step.id):
-            yield Task(step.id, [Gather(self.run, step.id)], task_dep=self.needs(step))  # doit finds it blocked
+            for name in (step.id, *self.named_of(step)):
+                yield Task(name, [Gather(self.run, step.id)], task_dep=self.needs(step))  # doit finds it blocked
             return
         try:
             tasks = self.members(step)
             self.run.ahead.follow([one.name for one in tasks[:-1]])
             yield from tasks
         except NodeFailure as error:
-            yield Task(step.id, [Gather(self.run, step.id, str(error))], task_dep=self.needs(step))
+            for name in (step.id, *self.named_of(step)):
+                yield Task(name, [Gather(self.run, step.id, str(error))], task_dep=self.needs(step))
 
     def members(self, step: Step) -> list[Task]:
         """Raises NodeFailure when what the fan goes through is no list."""
         steps = self.run.expand(step.id)
         only = self.run.only.get(step.id)
         forced = {name for name in self.run.forced if name.startswith(f"{step.id}[")}
-        missing = sorted(((only or set()) | forced) - {one.id for one in steps})
+        missing = sorted({*(only or ()), *forced, *self.named_of(step)} - {one.id for one in steps})
         if missing:
             raise NodeFailure(self.run.plan.no_step(missing[0], [one.id for one in steps]))
         if only is not None:
