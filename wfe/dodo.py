@@ -34,6 +34,7 @@ from wfe.schedule.serial import Serial
 from wfe.schedule.tasks import Tasks
 
 _POOL = "pool."  # no parameter's name has a dot
+_OF_STEPS = ("run", "clean", "forget", "ignore", "info", "reset-dep", "strace")  # doit's commands that need a workflow
 
 # Kept: a context that nobody holds is closed at once, and the handlers would go with it.
 _open = contextlib.ExitStack()
@@ -53,7 +54,7 @@ def open_project(dodo: str) -> tuple[dict[str, Any], Callable[[], Iterator[Task]
         "verbosity": 0,
     }
     generates = any(word.startswith("generate") for word in called.arguments)
-    if not name and (generates or (called.command != "run" and not given)):
+    if not name and (generates or (called.command not in _OF_STEPS and not given)):
         # doit's own backend and reporter: these tasks are no steps, and whether one is current is its file's own word.
         plain = {"backend": "json", "dep_file": str(project.cache / "agent" / "doit.json"), "verbosity": 2}
         if generates:
@@ -61,15 +62,9 @@ def open_project(dodo: str) -> tuple[dict[str, Any], Callable[[], Iterator[Task]
             config = {"par_type": "thread", **plain}
         return config, lambda: _generations(project, called, given, generates)
     if not name:
-        if given:
-            _fail(
-                WfeError(
-                    f"{', '.join(f'{key}=...' for key in given)}: of which workflow?",
-                    f"say workflow=NAME; {_names(project)}",
-                    ExitCode.USAGE,
-                )
-            )
-        return config, lambda: _workflows(project, called)
+        if given or called.command in _OF_STEPS:
+            _fail(_of_which(project, called, given))
+        return config, lambda: _workflows(project)
     # Tens of thousands of objects that all live to the end: the collector would only walk over them again and again.
     gc.disable()
     pools = {key.removeprefix(_POOL): given.pop(key) for key in list(given) if key.startswith(_POOL)}
@@ -107,6 +102,17 @@ def _fail(error: WfeError) -> NoReturn:
     raise SystemExit(error.code)
 
 
+def _of_which(project: Project, called: Invocation, given: dict[str, str]) -> WfeError:
+    """What to say where a workflow must be chosen and none was."""
+    if given:
+        text = f"{', '.join(f'{key}=...' for key in given)}: of which workflow?"
+        return WfeError(text, f"say workflow=NAME; {_names(project)}", ExitCode.USAGE)
+    names = project.names()
+    example = next((one for one in called.arguments if one in names), names[0] if names else "")
+    shown = f"\n  doit {called.command} workflow={example}" if example else ""
+    return WfeError(f"no workflow was chosen; {_names(project)}{shown}", code=ExitCode.USAGE)
+
+
 def _names(project: Project) -> str:
     names = project.names()
     return f"there are: {', '.join(names)}" if names else "there are no documents in workflows/"
@@ -123,7 +129,7 @@ def _generations(project: Project, called: Invocation, given: dict[str, str], ge
     from wfe.agent.tasks import tasks
 
     if not generates:
-        yield from _workflows(project, called)
+        yield from _workflows(project)
     try:
         found = tasks(project, given)
     except WfeError as error:
@@ -143,16 +149,8 @@ def _told(task: dict[str, Any]) -> dict[str, Any]:
     return {**task, "actions": [(perform,)]}
 
 
-def _workflows(project: Project, called: Invocation) -> Iterator[Task]:
+def _workflows(project: Project) -> Iterator[Task]:
     """A task for each workflow, so that `doit list` lists them."""
-    if called.command == "run":
-        names = project.names()
-        example = (
-            f"\n  doit run workflow={called.arguments[0] if called.arguments and called.arguments[0] in names else names[0]}"
-            if names
-            else ""
-        )
-        _fail(WfeError(f"no workflow was chosen; {_names(project)}{example}", code=ExitCode.USAGE))
     for name in project.names():
         yield Task(name, None, doc=_description(project, name))
 

@@ -47,6 +47,9 @@ def test_without_a_workflow(project: Space) -> None:
     run = project.doit("run", code=2)
     assert run.stdout == ""
     assert run.stderr == "no workflow was chosen; there are: w\n  doit run workflow=w\n"
+    for command in ("clean", "forget", "ignore", "info", "reset-dep"):
+        told = project.doit(command, code=2)
+        assert (told.stdout, told.stderr) == ("", run.stderr.replace("run", command))
     of_which = project.doit("run", "mark=?", code=2)
     assert of_which.stderr == "mark=...: of which workflow?; say workflow=NAME; there are: w\n"
 
@@ -243,3 +246,20 @@ def test_an_item_that_a_fan_has_not_fails_it(space: Space, known: bool) -> None:
         [*nodes, {"id": "all", "function": "n.each", "inputs": {"text": "$each.0"}}], params={"wrong": False}
     )
     assert "has no step 'each[ab]'" in space.doit("run", "workflow=w", "all", "each[ab]", code=1).stdout
+
+
+def test_the_status_of_a_fan_is_that_of_its_steps(space: Space) -> None:
+    space.nodes("@workflow_node\ndef each(text: str): return {'text': text}\n")
+    space.workflow([{"id": "each", "foreach": ["a", "b"], "inputs": {"text": "$item"}}])
+
+    def status() -> str:
+        return space.doit("list", "workflow=w", "--all", "--status").stdout
+
+    assert [line[0] for line in status().splitlines()] == ["R", "R", "R"]
+    space.run()
+    assert [line[0] for line in status().splitlines()] == ["U", "U", "U"]
+    assert "up-to-date" in space.doit("info", "workflow=w", "each").stdout
+    space.doit("clean", "workflow=w", "each[b]")
+    assert [line[0] for line in status().splitlines()] == ["R", "U", "R"]
+    info = space.doit("info", "workflow=w", "each", code=1).stdout
+    assert "not all of its 2 steps are current" in info

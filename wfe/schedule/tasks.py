@@ -114,6 +114,20 @@ class UpToDate:
         return f"{pending.decision.verdict.value}: {pending.skip or said or 'nothing changed'}"
 
 
+class AllUpToDate:
+    """Whether a fan is current, for those who look: in a run its end is always to be told."""
+
+    def __init__(self, run: Run, names: Sequence[str]) -> None:
+        self.run = run
+        self.each = [UpToDate(run, name) for name in names]
+
+    def __bool__(self) -> bool:
+        return not self.run.begun and all(self.each)
+
+    def __repr__(self) -> str:
+        return f"not all of its {len(self.each)} steps are current"
+
+
 class Tasks:
     """Makes the tasks of a run. force: whether `--always-execute` was given. Only steps in `among` (None: all) get one.
     named: what doit will look for by name, steps of fans whose items are not known yet among them."""
@@ -163,7 +177,7 @@ class Tasks:
             task_dep=self.needs(step),
             uptodate=[(UpToDate(run, name),)],
             clean=[Clean(run, name)],
-            doc=step.description or step.function.removeprefix("nodes."),
+            doc=self.described(step),
             subtask_of=group,
         )
 
@@ -178,7 +192,7 @@ class Tasks:
                 pass  # told when its turn comes
         loader = DelayedLoader(lambda: self.late(step))
         loader.basename = step.id
-        doc = f"{step.description or step.function} (its items are not known yet)"
+        doc = f"{self.described(step)} (its items are not known yet)"
         return [
             Task(name, None, task_dep=self.needs(step), doc=doc, loader=loader)
             for name in (step.id, *self.named_of(step))
@@ -218,10 +232,15 @@ class Tasks:
             step.id,
             [Gather(self.run, step.id, part=only is not None)],
             task_dep=[*self.needs(step), *(task.name for task in tasks)],
-            doc=step.description or step.function.removeprefix("nodes."),
+            doc=self.described(step),
             has_subtask=True,
+            uptodate=[(AllUpToDate(self.run, [one.id for one in steps]),)],
         )
         return [*tasks, gather]
+
+    @staticmethod
+    def described(step: Step) -> str:
+        return step.description or step.function.removeprefix("nodes.")
 
 
 class Gather(StepAction):
