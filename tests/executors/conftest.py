@@ -31,7 +31,9 @@ class Bench:
         (root / "nodes").mkdir()
 
     def write(self, name: str, text: str) -> None:
-        (self.root / "nodes" / f"{name}.py").write_text(text)
+        path = self.root / "nodes" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
 
     def call(self, function: str, *, module: str = "a", holes: tuple[Hole, ...] = (), **options: Any) -> Reply:
         made = {"staging": str(self.staging), "log": str(self.log), "code": "v1", "inputs": {}, **options}

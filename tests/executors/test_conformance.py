@@ -249,6 +249,18 @@ def test_changed_code_is_not_served_by_what_was_imported(bench: Bench) -> None:
     assert bench.call("f", code="f2").value == 2  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("folder", ["venvs", "lib/python_tools", "venv2/lib"])
+def test_nor_in_a_folder_that_is_called_like_an_environment(bench: Bench, folder: str) -> None:
+    """Its modules were read from byte code, which a second and a size tell from others."""
+    dotted = folder.replace("/", ".")
+    bench.write("a", f"from nodes.{dotted}.helper import K\ndef f(): return K\ndef g(): return K")
+    for name, value in (("f", 1), ("g", 2)):
+        bench.write(f"{folder}/helper", f"K = {value}\n")
+        os.utime(bench.root / "nodes" / folder / "helper.py", (1e9, 1e9))
+        assert bench.call(name, code=f"{name}{value}").value == value  # type: ignore[union-attr]
+    assert not list((bench.root / "nodes" / folder).rglob("*.pyc"))
+
+
 def test_functions_of_one_module_with_digests_of_their_own_share_a_worker(bench: Bench) -> None:
     bench.write("a", "import os\nmade = []\ndef f():\n    made.append(1)\n    return [os.getpid(), len(made)]\ng = f")
     first = bench.call("f", code="f1").value  # type: ignore[union-attr]

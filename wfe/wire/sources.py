@@ -11,10 +11,11 @@ from __future__ import annotations
 import sys
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
 from os import sep
-from os.path import abspath, realpath
+from os.path import abspath, basename, dirname, exists, join, realpath
 from typing import Any
 
-_FOREIGN = (f"{sep}site-packages", f"{sep}dist-packages", f"{sep}.venv", f"{sep}venv", f"{sep}lib{sep}python")
+_PACKAGES = ("site-packages", "dist-packages")
+_ENVIRONMENT = ("pyvenv.cfg", "conda-meta")  # one of them is in the folder of an environment
 
 
 class Sources:
@@ -36,17 +37,25 @@ class Sources:
                 return text
 
         self._finder = FileFinder.path_hook((ExtensionFileLoader, EXTENSION_SUFFIXES), (FromText, [".py"]))
-        self._below = (self.root + sep, realpath(root) + sep)
+        self._roots = (self.root, realpath(root))
+        self._below = tuple(one + sep for one in self._roots)
 
     def hook(self, path: str) -> Any:
         """A path hook (PEP 302) for folders below the root that hold no installed packages."""
         folder = abspath(path)
         if not (folder + sep).startswith(self._below):
             raise ImportError("not below the root")
-        inner = folder.removeprefix(self.root)
-        if any(part in inner for part in _FOREIGN):
+        if self._installed(folder):
             raise ImportError("installed packages")
         return self._finder(path)
+
+    def _installed(self, folder: str) -> bool:
+        """Whether it is one of the folders of installed packages, or in one, or in an environment."""
+        while (folder + sep).startswith(self._below) and folder not in self._roots:
+            if basename(folder) in _PACKAGES or any(exists(join(folder, mark)) for mark in _ENVIRONMENT):
+                return True
+            folder = dirname(folder)
+        return False
 
     def install(self) -> None:
         """Let the root lead the import path and read what is below it from source."""
