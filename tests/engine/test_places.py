@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from space import Space
 
+from wfe.errors import WorkflowError
+
 WRITER = """
 @workflow_node(outputs={"path": Output})
 def write(text: str, path: Output):
@@ -133,13 +135,79 @@ def test_paths_of_a_collection_count(space: Space) -> None:
         assert space.run().values["read"]["t"] == [text]
 
 
-@pytest.mark.parametrize("default", ['Path("d.txt")', '"d.txt"'])
-def test_the_file_that_a_default_names_counts(space: Space, default: str) -> None:
-    space.nodes(f'\n@workflow_node\ndef read(p: Path = {default}):\n    return {{"t": Path(p).read_text()}}\n')
+@pytest.mark.parametrize(
+    ("kind", "default"),
+    [
+        ("Path", 'Path("d.txt")'),
+        ("Path", '"d.txt"'),
+        ("Path", "FILE"),
+        ("Path", 'FOLDER / "d.txt"'),
+        ("Path", 'Path(".", "d.txt")'),
+        ("Path", 'P("e.txt").with_stem("d")'),
+        ("Path", 'Path(__file__).resolve().parent.parent / "d.txt"'),
+        ("list[Path]", '[Path("d.txt")]'),
+        ("tuple[Path, ...]", "(FILE,)"),
+        ("dict[str, Path]", '{"a": FILE}'),
+    ],
+)
+def test_the_file_that_a_default_names_counts(space: Space, kind: str, default: str) -> None:
+    many = {"list": "p[0]", "tupl": "p[0]", "dict": 'p["a"]'}.get(kind[:4], "p")
+    space.nodes(
+        'from pathlib import Path as P\nFILE = Path("d.txt")\nFOLDER: Path = Path(".")\n'
+        f'@workflow_node\ndef read(p: {kind} = {default}):\n    return {{"t": Path({many}).read_text()}}\n'
+    )
     space.workflow([{"id": "read"}])
     for text in ("1", "2"):
         space.file("d.txt", text)
         assert space.run().values["read"]["t"] == text
+
+
+@pytest.mark.parametrize("default", ["Path(os.environ['HOME'])", "Path(f'{1}.txt')", "Path.cwd() / 'd.txt'", "made()"])
+def test_a_file_of_a_default_that_only_a_run_could_tell_is_refused(space: Space, default: str) -> None:
+    space.nodes(
+        f"import os\ndef made(): return Path('d.txt')\n"
+        f"@workflow_node\ndef read(p: Path = {default}): return {{'t': str(p)}}\n"
+    )
+    space.workflow([{"id": "read"}])
+    with pytest.raises(WorkflowError, match="the default of input 'p' names a file that only a run.*as a text"):
+        space.run()
+    space.file("d.txt", "1")
+    space.workflow([{"id": "read", "inputs": {"p": "d.txt"}}])
+    assert space.run().values["read"]["t"].endswith("d.txt")
+
+
+def test_the_file_that_a_default_writes_is_published_and_restored(space: Space) -> None:
+    space.nodes("@workflow_node\ndef save(p: Output = Output('out/r.txt')): p.write_text('x')\n")
+    space.workflow([{"id": "save"}])
+    space.run()
+    for _ in range(2):
+        assert (space.root / "out/r.txt").read_text() == "x"
+        (space.root / "out/r.txt").unlink()
+        space.run()
+        space.restored("save")
+    space.workflow([{"id": "save"}, {"id": "again", "function": "n.save"}])
+    with pytest.raises(WorkflowError, match="step 'again' writes 'out/r.txt', and so does step 'save'"):
+        space.run()
+
+
+@pytest.mark.parametrize("kind", ["Path", "Path | None", "list[Path]"])
+def test_a_file_among_further_arguments_counts(space: Space, kind: str) -> None:
+    space.nodes(
+        f"@workflow_node\ndef read(**files: {kind}):\n"
+        "    return {k: (f[0] if isinstance(f, list) else f).read_text() for k, f in files.items()}\n"
+    )
+    space.workflow([{"id": "read", "inputs": {"a": ["d.txt"] if "list" in kind else "d.txt"}}])
+    for text in ("1", "2"):
+        space.file("d.txt", text)
+        assert space.run().values["read"] == {"a": text}
+
+
+def test_a_set_of_files_counts(space: Space) -> None:
+    space.nodes("@workflow_node\ndef read(ps: set[Path]): return {'t': [one.read_text() for one in ps]}\n")
+    space.workflow([{"id": "read", "inputs": {"ps": ["d.txt"]}}])
+    for text in ("1", "2"):
+        space.file("d.txt", text)
+        assert space.run().values["read"]["t"] == [text]
 
 
 FOLDER = """

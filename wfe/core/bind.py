@@ -141,7 +141,7 @@ class Binder:
             at: Path = (*node.at, "inputs", name)
             parameter = signature.parameter(name)
             if parameter is None:
-                if not signature.extra:
+                if signature.extra is None:
                     shown = signature.function.removeprefix("nodes.")
                     self.wrong(
                         at,
@@ -149,7 +149,7 @@ class Binder:
                         nearest(name, names) or "it takes no inputs",
                     )
                     continue
-                parameter = Parameter(name, ANY, True)
+                parameter = Parameter(name, signature.extra, True)
             binding = self.explicit(node, parameter, raw, at, items)
             if binding is not None:
                 bindings[name] = binding
@@ -269,8 +269,16 @@ class Binder:
                 parameter.optional,
                 parameter.type.optional,
             )
-        if parameter.file:
-            return Binding("file", parameter.file, spare=True)
+        if parameter.unread:
+            self.wrong(
+                (*node.at, "inputs") if node.inputs else node.at,
+                f"step {node.id!r}: the default of input {name!r} names a file that only a run of the module could tell",
+                f"give {name!r} under 'inputs', or write the default as a text or Path('...')",
+            )
+        if parameter.files is not None:
+            if not parameter.type.has("output"):
+                return Binding("file", parameter.files, spare=True)
+            return self.output(node, parameter, parameter.files, False, (*node.at, "inputs"), False)
         if not parameter.optional:
             known = {
                 key

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from wfe.core.default import files_of
 from wfe.core.types import ANY, Type, type_of
 
 DECORATOR: Final = "workflow_node"
@@ -37,13 +38,15 @@ _CHOICES: Final = {"cache": ("auto", "never"), "isolation_mode": ("auto", "alway
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter: its type, and whether the function can be called without it. file: the file that its default names,
-    of one that takes a path: its content counts too."""
+    """One parameter: its type, and whether the function can be called without it. files: what its default names, of one that
+    takes paths or writes a file: a text, or a list or an object of texts; None for nothing. unread: it names some, but only
+    a run of the module could tell which."""
 
     name: str
     type: Type = ANY
     optional: bool = False
-    file: str = ""
+    files: Any = None
+    unread: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,8 @@ class Signature:
 
     function: dotted name, `nodes.vision.detect.detect`. outputs: key -> type, None when not known; `declared` says
     whether a person declared them (then they are checked) or they were only seen in the return statements.
-    options: the decorator's arguments. extra: takes `**kwargs`. problems: (line, column, text) of what is wrong with it.
+    options: the decorator's arguments. extra: the type of what `**kwargs` takes, if there is one. problems: (line, column,
+    text) of what is wrong with it.
     """
 
     function: str
@@ -60,7 +64,7 @@ class Signature:
     outputs: Mapping[str, Type] | None = None
     declared: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
-    extra: bool = False
+    extra: Type | None = None
     doc: str = ""
     line: int = 1
     column: int = 1
@@ -102,9 +106,10 @@ def signature_of(
     module: str,
     tree: ast.Module,
     aliases: Mapping[str, ast.expr] | None = None,
+    file: str = "",
 ) -> Signature:
     """The signature of a decorated function of the module `module`, whose whole tree is `tree`. aliases: the annotations
-    that names stand for; those of `tree` by default."""
+    that names stand for; those of `tree` by default. file: the module's own, relative to the project."""
     problems: list[tuple[int, int, str]] = []
     aliases = aliases_of(tree) if aliases is None else aliases
     options = _options(decorator_of(function), problems)
@@ -130,15 +135,23 @@ def signature_of(
     for one, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
         if default is not None:
             defaults[one.arg] = default
-    parameters = tuple(_parameter(one, type_of(one.annotation, aliases), defaults) for one in named)
+    parameters = []
+    for one in named:
+        kind, default, files, unread = type_of(one.annotation, aliases), defaults.get(one.arg), None, False
+        if default is not None and (kind.holds("path") or kind.has("output")):
+            try:
+                files = files_of(default, aliases, file)
+            except ValueError:
+                unread = True
+        parameters.append(Parameter(one.arg, kind, default is not None, files, unread))
     outputs, declared = _outputs(function, tree, options, aliases)
     return Signature(
         function=f"{module}.{function.name}",
-        parameters=parameters,
+        parameters=tuple(parameters),
         outputs=outputs,
         declared=declared,
         options=options,
-        extra=arguments.kwarg is not None,
+        extra=type_of(arguments.kwarg.annotation, aliases) if arguments.kwarg else None,
         doc=ast.get_docstring(function) or "",
         line=function.lineno,
         column=function.col_offset + 1,
@@ -146,19 +159,9 @@ def signature_of(
     )
 
 
-def _parameter(argument: ast.arg, kind: Type, defaults: Mapping[str, ast.expr]) -> Parameter:
-    default = defaults.get(argument.arg)
-    file = ""
-    if default is not None and kind.has("path"):
-        inner = default.args[0] if isinstance(default, ast.Call) and len(default.args) == 1 else default
-        if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
-            file = inner.value
-    return Parameter(argument.arg, kind, default is not None, file)
-
-
 def annotated(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
     """The names in the annotations of a function's parameters."""
-    given = [*function.args.args, *function.args.kwonlyargs]
+    given = [*function.args.args, *function.args.kwonlyargs, *([function.args.kwarg] if function.args.kwarg else [])]
     trees = [one.annotation for one in given if one.annotation is not None]
     return {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
 

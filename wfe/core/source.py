@@ -123,7 +123,9 @@ def source_of(text: str, module: str, package: bool = False, alias: Alias = lamb
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef) and decorator_of(statement) is not None:
             wanted = annotated(statement) - found.aliases.keys()
             brought = {name: known for name in wanted if (known := imported_alias(found, name, alias)) is not None}
-            found.signatures[statement.name] = signature_of(statement, module, tree, {**found.aliases, **brought})
+            file = f"{module.replace('.', '/')}{'/__init__' if package else ''}.py"
+            known_names = {**found.aliases, **brought}
+            found.signatures[statement.name] = signature_of(statement, module, tree, known_names, file)
         _file(statement, found, home)
     _order(tree.body, found)
     return found

@@ -116,6 +116,12 @@ _NAMES: Final[Mapping[str, str]] = {
     "Iterable": "list",
     "Collection": "list",
     "MutableSequence": "list",
+    "set": "list",
+    "Set": "list",
+    "frozenset": "list",
+    "FrozenSet": "list",
+    "AbstractSet": "list",
+    "MutableSet": "list",
     "tuple": "list",
     "Tuple": "list",
     "dict": "dict",
@@ -157,9 +163,10 @@ def type_of(node: ast.expr | None, aliases: Mapping[str, ast.expr] | None = None
         return _union(type_of(node.left, aliases, depth + 1), type_of(node.right, aliases, depth + 1))
     if isinstance(node, ast.Subscript):
         return _subscript(node, aliases, depth)
-    if isinstance(node, ast.Call) and len(node.args) == 2:  # NewType("Picture", Path)
+    if isinstance(node, ast.Call):  # NewType("Picture", Path), TypeVar("Picture", bound=Path)
         name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-        return type_of(node.args[1], aliases, depth + 1) if name == "NewType" else ANY
+        stands = node.args[1:] if name == "NewType" else [one.value for one in node.keywords if one.arg == "bound"]
+        return type_of(stands[0], aliases, depth + 1) if stands and name in ("NewType", "TypeVar") else ANY
     return ANY
 
 
