@@ -282,3 +282,40 @@ def test_outputs_of_a_step_that_was_skipped_or_failed_are_kept_apart(space: Spac
     space.ran()
     assert space.value("b") == {"z": 1}
     assert ended.outcomes["a"].state is StepState.FAILED
+
+
+def test_a_pickle_counts_by_the_code_that_made_it(space: Space) -> None:
+    """Its bytes name a class; what the class does may have changed all the same, in the step that uses it or far above."""
+    model = "class Model:\n    def predict(self): return {answer}\n"
+    space.file("nodes/models.py", model.format(answer=1))
+    space.nodes(
+        """
+        from wfe import Pickled
+        from nodes.models import Model
+        @workflow_node
+        def make(): return {"model": Pickled(Model()), "count": 1}
+        @workflow_node
+        def hand(model): return {"model": Pickled(model)}
+        @workflow_node
+        def use(model): return {"answer": model.predict()}
+        @workflow_node
+        def count(count: int): return {"count": count}
+        """
+    )
+    space.workflow(
+        [
+            {"id": "make"},
+            {"id": "hand", "inputs": {"model": "$make.model"}},
+            {"id": "use", "inputs": {"model": "$hand.model"}},
+            {"id": "count", "inputs": {"count": "$make.count"}},
+        ]
+    )
+    for answer in (1, 2):
+        space.file("nodes/models.py", model.format(answer=answer))
+        assert space.run().values["use"]["answer"] == answer
+    space.current("count")
+    space.run()
+    space.nothing_ran()
+    space.file("nodes/models.py", model.format(answer=1))
+    assert space.run().values["use"]["answer"] == 1
+    space.restored("make", "hand", "use")

@@ -165,8 +165,7 @@ def _outline(result: Result) -> dict[str, str]:
 
     def kind(one: Result) -> str:
         if len(one.artifacts) == 1 and not one.artifacts[0].trail:
-            artifact = one.artifacts[0]
-            return {"file": "file", "npy": artifact.note}.get(artifact.codec, artifact.codec)
+            return one.artifacts[0].kind
         text = value_text(one)
         return shape(one) if text.startswith("#") else text
 

@@ -32,7 +32,7 @@ def shape(result: Result) -> str:
     """A value in a few words: `float32[640x640x3]`, `list of 12`, `text of 3,000`."""
     value = result.value
     if value is None and len(result.artifacts) == 1:
-        return result.artifacts[0].note or result.artifacts[0].codec
+        return result.artifacts[0].kind
     if isinstance(value, list):
         return f"list of {len(value)}"
     if isinstance(value, dict):

@@ -16,12 +16,18 @@ if TYPE_CHECKING:
 
 class Artifact(NamedTuple):
     """A value kept as a file: where in the tree it stands (null there), its codec ("npy", "file", ...), the digest of its
-    content, and a note: dtype and shape of an array, the parameter that named a written file."""
+    content, and a note: dtype and shape of an array, the parameter that named a written file, the key under which a pickle
+    was made."""
 
     trail: Path
     codec: str
     digest: str
     note: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What it is, in a word."""
+        return self.note if self.codec == "npy" else self.codec
 
 
 class Missing(LookupError):
@@ -43,7 +49,13 @@ class Result(NamedTuple):
         """The canonical text that stands for the value in a manifest: artifacts by digest."""
         text = canonical(self.value)
         if self.artifacts:
-            text += " + " + canonical([[list(one.trail), one.codec, one.digest] for one in self.artifacts])
+            # A pickle names classes and functions; what they do is in the code that made it, and not in its bytes.
+            text += " + " + canonical(
+                [
+                    [list(one.trail), one.codec, one.digest, *((one.note,) if one.codec == "pickle" else ())]
+                    for one in self.artifacts
+                ]
+            )
         return text
 
     def dig(self, trail: Path) -> Result:

@@ -293,7 +293,7 @@ class Action:
             if changed:
                 return Done(StepState.FAILED, failure=Failure("changed", changed, log=self._log()))
             try:
-                result = result_of(self.step, reply, places, self.workspace)
+                result = result_of(self.step, reply, places, self.workspace, self.pending.key)
             except BadReturn as error:
                 return Done(StepState.FAILED, failure=Failure("output", str(error), log=self._log()))
             trace = self.workspace.traces.trace_of(

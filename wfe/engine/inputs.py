@@ -197,7 +197,7 @@ def _files(
     def one(value: Any, trail: Path) -> Any:
         artifact = written.get(trail)
         if artifact is not None and artifact.codec != "file":
-            raise NodeFailure(f"step {step.id!r}: input {name!r} takes a path, found {artifact.note or artifact.codec}")
+            raise NodeFailure(f"step {step.id!r}: input {name!r} takes a path, found {artifact.kind}")
         if artifact is not None:
             owner, _, parameter = artifact.note.partition(":")
             value = upstream.target(owner, parameter)

@@ -161,7 +161,7 @@ class Known:
         from wfe.engine.ground import Ground
 
         if not isinstance(part.value, list):
-            found = part.artifacts[0].note or part.artifacts[0].codec if part.artifacts else describe(part.value)
+            found = part.artifacts[0].kind if part.artifacts else describe(part.value)
             raise NodeFailure(f"step {name!r}: 'foreach' goes through a list, found {found}")
 
         try:

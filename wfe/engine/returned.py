@@ -23,8 +23,8 @@ class BadReturn(Exception):
     """The function returned what it must not; the text says which output, what was found and what to do."""
 
 
-def result_of(step: Step, reply: Returned, staged: Mapping[str, str], workspace: Workspace) -> Result:
-    """The result of a step whose call returned. Raises BadReturn, and OSError when the store cannot take a file."""
+def result_of(step: Step, reply: Returned, staged: Mapping[str, str], workspace: Workspace, key: str) -> Result:
+    """The result of a step whose call for this key returned. Raises BadReturn, and OSError when the store cannot take a file."""
     value, holes = _with_files(step, reply.value, list(reply.holes), staged)
     _check(step, value, holes)
     artifacts: list[Artifact] = []
@@ -34,7 +34,7 @@ def result_of(step: Step, reply: Returned, staged: Mapping[str, str], workspace:
         if known is not None:
             artifacts.append(known._replace(trail=hole.trail))
             continue
-        note = _note(hole, staged)
+        note = key if hole.codec == "pickle" else _note(hole, staged)
         artifact, _ = workspace.adopt(hole.path, hole.codec, hole.trail, note)
         adopted[hole.path] = artifact
         artifacts.append(artifact)
@@ -91,7 +91,7 @@ def _at(value: Any, trail: tuple[str | int, ...]) -> Any:
 def _note(hole: Hole, staged: Mapping[str, str]) -> str:
     if hole.codec == "file":
         return next((name for name, path in staged.items() if path == hole.path), "")
-    return npy_note(hole.path) if hole.codec == "npy" else hole.codec
+    return npy_note(hole.path) if hole.codec == "npy" else ""
 
 
 def npy_note(path: str) -> str:
