@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from space import Space
 
+from wfe.core.digest import digest
 from wfe.errors import ExitCode
 
 
@@ -271,3 +272,31 @@ def test_a_file_in_place_of_a_folder_and_back(space: Space) -> None:
     Path(where).mkdir()
     space.run()
     assert space.value("a") == {"folder": True}
+
+
+def test_a_directory_and_a_file_are_never_the_same(space: Space) -> None:
+    """Not an empty one and an empty one, and not a directory and a file that holds its listing."""
+    space.nodes("@workflow_node\ndef look(p: Path): return {'folder': p.is_dir()}\n")
+    space.workflow([{"id": "look", "inputs": {"p": "in"}}])
+    path = space.root / "in"
+    for listing in ("", f"1 a {digest(b'x')}\n"):
+        path.mkdir()
+        if listing:
+            (path / "a").write_text("x")
+        assert space.run().values["look"]["folder"] is True
+        shutil.rmtree(path)
+        path.write_text(listing)
+        assert space.run().values["look"]["folder"] is False
+        path.unlink()
+
+
+def test_an_output_that_became_a_directory_is_told(space: Space) -> None:
+    space.nodes("@workflow_node\ndef save(to: Output): to.write_text('')\n")
+    space.workflow([{"id": "save", "inputs": {"to": "out.txt"}}])
+    space.run()
+    (space.root / "out.txt").unlink()
+    (space.root / "out.txt").mkdir()
+    assert "cannot be written" in space.run().failure("save")
+    (space.root / "out.txt").rmdir()
+    space.run()
+    assert (space.root / "out.txt").read_text() == ""

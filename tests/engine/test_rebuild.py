@@ -319,3 +319,27 @@ def test_a_pickle_counts_by_the_code_that_made_it(space: Space) -> None:
     space.file("nodes/models.py", model.format(answer=1))
     assert space.run().values["use"]["answer"] == 1
     space.restored("make", "hand", "use")
+
+
+@pytest.mark.parametrize("how", ["force", "never", "forget"])
+def test_a_result_made_anew_under_its_key_outdates_what_other_workflows_made_of_the_old(space: Space, how: str) -> None:
+    space.nodes(
+        """
+        import uuid
+        @workflow_node
+        def draw(): return {"text": uuid.uuid4().hex}
+        @workflow_node
+        def use(text: str): return {"used": text}
+        """
+    )
+    nodes = [{"id": "draw"}, {"id": "use", "inputs": {"text": "$draw.text"}}]
+    space.workflow(nodes, name="q")
+    space.workflow([{**nodes[0], "cache": "never"} if how == "never" else nodes[0], nodes[1]], name="p")
+    space.run("q")
+    if how == "forget":
+        space.run("p")
+        space.doit("forget", "workflow=p", "draw")
+    new = space.run("p", forced=["draw"] if how == "force" else []).values["draw"]["text"]
+    space.run("q")
+    assert space.value("draw")["text"] == space.value("use")["used"] == new
+    assert new in (space.cache / "steps/q/draw.json").read_text()

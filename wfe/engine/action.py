@@ -130,6 +130,8 @@ class Action:
 
     def publish(self, trace: Trace, fresh: bool) -> Row:
         run, pending = self.run, self.pending
+        if fresh and (pending.trace is not None or self.step.options.cache == "never"):
+            self.workspace.traces.outdate(pending.key, trace.mark)
         return self.workspace.publish(
             run.workflow,
             self.step.id,

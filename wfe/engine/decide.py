@@ -59,7 +59,7 @@ def pending_of(known: Known, name: str, forced: bool = False) -> Pending:
     trace = traces.find(key) if step.options.cache != "never" else None
     stored = trace is not None and traces.whole(trace)
     intact = False
-    if row is not None and row.key == key and stored:
+    if row is not None and row.key == key and stored and trace is not None and row.mark == trace.mark:
         row, intact = known.workspace.intact(row)
         intact = intact and _in_place(row, trace, inputs, known.workspace.result_file(known.workflow, name))
     before = traces.find(row.key) if row is not None and row.key != key else None

@@ -72,14 +72,19 @@ class Known:
         with self._kept:
             found = self._results.get(step)
         if found is None:
-            row = self.row(step)
-            trace = (self.workspace.traces.find(row.key) if row else None) or self.remade(step)
-            found = result_of(self.workspace, trace, step)
+            found = result_of(self.workspace, self.trace(step) or self.remade(step), step)
             self.keep(step, found)
         return found
 
+    def trace(self, step: str) -> Trace | None:
+        """The trace that a step's row tells of: None when it was damaged, or another workflow has made it anew since, with
+        another result."""
+        row = self.row(step)
+        found = self.workspace.traces.find(row.key) if row else None
+        return found if found is not None and row is not None and found.mark == row.mark else None
+
     def remade(self, step: str) -> Trace:
-        """The trace of a step whose row stands though its trace was damaged. Raises NodeFailure."""
+        """The trace of a step whose row stands though its trace does not. Raises NodeFailure."""
         raise NodeFailure(f"the result of step {step!r} is not in the store any more")
 
     def fan(self, step: str) -> Sequence[str] | None:

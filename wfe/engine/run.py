@@ -338,19 +338,19 @@ class Run(Known):
         return claimed[key].step.id if key or resting is None else resting.step.id
 
     def remade(self, name: str) -> Trace:
-        """Make a step again whose row stands though its trace was damaged: the look at every step reads no traces."""
+        """Make a step again whose row stands though its trace does not: the look at every step reads no traces."""
         if not self.begun or self.ahead.looking:
             return super().remade(name)  # `doit info` must not run anything
         with self._remaking:
-            row = self.row(name)
-            found = self.workspace.traces.find(row.key) if row else None
+            found = self.trace(name)
             if found is None:
-                self.note("its stored result was damaged; it is made again", name)
-                outcome = self._perform(name, pending_of(self, name, True), True)
+                row = self.row(name)
+                anew = row is not None and self.workspace.traces.find(row.key) is not None
+                self.note(f"its stored result was {'made anew' if anew else 'damaged; it is made again'}", name)
+                outcome = self._perform(name, pending_of(self, name, not anew), not anew)
                 assert outcome is not None
                 self.end(outcome)
-                row = self.row(name)
-                found = self.workspace.traces.find(row.key) if row else None
+                found = self.trace(name)
                 if found is None:
                     what = outcome.failure.message if outcome.failure else outcome.skip or outcome.state.value
                     raise NodeFailure(f"the result of step {name!r} was damaged, and could not be made again: {what}")

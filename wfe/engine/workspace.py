@@ -230,7 +230,9 @@ class Workspace:
         found = self.state.get("step", step, workflow)
         with self.state.transaction():
             if found is not None:
-                self.state.remove("trace", self.traces.row(found).key)
+                key = self.traces.row(found).key
+                self.traces.outdate(key)
+                self.state.remove("trace", key)
             self.state.remove("step", step, workflow)
 
     def clean(self, workflow: str, step: str) -> list[str]:

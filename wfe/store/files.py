@@ -9,9 +9,7 @@ import os
 import threading
 from pathlib import Path
 
-from xxhash import xxh3_128
-
-from wfe.store.hashing import file_digest, files_under
+from wfe.store.hashing import directory_digest, file_digest
 from wfe.store.stamp import Stamp, holds, stamp
 from wfe.store.state import State
 
@@ -53,11 +51,7 @@ class Files:
 
     def _directory(self, path: str, where: str) -> tuple[Stamp, str]:
         taken = stamp(where)._replace(settled=False)
-        state = xxh3_128()
-        for entry in sorted(files_under(Path(where))):
-            digest = self.digest(f"{path}/{entry}")[1]
-            state.update(f"{len(entry)} {entry} {digest}\n".encode("utf-8", "surrogateescape"))
-        return taken, state.hexdigest()
+        return taken, directory_digest(Path(where), lambda entry: self.digest(f"{path}/{entry}")[1])
 
     def same(self, path: str, known: Stamp, digest: str) -> Stamp | None:
         """The stamp that proves that the file still has this content (a new one if need be), None when it has not."""

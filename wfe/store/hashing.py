@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,7 @@ def file_digest(path: str | Path) -> str:
     """
     told = os.stat(path)
     if stat.S_ISDIR(told.st_mode):
-        return _directory_digest(Path(path))
+        return directory_digest(Path(path), lambda entry: file_digest(os.path.join(path, entry)))
     if not stat.S_ISREG(told.st_mode):  # a pipe would be waited on for ever, a device has no end
         raise OSError(errno.EINVAL, "it is no file", str(path))
     state = xxh3_128()
@@ -34,11 +35,13 @@ def file_digest(path: str | Path) -> str:
     return state.hexdigest()
 
 
-def _directory_digest(path: Path) -> str:
+def directory_digest(path: Path, digest: Callable[[str], str]) -> str:
+    """The digest of a directory: no file has it, not one that holds the same listing either. digest: of a file in it, by its
+    path there."""
     state = xxh3_128()
     for entry in sorted(files_under(path)):
-        state.update(f"{len(entry)} {entry} {file_digest(path / entry)}\n".encode("utf-8", "surrogateescape"))
-    return state.hexdigest()
+        state.update(f"{len(entry)} {entry} {digest(entry)}\n".encode("utf-8", "surrogateescape"))
+    return f"directory-{state.hexdigest()}"
 
 
 def files_under(path: Path) -> list[str]:

@@ -138,6 +138,18 @@ class Traces:
             if found is not None and self.row(found).key == key:
                 self.state.remove("step", step, workflow)
 
+    def outdate(self, key: str, mark: str = "") -> None:
+        """The key gets another result, with this mark if it is known: take away the rows of all steps, of any workflow, that
+        tell of the one before. They and what was made from them would go on as current, while what is read of them is new."""
+        before = self.find(key)
+        if before is None or before.mark == mark:
+            return
+        with self.state.transaction():
+            for workflow in self.state.scopes("step"):
+                for step, found in self.rows(workflow).items():
+                    if found[1] == key:
+                        self.state.remove("step", step, workflow)
+
     @staticmethod
     def row(found: Any) -> Row:
         static, key, mark, ups, files, seconds, at = found
