@@ -21,6 +21,7 @@ from typing import Any
 
 import wfe
 from wfe.wire import frames
+from wfe.wire.children import adopt_orphans, children, end_children, has_children
 from wfe.wire.sources import Sources
 from wfe.wire.values import Staging, ValueRefused, decode, encode, read_file
 
@@ -144,6 +145,18 @@ class Caller:
             reply = self.run(call, function, begun)
         except BaseException as error:  # noqa: BLE001 (whatever a node raises is told)
             reply = self.failed(error)
+        mixed = self.sources.mixed() if self.sources is not None else ""
+        if mixed:
+            # And changed back, perhaps: what was run is not what the call's digest says, in this call and all to come.
+            message = f"its source {mixed} changed while it ran; its result was not kept: run again"
+            reply = {
+                "state": "raised",
+                "kind": "changed",
+                "message": message,
+                "traceback": "",
+                "bases": [],
+                "worn": True,
+            }
         reply["seconds"] = perf_counter() - begun[0]
         call["inputs"] = None  # the last references to arrays in blocks, which `tidy` looks for
         self.tidy(reply)
@@ -374,78 +387,6 @@ def _native_flush() -> Any:
         return None
 
 
-def has_children() -> bool:
-    """Whether this process has child processes, ended ones included. Takes about 1 us."""
-    if sys.platform == "win32":
-        return False  # the engine's job object ends them with the worker
-    try:
-        if hasattr(os, "waitid"):
-            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        else:
-            os.waitpid(-1, os.WNOHANG)
-    except ChildProcessError:
-        return False
-    return True
-
-
-def end_children() -> int:
-    """Kill the processes that the node left behind; 0, or 1 where this process is to be replaced: they cannot be found from
-    here, or belong to a pool, which begins others in their place and waits for ever for what a killed one held.
-
-    Orphaned grandchildren come to this process (it is their subreaper), so the rounds end when there is no child at
-    all. Only those that were killed are waited for: one that came meanwhile may live long.
-    """
-    import signal
-
-    pooled = not {"multiprocessing.pool", "concurrent.futures.process"}.isdisjoint(sys.modules)
-    deadline = monotonic() + 2.0
-    while monotonic() < deadline:
-        found = _children()
-        if found is None:
-            return 1
-        for pid in found:
-            with suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-        for pid in found:
-            with suppress(ChildProcessError):  # a thread of the node's waited for it
-                os.waitpid(pid, 0)
-        if not found and not has_children():
-            return int(pooled)
-    return 1
-
-
-def _children() -> list[int] | None:
-    """The direct children by /proc, or None where there is no such thing."""
-    if not sys.platform.startswith("linux"):
-        return None
-    mine = str(os.getpid()).encode()
-    found = []
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            with open(f"/proc/{name}/stat", "rb") as file:
-                # "pid (name) state ppid ...": the name may hold spaces and brackets, so count from its end.
-                fields = file.read().rpartition(b")")[2].split()
-        except OSError:
-            continue
-        if fields[1] == mine:
-            found.append(int(name))
-    return found
-
-
-def _adopt_orphans() -> None:
-    """Make this process the subreaper of its descendants (Linux): a daemon that a node starts stays findable."""
-    if not sys.platform.startswith("linux"):
-        return
-    try:
-        import ctypes
-
-        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER, linux/prctl.h
-    except (ImportError, OSError, AttributeError):
-        pass  # the engine's own search at the worker's end still finds them
-
-
 def _watch(life: int) -> None:
     """Wait until the engine is gone (its end of this pipe closes, kill -9 included), then end everything."""
     try:
@@ -456,7 +397,7 @@ def _watch(life: int) -> None:
     if sys.platform != "win32":
         import signal
 
-        for pid in _children() or ():
+        for pid in children() or ():
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         os.killpg(0, signal.SIGKILL)
@@ -496,5 +437,5 @@ def main(ends: list[int], folders: list[str]) -> None:
     worker = Worker(frames.Channel(requests, replies))
     frames.write_all(replies, frames.pack(frames.READY, {"python": sys.version.split()[0], "pid": os.getpid()}))
     # After the first frame: importing ctypes takes 2 to 10 ms that the engine need not wait for.
-    _adopt_orphans()
+    adopt_orphans()
     worker.serve()

@@ -136,6 +136,55 @@ def test_an_input_that_changes_while_its_step_runs_is_not_recorded(space: Space)
     assert space.value("a") == {"text": "new"}
 
 
+def test_an_input_that_changes_and_changes_back_is_not_recorded_either(space: Space) -> None:
+    """As by `git stash` and `git stash pop` in the middle of a run: the content is that of the key again."""
+    space.nodes("""
+    @workflow_node()
+    def a(path: Path, folder: Path, other: str):
+        old = path.read_text()
+        path.write_text(other)
+        text = path.read_text()
+        path.write_text(old)
+        (folder / "scratch").write_text("")
+        (folder / "scratch").unlink()
+        return {"text": text}
+    """)
+    space.file("in.txt", "old")
+    space.file("folder/a.txt", "")
+    space.workflow(
+        [{"id": "a", "inputs": {"path": "in.txt", "folder": "folder", "other": "${other}"}}], params={"other": ""}
+    )
+    assert "in.txt changed while it ran" in space.run(other="new").failure("a")
+
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_a_source_that_changed_only_while_it_was_imported_is_not_recorded(space: Space, inline: bool) -> None:
+    space.nodes("""
+    @workflow_node()
+    def a(where: str, other: str):
+        old = Path(where).read_text()
+        Path(where).write_text(other or old)
+        import other
+        Path(where).write_text(old)
+        return {"x": other.VALUE}
+
+    @workflow_node()
+    def b():
+        import other
+        return {"x": other.VALUE}
+    """)
+    other = space.file("other.py", "VALUE = 1\n")
+    nodes = [
+        {"id": "a", "inputs": {"where": str(other), "other": "VALUE = 2\n"}},
+        {"id": "b"},
+    ]
+    space.workflow(nodes)
+    ended = space.run(inline=inline)
+    assert "its source other.py changed while it ran" in ended.failure("a")
+    space.failed("a")
+    assert space.value("b") == {"x": 1}  # not from the module that was imported then
+
+
 def test_a_source_that_changes_while_its_step_runs_is_not_recorded(space: Space) -> None:
     space.nodes("""
     import other

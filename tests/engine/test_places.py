@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -250,3 +251,25 @@ def test_a_device_is_no_input(space: Space) -> None:
     space.nodes(WRITER)
     space.workflow([{"id": "read", "inputs": {"path": "/dev/zero"}}])
     assert "it is no file" in space.run().failure("read")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_a_folder_that_became_another_is_noticed_by_a_remembered_plan(space: Space) -> None:
+    """Through it the reader reads what the writer writes, and so needs it."""
+    space.nodes(WRITER)
+    space.workflow(
+        [
+            {"id": "write", "inputs": {"text": "1", "path": "one/f.txt"}},
+            {"id": "read", "inputs": {"path": "two/f.txt"}},
+        ]
+    )
+    space.file("two/f.txt", "own")
+    assert space.run().values["read"]["text"] == "own"
+    shutil.rmtree(space.root / "two")
+    (space.root / "two").symlink_to("one")
+    (space.root / "one/f.txt").unlink()
+    assert space.run().values["read"]["text"] == "1"
+    (space.root / "two").unlink()
+    space.file("two/f.txt", "again")
+    (space.root / "one/f.txt").unlink()
+    assert space.run().values["read"]["text"] == "again"

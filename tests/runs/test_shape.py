@@ -8,7 +8,7 @@ import pytest
 from space import Space
 
 from wfe.core.when import WhenError, evaluate, split
-from wfe.errors import WorkflowError
+from wfe.errors import WfeError, WorkflowError
 
 NODES = """
 @workflow_node(outputs={"n": int, "text": str})
@@ -163,6 +163,15 @@ def test_include_binds_inputs_and_leads_ids_by_its_own(space: Space) -> None:
     space.edit("workflows/inner.json", '"x"', '"y"')
     space.run()
     space.ran("right__deep__one")
+
+
+def test_another_document_of_an_included_name_is_noticed(space: Space) -> None:
+    including(space)
+    space.run()
+    space.run()
+    space.file("workflows/inner.yaml", "workflow: {name: inner}\nnodes: []\n")
+    with pytest.raises(WfeError, match="two documents: inner.json, inner.yaml"):
+        space.run()
 
 
 def test_a_parameter_reaches_an_included_step(space: Space) -> None:

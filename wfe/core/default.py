@@ -6,13 +6,18 @@ Knows the ways in which such a default is written. Does not know whether the fil
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
-from pathlib import PurePosixPath
+import posixpath
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 _CLASSES: Final = ("Path", "PurePath", "PosixPath", "WindowsPath", "Output", "str", "fspath")
 _SAME: Final = ("resolve", "absolute")
-_CHANGED: Final = ("joinpath", "with_name", "with_stem", "with_suffix")
+_CHANGED: Final[Mapping[str, Callable[..., str]]] = {
+    "joinpath": posixpath.join,
+    "with_name": lambda path, name: posixpath.join(posixpath.dirname(path), name),
+    "with_stem": lambda path, stem: posixpath.join(posixpath.dirname(path), stem + posixpath.splitext(path)[1]),
+    "with_suffix": lambda path, suffix: posixpath.splitext(path)[0] + suffix,
+}
 
 
 class Unreadable(ValueError):
@@ -31,11 +36,11 @@ def _value(node: ast.expr, names: Mapping[str, ast.expr], file: str, depth: int)
     def of(part: ast.expr) -> Any:
         return _value(part, names, file, depth + 1)
 
-    def path(part: ast.expr) -> PurePosixPath:
+    def path(part: ast.expr) -> str:
         found = of(part)
         if not isinstance(found, str):
             raise Unreadable
-        return PurePosixPath(found)
+        return found
 
     if depth > 20:
         raise Unreadable
@@ -53,15 +58,17 @@ def _value(node: ast.expr, names: Mapping[str, ast.expr], file: str, depth: int)
                 str(key.value): of(part) for key, part in zip(keys, parts, strict=True) if isinstance(key, ast.Constant)
             }
         case ast.BinOp(left=left, op=ast.Div(), right=right):
-            return str(path(left) / path(right))
+            return posixpath.join(path(left), path(right))
         case ast.Attribute(value=base, attr="parent"):
-            return str(path(base).parent)
+            return posixpath.dirname(posixpath.normpath(path(base))) or "."
         case ast.Call(func=ast.Name(id=name), args=parts, keywords=[]) if isinstance(names.get(name), ast.Name):
             return of(ast.Call(names[name], parts, []))  # `from pathlib import Path as P`
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=parts, keywords=[]) if name in _CLASSES:
-            return str(PurePosixPath(*map(path, parts)))
+            return posixpath.normpath(posixpath.join(*map(path, parts))) if parts else "."
         case ast.Call(func=ast.Attribute(value=base, attr=name), args=[], keywords=[]) if name in _SAME:
             return of(base)
-        case ast.Call(func=ast.Attribute(value=base, attr=name), args=parts, keywords=[]) if name in _CHANGED:
-            return str(getattr(path(base), name)(*(str(path(part)) for part in parts)))
+        case ast.Call(func=ast.Attribute(value=base, attr=name), args=[_, *_] as parts, keywords=[]) if (
+            name in _CHANGED
+        ):
+            return _CHANGED[name](path(base), *map(path, parts))
     raise Unreadable

@@ -141,7 +141,7 @@ def signature_of(
         if default is not None and (kind.holds("path") or kind.has("output")):
             try:
                 files = files_of(default, aliases, file)
-            except ValueError:
+            except (ValueError, TypeError):  # TypeError: a method with too many arguments
                 unread = True
         parameters.append(Parameter(one.arg, kind, default is not None, files, unread))
     outputs, declared = _outputs(function, tree, options, aliases)

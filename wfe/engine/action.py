@@ -316,7 +316,7 @@ class Action:
     def changed(self) -> str:
         """What changed under the step while it ran, "" when nothing did: its result belongs to no known content then."""
         for path, (taken, content) in self.pending.inputs.files.items():
-            if self.workspace.files.same(path, taken, content) is None:
+            if not self.workspace.files.at_rest(path, taken, content):
                 return f"its input {path} changed while it ran; its result was not kept: run again"
         for path in self.step.module_files:
             known = self.run.sources.get(path)

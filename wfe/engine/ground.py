@@ -6,7 +6,7 @@ Knows links, the project's root and what lies in its cache. Does not read what i
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from wfe.core.disk import Disk
@@ -19,7 +19,7 @@ _KEPT_FILES: Final = ("state.db", "claims.lock")  # and what SQLite puts beside:
 
 
 class Ground(Disk):
-    """Of one project, for one plan: a directory is looked at once, so what became a link since is not noticed.
+    """Of one project, for one plan: a directory is looked at once, and where each leads can be asked for (`links`).
 
     documents: paths of workflow documents that lie elsewhere than in workflows/.
     """
@@ -51,6 +51,13 @@ class Ground(Disk):
             real = self._folders[folder] = os.path.normcase(real)
         return real
 
+    def links(self, folders: Iterable[str] | None = None) -> tuple[tuple[str, str], ...]:
+        """Directories, and where they lead; both relative to the project, if they are in it. By default those that were asked
+        for so far."""
+        real = self._inside(self._root)
+        asked = list(self._folders) if folders is None else [os.path.join(self._root, one) for one in folders]
+        return tuple(sorted((_shorter(one, self._root), _shorter(self._inside(one), real)) for one in asked))
+
     def owned(self, text: str) -> str:
         place = self.place(text)
         parts = _below(self._cache, place)
@@ -68,6 +75,10 @@ class Ground(Disk):
 
     def holds_cache(self, text: str) -> bool:
         return _below(self._inside(os.path.join(self._root, text)), self._cache) is not None
+
+
+def _shorter(path: str, root: str) -> str:
+    return "" if path == root else path.removeprefix(root.rstrip(os.sep) + os.sep)
 
 
 def _below(folder: str, place: str) -> list[str] | None:

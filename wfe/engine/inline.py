@@ -92,6 +92,8 @@ class _Here(Caller):
         if answer["state"] == "stale":
             self.forget()
             answer = self.answer(message)
+        if answer.get("worn"):
+            self.forget()
         seconds = answer["seconds"]
         if answer["state"] == "skipped":
             return Skipped(answer["message"], seconds)

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import wfe
 from wfe.core.digest import digest, digest_of
+from wfe.engine.ground import Ground
 from wfe.engine.index import Index
 from wfe.engine.project import Project
-from wfe.engine.site import folder_time, site_stamp
+from wfe.engine.site import folder_time, own_stamp, site_stamp
 from wfe.errors import Place, Problem, WorkflowError
 from wfe.store.stamp import holds, stamp
 from wfe.store.state import State
@@ -36,13 +37,14 @@ def prepare(project: Project, state: State, name: str, overrides: Mapping[str, A
             digest(data),
             sorted(overrides.items()),
             wfe.__version__,
+            own_stamp(),
             sys.version_info[:2],
             os.environ.get("WFE_DEVICE", ""),
         ]
     )
     memo = state.get("memo", key, f"plan:{name}")
     if memo is not None:
-        found = _reuse(memo, project.root)
+        found = _reuse(memo, project)
         if found is not None:
             return found
     return _plan(project, state, name, path, data, overrides, key)
@@ -55,12 +57,12 @@ def _read(path: Path, project: Project) -> bytes:
         raise WorkflowError(Problem(f"cannot be read: {error.strerror}", Place(project.shown(path)))) from None
 
 
-def _reuse(memo: tuple[Any, ...], root: Path) -> Index | None:
+def _reuse(memo: tuple[Any, ...], project: Project) -> Index | None:
     """The index in a memo, None when something that it was made from has changed."""
-    sources, absent, folders, site, packed = memo
-    if site != site_stamp():
+    sources, absent, folders, links, site, packed = memo
+    if site != site_stamp() or Ground(project).links(folder for folder, _ in links) != links:
         return None
-    base = f"{root}{os.sep}"
+    base = f"{project.root}{os.sep}"
     if any(os.path.exists(base + path) for path in absent):
         return None
     if any(folder_time(base + path) != time for path, time in folders):
@@ -84,7 +86,6 @@ def _plan(
     from wfe.catalog import Catalogue
     from wfe.core.parse import parse
     from wfe.core.planner import plan
-    from wfe.engine.ground import Ground
     from wfe.engine.placement import Places
 
     catalogue = Catalogue(project.root)
@@ -115,8 +116,10 @@ def _plan(
             taken = taken._replace(settled=False)
         sources.append((relative, taken.plain(), digest(content)))
     folders = [(p, folder_time(base + p)) for p in _folders(project.root)] if catalogue.listed else []
+    if included:  # another document of such a name may come
+        folders.append((project.shown(project.workflows), folder_time(str(project.workflows))))
     made.sources = tuple(sources)
-    memo = (made.sources, tuple(sorted(catalogue.absent)), tuple(folders), site_stamp(), made.pack())
+    memo = (made.sources, tuple(sorted(catalogue.absent)), tuple(folders), disk.links(), site_stamp(), made.pack())
     scope = f"plan:{name}"
     with state.transaction():
         if len(state.all("memo", scope)) >= _KEPT:

@@ -21,15 +21,15 @@ def folder_time(path: str) -> int:
 
 def site_stamp() -> tuple[Any, ...]:
     """What tells whether the main environment's packages may have changed: installing or removing one changes the times
-    of the directories that hold them. An editable install's own sources are watched by nobody (documented), but for those
-    of wfe that read workflows: in a checkout they change under one version, and with them what is remembered."""
+    of the directories that hold them. An editable install's own sources are watched by nobody (documented)."""
     paths = sysconfig.get_paths()
     folders = sorted({paths["purelib"], paths["platlib"], *(path for path in sys.path if path.endswith("-packages"))})
-    return sys.version, tuple((folder, folder_time(folder)) for folder in folders), _own()
+    return sys.version, tuple((folder, folder_time(folder)) for folder in folders)
 
 
-def _own() -> tuple[Any, ...]:
-    """Name, time and size of each of wfe's own sources that make a plan and its memo. 0.2 ms."""
+def own_stamp() -> tuple[Any, ...]:
+    """Name, time and size of each of wfe's own sources that make a plan and its memo: in a checkout they change under one
+    version, and with them what is remembered. 0.2 ms."""
     found: list[tuple[str, int, int]] = []
     for part in ("", "core", "engine"):
         try:

@@ -192,7 +192,7 @@ class Workers:
         keep = False
         try:
             reply = warm.child.ask(message, emit, call.log, call.timeout)
-            keep = reply["state"] != "stale" and not reply.get("children")
+            keep = reply["state"] != "stale" and not reply.get("children") and not reply.get("worn")
             if keep:
                 warm.known.add((call.module, call.function, call.code))
                 keep = not self._too_big(warm, reply["seconds"])

@@ -62,3 +62,13 @@ class Files:
         except OSError:
             return None
         return taken if now == digest else None
+
+    def at_rest(self, path: str, known: Stamp, digest: str) -> bool:
+        """Whether nobody touched the file since it had this stamp. The same content is not enough: it may have been another
+        one meanwhile. Of a directory it must do, whose own times change with what lies in it for a moment."""
+        where = self.absolute(path)
+        try:
+            untouched = os.path.isdir(where) or stamp(where)[:4] == known[:4]
+        except OSError:
+            return False
+        return untouched and self.same(path, known, digest) is not None

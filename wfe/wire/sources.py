@@ -24,6 +24,7 @@ class Sources:
     def __init__(self, root: str) -> None:
         self.root = abspath(root)
         self.texts: dict[str, bytes] = {}
+        self._looked_at = 0
         texts = self.texts
 
         class FromText(SourceFileLoader):
@@ -75,6 +76,13 @@ class Sources:
         for known in list(sys.path_importer_cache):
             if (abspath(known) + sep).startswith(self._below):
                 del sys.path_importer_cache[known]
+
+    def mixed(self) -> str:
+        """As `changed`, where something was imported since this was asked last, relative to the root; "" where nothing was."""
+        if len(self.texts) == self._looked_at:
+            return ""
+        self._looked_at = len(self.texts)
+        return self.changed().removeprefix(self.root + sep)
 
     def changed(self) -> str:
         """The first imported file whose text is no longer the imported one (or that is gone), or ""."""
