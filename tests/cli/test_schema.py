@@ -60,7 +60,7 @@ nodes = part(
     isolation_mode=st.sampled_from(["auto", "always", "never", "some"]),
     resources=amounts,
     retries=retries,
-    timeout=numbers,
+    timeout=numbers | st.sampled_from([1e15, 1e14, 10**400]),
 )
 params = st.dictionaries(
     st.sampled_from(["p", "q_1", "1p", "workflow", "a-b"]),
@@ -103,6 +103,24 @@ def parses(document: Any) -> bool:
 def test_schema_and_parser_accept_the_same(document: Any) -> None:
     problems = [error.message for error in VALID.iter_errors(document)]
     assert parses(document) == (not problems), problems
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"include": "other", "foreach": [1]},
+        {"include": "other", "cache": "never"},
+        {"include": "other", "environment": "e"},
+        {"function": "m.f", "foreach": [1], "matrix": {"x": [1]}},
+    ],
+)
+def test_keys_that_do_not_go_together(more: dict[str, Any]) -> None:
+    """They were taken and had no effect."""
+    document = {"nodes": [{"id": "a", **more}]}
+    assert not parses(document) and not VALID.is_valid(document)
+    for key in ("foreach", "cache", "environment"):
+        document["nodes"][0].pop(key, None)
+    assert parses(document) and VALID.is_valid(document)
 
 
 PLAIN: dict[str, Any] = {"nodes": [{"id": "a", "function": "m.f"}]}

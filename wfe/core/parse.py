@@ -66,6 +66,20 @@ _NODE: Final = {
 _RETRIES: Final = {"count": int, "delay": float, "factor": float, "limit": float, "on": list}
 _ASIDE: Final = {"cache", "ttl", "timeout", "retries", "resources", "isolation_mode", "depends_on", "seed", "device"}
 _NAMES: Final = {"id", "include"}  # of a node: without them, what other nodes say of it would be wrong too
+# An include stands for other nodes, each of which says these for itself.
+_NOT_OF_INCLUDES: Final = (
+    "foreach",
+    "matrix",
+    "cache",
+    "seed",
+    "ttl",
+    "device",
+    "environment",
+    "isolation_mode",
+    "resources",
+    "retries",
+    "timeout",
+)
 _CHOICES: Final = {"cache": ("auto", "never"), "isolation_mode": ("auto", "always", "never")}
 
 
@@ -126,7 +140,9 @@ class _Parser:
             elif self.is_a(entry, wanted):
                 good[key] = entry
             else:
-                self.wrong((*path, key), f"{what}: {key!r} must be {_JSON_TYPES[wanted]}, found {describe(entry)}")
+                too_big = wanted is float and type(entry) in (int, float)
+                kind = "a number below 1e15" if too_big else _JSON_TYPES[wanted]
+                self.wrong((*path, key), f"{what}: {key!r} must be {kind}, found {describe(entry)}")
         return good
 
     @staticmethod
@@ -135,7 +151,9 @@ class _Parser:
             return True
         if isinstance(value, bool):
             return wanted is bool
-        return isinstance(value, (int, float) if wanted is float else wanted)
+        if wanted is float:  # no infinite one, and none that no clock can count
+            return isinstance(value, int | float) and abs(value) < 1e15
+        return isinstance(value, wanted)
 
     def workflow(self) -> Workflow:
         top = self.shape(self.document.value, (), "the document", _TOP)
@@ -215,6 +233,15 @@ class _Parser:
             self.wrong(at, f"{what} has no 'function'", "name one of nodes/, like 'vision.detect.detect'")
         if "function" in good and "include" in good:
             self.wrong((*at, "include"), f"{what} has both 'function' and 'include'", "keep one")
+        for key in _NOT_OF_INCLUDES:
+            if "include" in entry and key in entry:
+                self.wrong(
+                    (*at, key), f"{what}: {key!r} does not go with 'include'", "say it at the nodes that it brings in"
+                )
+        if "foreach" in entry and "matrix" in entry:
+            self.wrong(
+                (*at, "matrix"), f"{what} has both 'foreach' and 'matrix'", "keep one; a 'foreach' may be nested"
+            )
         for position, other in enumerate(good.get("depends_on", [])):
             if not isinstance(other, str):
                 self.wrong(
