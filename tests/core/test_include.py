@@ -31,13 +31,16 @@ Documents = dict[str, dict[str, Any]]
 
 def inlined(nodes: list[dict[str, Any]], others: Documents, **params: Any) -> tuple[Workflow, list[Problem]]:
     def load(name: str, place: Place) -> Workflow:
+        if name in ("w", "./w.json"):
+            return parse(text, "w.json", "w")
         if name not in others:
             raise WorkflowError(Problem(f"there is no workflow {name!r}", place))
         return parse(json.dumps(others[name]).encode(), f"{name}.json", name)
 
     document = {"workflow": {"params": params}, "nodes": nodes}
+    text = json.dumps(document).encode()
     problems: list[Problem] = []
-    found = inline(parse(json.dumps(document).encode(), "w.json", "w"), params, load, problems)
+    found = inline(parse(text, "w.json", "w"), params, load, problems)
     return found, problems
 
 
@@ -166,6 +169,11 @@ def test_twice_under_two_names() -> None:
         ),
         (include(include="iner"), "there is no workflow 'iner'"),
         (include(include="w"), "workflows include each other in a circle: w -> w"),
+        (include(include="./w.json"), "workflows include each other in a circle: w -> w"),
+        (
+            include(inputs={"image": "a", "conf": "$a.conf"}),
+            "parameter 'conf' of 'inner' is put into a longer text there, which takes no reference",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(node: dict[str, Any], said: str) -> None:
@@ -189,3 +197,10 @@ def test_a_text_cannot_include() -> None:
 def test_without_includes_nothing_is_made_anew() -> None:
     workflow = parse(b'{"nodes": [{"id": "a", "function": "n.a"}]}', "w.json", "w")
     assert inline(workflow, {}, None, []) is workflow
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_id_that_an_include_brings_in_is_taken(order: int) -> None:
+    """One of the two steps was dropped without a word, and which depended on their order."""
+    found = wrong([include(), {"id": "left__load", "function": "n.load"}][::order], {"inner": INNER})
+    assert "node id 'left__load' is used twice; 'left' brings it in from 'inner'" in found

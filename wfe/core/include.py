@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from wfe.core.params import convert
-from wfe.core.reference import NotAReference, escape, ref_of, substitute
+from wfe.core.reference import NotAReference, escape, ref_of, spliced, substitute
 from wfe.core.when import renamed
 from wfe.core.workflow import Node, Workflow
 from wfe.errors import Place, Problem, WfeError, nearest
@@ -25,7 +25,7 @@ def inline(
     params: Mapping[str, Any],
     load: Callable[[str, Place], Workflow] | None,
     problems: list[Problem],
-    above: tuple[str, ...] = (),
+    above: tuple[Workflow, ...] = (),
 ) -> Workflow:
     """`workflow` with every include replaced by the nodes that it stands for; problems are added to `problems`. params: in
     notation, since those of an included workflow may be references."""
@@ -33,33 +33,45 @@ def inline(
         return workflow
     nodes: list[Node] = []
     ends: dict[str, str] = {}
+    brought: dict[str, str] = {}
+    chain = (*above, workflow)
     for node in workflow.nodes:
         if not node.include:
             nodes.append(node)
             continue
         place = workflow.place((*node.at, "include"))
-        chain = (*above, workflow.name)
-        if node.include in chain:
-            problems.append(
-                Problem(f"workflows include each other in a circle: {' -> '.join([*chain, node.include])}", place)
-            )
-            nodes.append(_stub(node))
-            continue
         if load is None:
             problems.append(Problem("a workflow given as text cannot include another", place))
             continue
         try:
             inner = load(node.include, place)
         except WfeError as error:
-            problems.extend(error.problems)
+            problems.extend(one for one in error.problems if one not in problems)
+            nodes.append(_stub(node))
+            continue
+        if inner.document.file in [one.document.file for one in chain]:  # by whatever name it was included
+            way = " -> ".join(one.name for one in (*chain, inner))
+            problems.append(Problem(f"workflows include each other in a circle: {way}", place))
             nodes.append(_stub(node))
             continue
         bound = _bind(workflow, node, inner, params, problems)
         inner = inline(inner, bound, load, problems, chain)
+        for name in _spliced_references(inner, bound):
+            text = f"parameter {name!r} of {inner.name!r} is put into a longer text there, which takes no reference"
+            hint = "give a constant, or let a step make the text"
+            problems.append(Problem(text, workflow.place((*node.at, "inputs", name)), hint))
         included = [_moved(one, node, inner, bound) for one in inner.nodes]
+        brought.update({one.id: f"{node.id!r} brings it in from {inner.name!r}" for one in included})
         nodes.extend(included)
         if included:
             ends[node.id] = included[-1].id
+    seen: set[str] = set()
+    for node in nodes:
+        if node.id in seen and node.id in brought:
+            problems.append(
+                Problem(f"node id {node.id!r} is used twice", workflow.place((*node.at, "id")), brought[node.id])
+            )
+        seen.add(node.id)
     if ends:
         nodes = [_redirected(node, ends) for node in nodes]
     return replace(workflow, nodes=tuple(nodes))
@@ -117,6 +129,16 @@ def _put_in(raw: Any, params: Mapping[str, Any], place: Place, problems: list[Pr
     return substitute(raw, params, unknown)
 
 
+def _spliced_references(inner: Workflow, bound: Mapping[str, Any]) -> list[str]:
+    """The parameters that are bound to references, and that the included workflow puts into longer texts."""
+    asked = {name for node in inner.nodes for name in spliced([node.inputs, node.foreach, node.matrix])}
+    return [name for name, value in bound.items() if name in asked and _is_reference(value)]
+
+
+def _is_reference(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("$") and not value.startswith(("$$", "${"))
+
+
 def _moved(one: Node, node: Node, inner: Workflow, bound: Mapping[str, Any]) -> Node:
     """A node of the included workflow under its long id. Its own references move along; those that came in by a
     parameter already speak of the outer workflow."""
@@ -126,7 +148,7 @@ def _moved(one: Node, node: Node, inner: Workflow, bound: Mapping[str, Any]) -> 
         return f"{node.id}{SEPARATOR}{name}" if name in ids else name
 
     def move(value: Any) -> Any:
-        if isinstance(value, str) and value.startswith("$") and not value.startswith(("$$", "${")):
+        if _is_reference(value):
             head, dot, rest = value[1:].partition(".")
             return f"${long(head)}{dot}{rest}"
         if isinstance(value, list):
