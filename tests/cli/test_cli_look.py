@@ -248,6 +248,8 @@ def test_a_lattice_is_drawn_in_lines_of_its_size_and_many_alike_in_one() -> None
         ("a:b[x.png].image", ("a", "b[x.png]", ("image",))),
         ("a:b[x.png]", ("a", "b[x.png]", ())),
         ("dir/a.json:b", ("dir/a.json", "b", ())),
+        ("a:b.².007", ("a", "b", ("²", "007"))),
+        ("a:b." + "1" * 5000, ("a", "b", ("1" * 5000,))),
     ],
 )
 def test_addresses(text: str, found: tuple[object, ...]) -> None:

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from wfe.core.document import Path as Trail
+from wfe.core.reference import INDEX
 from wfe.engine.project import Project
 from wfe.errors import ExitCode, WfeError
 
@@ -80,7 +81,7 @@ def address(text: str, needs_step: bool = False) -> tuple[str, str, Trail]:
     if not match:
         raise WfeError(f"{text!r} is not of the form WORKFLOW:STEP.key", code=ExitCode.USAGE)
     parts = match["trail"].split(".") if match["trail"] else []
-    return workflow, match["step"], tuple(int(part) if part.isdigit() else part for part in parts)
+    return workflow, match["step"], tuple(int(part) if INDEX.match(part) else part for part in parts)
 
 
 # --- completion

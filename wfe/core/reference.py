@@ -15,8 +15,8 @@ from wfe.core.document import Path
 from wfe.core.workflow import Ref
 
 _REF: Final = re.compile(r"\$([A-Za-z_][A-Za-z0-9_-]*)((?:\.[^.\s$]+)*)\Z")
-# As Python writes it, so that a key of digits is found again by the same text: no 007, no superscripts.
-_INDEX: Final = re.compile(r"(?:0|[1-9][0-9]{0,17})\Z")
+# Of a trail. As Python writes it, so that a key of digits is found again by the same text: no 007, no superscripts.
+INDEX: Final = re.compile(r"(?:0|[1-9][0-9]{0,17})\Z")
 _PARAM: Final = re.compile(r"\$\$|\$\{([^{}]*)\}")
 
 
@@ -40,7 +40,7 @@ def ref_of(text: str) -> Ref | None:
     if not match:
         raise NotAReference(text)
     step, rest = match.groups()
-    trail = tuple(int(part) if _INDEX.match(part) else part for part in rest.split(".")[1:])
+    trail = tuple(int(part) if INDEX.match(part) else part for part in rest.split(".")[1:])
     return Ref(step, trail)
 
 
