@@ -34,6 +34,17 @@ def test_a_fan_without_items_has_its_line(project: ProjectUnderTest, wfe) -> Non
     assert [one["state"] for one in wfe("list", "none", "--json").lines()] == ["current", "current"]
 
 
+def test_show_half_a_character(project: ProjectUnderTest, wfe) -> None:
+    project.node("half", "from wfe import workflow_node\n@workflow_node()\ndef h():\n    return {'é': '\\ud800'}\n")
+    project.workflow("half", [{"id": "h", "function": "half.h"}])
+    assert wfe("run", "half").code == 0
+    for locale in ("C", "C.UTF-8"):  # of which the first has another way with what it cannot write
+        for words in (["half:h"], ["half:h", "--json"]):
+            done = wfe("show", *words, LC_ALL=locale)
+            assert (done.code, done.out) == (0, '{"é": "\\ud800"}\n'), words
+    assert wfe("show", "half").out == 'h\n  .é  "\\ud800"\n'
+
+
 def test_list_of_workflows_steps_and_nodes(project: ProjectUnderTest, wfe) -> None:
     project.write("workflows/broken.json", "{")
     project.write("workflows/environments.lock.json", "{}")

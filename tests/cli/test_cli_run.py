@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -198,12 +201,9 @@ def test_an_error_in_wfe_itself_shows_a_traceback_and_exits_with_70(capsys: pyte
 
 
 def test_a_reader_that_goes_away_is_no_failure(project: ProjectUnderTest, wfe) -> None:
-    import subprocess
-    import sys
-
     wfe("run", "sum")
-    reader, writer = __import__("os").pipe()
-    __import__("os").close(reader)
+    reader, writer = os.pipe()
+    os.close(reader)
     with open(writer, "wb") as out:
         done = subprocess.run(
             [sys.executable, "-m", "wfe", "show", "sum"], cwd=project.root, stdout=out, stderr=subprocess.PIPE
@@ -211,10 +211,35 @@ def test_a_reader_that_goes_away_is_no_failure(project: ProjectUnderTest, wfe) -
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_a_run_with_nothing_to_do_imports_nothing_heavy(project: ProjectUnderTest, wfe) -> None:
-    import subprocess
-    import sys
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no such device")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [["list"], ["--help"], ["run", "sum"], ["run", "sum", "--json"], ["show", "sum:add"]])
+def test_a_stdout_that_is_full_is_told(wfe, project: ProjectUnderTest, words: list[str], unbuffered: str) -> None:
+    wfe("run", "sum")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "wfe", *words],
+            cwd=project.root,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    said = "stdout cannot be written: No space left on device; make room, or send it elsewhere\n"
+    assert (done.returncode, done.stderr) == (4, said)
 
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell of POSIX closes them")
+def test_without_stdin_stdout_and_stderr(project: ProjectUnderTest) -> None:
+    def code(words: str) -> int:
+        return subprocess.run(["sh", "-c", f'"$0" -m wfe {words}', sys.executable], cwd=project.root).returncode
+
+    assert code("run sum --force-all <&- >&- 2>&-") == 0
+    assert code("list >&-") == 0
+    assert code("run nope >&- 2>&-") == 3
+
+
+def test_a_run_with_nothing_to_do_imports_nothing_heavy(project: ProjectUnderTest, wfe) -> None:
     wfe("run", "sum")
     wfe("run", "sum")
     text = (

@@ -5,29 +5,39 @@ Knows kinds of errors. Does not know verbs.
 
 from __future__ import annotations
 
-import os
+import errno
 import sys
 import traceback
 from collections.abc import Callable, Iterable
 
+from wfe.cli.streams import Stdout, prepare, silence
 from wfe.errors import ExitCode, Problem, WfeError
 
 
 def ended(command: Callable[[], int | None]) -> int:
     """Call `command`; the exit code of the process, with what went wrong told on stderr.
 
-    A reader of stdout that went away (`wfe list | head`) is no failure.
+    A reader of stdout that went away (`wfe list | head`) is no failure; a stdout that cannot be written is one.
     """
+    prepare()
+    code = guarded(command)
     try:
-        code = guarded(command)
         sys.stdout.flush()
     except BrokenPipeError:
-        _silence()
+        silence()
         return ExitCode.OK
+    except OSError as error:
+        if error is not Stdout.lost:
+            raise
     except ValueError:
         if not sys.stdout.closed:
             raise
-    return code
+    if Stdout.lost is None:
+        return code
+    silence()
+    told = f"stdout cannot be written: {Stdout.lost.strerror}"
+    tell([Problem(told, hint="make room, or send it elsewhere")])
+    return code or ExitCode.ENVIRONMENT
 
 
 def guarded(command: Callable[[], int | None]) -> int:
@@ -42,12 +52,17 @@ def guarded(command: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        _silence()  # told here: the command-line library would exit with 1
+        silence()  # told here: the command-line library would exit with 1
         return ExitCode.OK
     except MemoryError:
         tell([Problem("out of memory", hint="fewer jobs at once need less: -n 1")])
         return ExitCode.ENVIRONMENT
     except Exception as error:
+        if error is Stdout.lost:
+            return ExitCode.ENVIRONMENT  # `ended` tells it
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            tell([Problem(f"{error.filename}: {error.strerror}", hint="give a shorter name")])
+            return ExitCode.USAGE
         if is_click(error):
             raise  # a mistake on the command line: the library shows usage and exits with 2
         sys.stderr.write(traceback.format_exc())
@@ -67,10 +82,3 @@ def tell(problems: Iterable[Problem]) -> None:
 
     sys.stderr.write("".join(f"{clean(str(problem))}\n" for problem in problems))
     sys.stderr.flush()
-
-
-def _silence() -> None:
-    # The interpreter flushes stdout once more at exit and would complain; the note on SIGPIPE in Python's documentation
-    # gives this remedy.
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
