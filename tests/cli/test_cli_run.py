@@ -165,6 +165,9 @@ def test_fans_and_conditions_are_foretold(project: ProjectUnderTest, wfe) -> Non
         (["collect", "--to-size", "big"], 2, "'big' is no size; write it like 500MB or 2GB\n"),
         (["-C", "nowhere", "list"], 2, "--project: there is no directory 'nowhere'\n"),
         (["timeline", "2020"], 3, None),
+        (["run", "n" * 300], 3, f"there is no workflow '{'n' * 300}'; known: sum\n"),
+        (["log", "sum:" + "n" * 300], 2, None),
+        (["-C", "n" * 300, "list"], 2, f"{'n' * 300}: File name too long; give a shorter name\n"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_in_a_line(wfe, words: list[str], code: int, said: str | None) -> None:

@@ -93,6 +93,7 @@ CASES: dict[str, str | bytes] = {
         node("resize", width="$lod.width"),
         node("save", "n.svae", small=1),
     ),
+    "include_of_a_name_that_no_file_can_have": document(LOAD, {"id": "inner", "include": "a" * 5000}),
     "all_in_one_go": document(
         LOAD,
         {**node("load", "n.resize", width="$load.width", height="$lod.height"), "ttl": -1},  # twice, and more

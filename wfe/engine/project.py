@@ -51,14 +51,15 @@ class Project:
 
     def find(self, name: str, place: Place | None = None) -> Path:
         """The document of the workflow `name`: a name in workflows/, or a path. Raises WfeError."""
-        found = [path for suffix in SUFFIXES if (path := self.workflows / f"{name}{suffix}").is_file()]
+        # os.path's: a name that no file can have, of 300 letters perhaps, is no error of the system's for it.
+        found = [path for suffix in SUFFIXES if os.path.isfile(path := self.workflows / f"{name}{suffix}")]
         if len(found) > 1:
             raise WfeError(f"workflow {name!r} has two documents: {', '.join(path.name for path in found)}", "keep one")
         if found:
             return found[0]
         path = Path(name)
         for candidate in (path, self.root / path):
-            if candidate.suffix in SUFFIXES and candidate.is_file():
+            if candidate.suffix in SUFFIXES and os.path.isfile(candidate):
                 return candidate.resolve()
         hint = nearest(name, self.names()) or "put a document into workflows/"
         raise WfeError(Problem(f"there is no workflow {name!r}", place or Place(), hint))
