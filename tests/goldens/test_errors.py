@@ -87,6 +87,14 @@ CASES: dict[str, str | bytes] = {
     "amounts_that_are_none": document(
         {**LOAD, "resources": {"gpu": -1, "memory": "4 apples", "disk": True}}, settings={"pools": {"gpu": "many"}}
     ),
+    "half_a_character": r"""{
+  "workflow": {"name": "w"},
+  "nodes": [
+    {"id": "load", "function": "n.load", "inputs": {"path": "in.txt", "tags": ["\ud83d\ude00", "a\ud800", "\\ud800"]}},
+    {"id": "save", "function": "n.svae"}
+  ]
+}""",
+    "half_a_character_among_the_parameters": document(LOAD, params={"mark": "\ud800"}, description="\udc00"),
     "missing_input_file": document(node("load", path="im.txt")),
     "several_in_order": document(
         node("load", path="missing.txt", limit="x", other=1),

@@ -54,7 +54,8 @@ def read(data: bytes, file: str) -> Document:
     """Parse `data`; YAML when the name of `file` ends in .yaml or .yml, JSON otherwise.
 
     Raises WorkflowError for text that is not UTF-8, not of the notation, nested deeper than MAX_DEPTH or larger than
-    MAX_BYTES. A key that stands twice in one object, or a YAML value that JSON has not, is one of the document's doubts.
+    MAX_BYTES. A key that stands twice in one object, half a character, or a YAML value that JSON has not, is one of the
+    document's doubts.
     """
     if len(data) > MAX_BYTES:
         raise _wrong(
@@ -97,6 +98,8 @@ def _read_json(text: str, file: str) -> Document:
         except _Duplicate:
             value = json.loads(text)
             doubts = _duplicates(text, file)
+        if _HALF.search(text):
+            doubts += _halves(text, file)
     except json.JSONDecodeError as error:
         raise _wrong(
             Place(file, error.lineno, error.colno), f"not valid JSON: {error.msg}", _json_hint(text, error.pos)
@@ -224,6 +227,24 @@ def _duplicates(text: str, file: str) -> list[tuple[Path, Problem]]:
 
 def _twice(path: Path, place: Place, first: Place) -> Problem:
     return Problem(f"key {path[-1]!r} stands twice in one object", place, f"first at {first}")
+
+
+# Of a character beyond 16 bits, which JSON writes as two; alone it is no text that could be printed or put in a file.
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def _halves(text: str, file: str) -> list[tuple[Path, Problem]]:
+    at = _lines(text)
+    doubts = []
+    for path, offset, _ in _walk_json(text):
+        token = _TOKEN.match(text, offset)
+        if token is None or not _HALF.search(token[0]):
+            continue
+        half = next((one for one in json.loads(token[0]) if "\ud800" <= one <= "\udfff"), "")
+        if half:
+            hint = "write the character itself, or both halves"
+            doubts.append((path, Problem(f"'\\u{ord(half):04x}' is half a character", Place(file, *at(offset)), hint)))
+    return doubts
 
 
 # --- YAML
