@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from wfe.core.outcome import Listener, Outcome, StepState
 from wfe.engine.project import Project
-from wfe.errors import EnvironmentFailure, ExitCode, Interrupted, NodeFailure, Problem, WfeError, nearest
+from wfe.errors import EnvironmentFailure, ExitCode, Interrupted, NodeFailure, Problem, WfeError, WorkflowError, nearest
 
 if TYPE_CHECKING:
     from wfe.door import Door
@@ -193,7 +193,7 @@ def run(
     from wfe import front
 
     where = Project.around(os.fspath(project))
-    values = {name: _plain(value) for name, value in {**(params or {}), **more}.items()}
+    values = {name: _plain(name, value) for name, value in {**(params or {}), **more}.items()}
     heard = list(listeners)
 
     def told(found: Project) -> list[Listener]:
@@ -223,15 +223,25 @@ def run(
     return report
 
 
-def _plain(value: Any) -> Any:
-    """A parameter's value as JSON has it: a path becomes its text, a tuple a list."""
+def _plain(name: str, value: Any) -> Any:
+    """A parameter's value as JSON has it: a path becomes its text, a tuple a list, a number of NumPy's one of Python's.
+
+    Raises WorkflowError for what JSON has no such form of.
+    """
     if isinstance(value, os.PathLike):
-        return os.fspath(value)
+        value = os.fspath(value)
+    elif getattr(value, "shape", None) == () and hasattr(value, "dtype"):
+        value = value.item()
     if isinstance(value, tuple | list):
-        return [_plain(entry) for entry in value]
+        return [_plain(name, entry) for entry in value]
     if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    return value
+        return {str(key): _plain(name, entry) for key, entry in value.items()}
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise WorkflowError(
+        f"parameter {name!r}: {type(value).__name__} is no JSON value",
+        "give a text, a number, true or false, None, or lists and dicts of them; of an array its `.tolist()`, or a file's path",
+    )
 
 
 def _report(project: Project, door: Door, seconds: float) -> Report:

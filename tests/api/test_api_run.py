@@ -105,6 +105,21 @@ def test_unknown_steps_and_names_are_told(project: ProjectUnderTest) -> None:
         wfe.run("w", project=project.root.parent)
 
 
+def test_values_of_parameters_are_json(project: ProjectUnderTest) -> None:
+    project.node("echo", "from wfe import workflow_node\n@workflow_node()\ndef echo(n):\n    return {'n': n}\n")
+    project.workflow("echo", [{"id": "echo", "function": "echo.echo", "inputs": {"n": "${n}"}}], params={"n": None})
+    for given, taken in (
+        (numpy.int64(3), 3),
+        (numpy.bool_(True), True),
+        (numpy.float32(0.5), 0.5),
+        ([numpy.int8(1), (numpy.str_("a"), Path("b"))], [1, ["a", "b"]]),
+    ):
+        assert project.run("echo", n=given)["echo"]["n"] == taken
+    for wrong in (numpy.arange(3), {1}, b"x", [{"a": object()}], numpy.datetime64("2020-01-01")):
+        with pytest.raises(WorkflowError, match="parameter 'n': .* is no JSON value; give a text"):
+            project.run("echo", n=wrong)
+
+
 def test_a_failure_raises_with_the_nodes_traceback(project: ProjectUnderTest) -> None:
     nodes = [
         {"id": "bad", "function": "things.raises", "inputs": {"text": "the answer"}},
