@@ -34,6 +34,30 @@ def test_a_fan_without_items_has_its_line(project: ProjectUnderTest, wfe) -> Non
     assert [one["state"] for one in wfe("list", "none", "--json").lines()] == ["current", "current"]
 
 
+def test_show_a_fan_without_items(project: ProjectUnderTest, wfe) -> None:
+    project.write("in.txt", "")
+    project.workflow(
+        "none",
+        [
+            {"id": "read", "function": "some.numbers", "inputs": {"source": "in.txt"}},
+            {"id": "each", "function": "some.double", "foreach": "$read.numbers", "inputs": {"item": "$item"}},
+            {"id": "never", "function": "some.double", "foreach": [], "inputs": {"item": "$item"}},
+        ],
+    )
+    assert wfe("show", "none:each").err == "step 'each' has no result yet; run it: wfe run none each\n"
+    wfe("run", "none")
+    for target in ("none:each", "none:each.doubled", "none:never"):
+        assert wfe("show", target).out == "[]\n", target
+    done = wfe("show", "none:each.3")
+    assert (done.code, done.err) == (2, "none:each: the result has 0 entries, there is none at 3\n")
+    project.write("in.txt", "4")
+    wfe("run", "none")
+    assert json.loads(wfe("show", "none:each.doubled").out) == [8]
+    project.write("in.txt", "")
+    wfe("run", "none")
+    assert wfe("show", "none:each").out == "[]\n"
+
+
 def test_show_half_a_character(project: ProjectUnderTest, wfe) -> None:
     project.node("half", "from wfe import workflow_node\n@workflow_node()\ndef h():\n    return {'é': '\\ud800'}\n")
     project.workflow("half", [{"id": "h", "function": "half.h"}])

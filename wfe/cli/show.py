@@ -59,9 +59,12 @@ def show(
                 raise WfeError(f"--save takes one output, {workflow!r} is a workflow", code=ExitCode.USAGE)
             _steps(results, workflow, compact)
             return
+        members = _members(where, workflow, step, results)
         try:
-            result = results.part(step, trail, _members(where, workflow, step, results))
+            result = results.part(step, trail, members)
         except Missing as missing:
+            if members is not None:
+                raise WfeError(f"{workflow}:{step}: {missing}", code=ExitCode.USAGE) from None
             raise _lacking(where, workflow, step, str(missing), results) from None
         _tell_age(where, name, step)
         if save is not None:
@@ -105,8 +108,8 @@ def _takes_unicode() -> bool:
 
 
 def _members(where: Project, workflow: str, step: str, results: Results) -> list[str] | None:
-    """The steps of a fan in the order of its items, None where the workflow cannot say it now."""
-    if results.row(step) is not None or not results.members(step):
+    """The steps of a fan in the order of its items, None where the workflow cannot say it now or none of them has a result."""
+    if results.row(step) is not None:
         return None
     from wfe.door import enter
     from wfe.errors import NodeFailure
@@ -119,7 +122,10 @@ def _members(where: Project, workflow: str, step: str, results: Results) -> list
         run = door.run
         if step not in run.steps or run.steps[step].fan is None:
             return None
-        return [one.id for one in run.expand(step)]
+        found = [one.id for one in run.expand(step)]
+        if step in run.skipped or (found and not results.members(step)):
+            return None
+        return found
     except (NodeFailure, Missing):
         return None
     finally:

@@ -49,14 +49,14 @@ class Results:
         return dig_fan([found.dig((index,)) for index in range(len(found.value))], trail)
 
     def find(self, step: str, members: Sequence[str] | None = None) -> Result:
-        """The result of a step; of a fan, those of its steps (`members`, else all that are there) as a list.
+        """The result of a step; of a fan, those of its steps (`members`, which may be none, else all that are there) as a list.
 
         Written files have "step:parameter" for a note. Raises Missing when there is none, or its files are gone.
         """
         row = self.row(step)
         if row is None:
             among = self.members(step) if members is None else members
-            if not among:
+            if not among and members is None:
                 raise Missing(f"step {step!r} has no result yet")
             return gather([self.find(one) if one in self._rows else Result(None) for one in among])
         trace = self.workspace.traces.find(row.key)
