@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -275,5 +276,6 @@ def _failure(report: Report, door: Door) -> WfeError:
         error = kind(problems or [blocked])
     error.report = report
     with contextlib.suppress(IndexError):
-        error.add_note(f"{report.workflow}: {len(report.failed)} failed; wfe run {report.workflow} {report.failed[0]}")
+        again = f"wfe run {shlex.quote(report.workflow)} {shlex.quote(report.failed[0])}"
+        error.add_note(f"{report.workflow}: {len(report.failed)} failed; {again}")
     return error

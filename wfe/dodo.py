@@ -13,6 +13,7 @@ import contextlib
 import fnmatch
 import gc
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -109,7 +110,7 @@ def _of_which(project: Project, called: Invocation, given: dict[str, str]) -> Wf
         return WfeError(text, f"say workflow=NAME; {_names(project)}", ExitCode.USAGE)
     names = project.names()
     example = next((one for one in called.arguments if one in names), names[0] if names else "")
-    shown = f"\n  doit {called.command} workflow={example}" if example else ""
+    shown = f"\n  doit {called.command} {shlex.quote(f'workflow={example}')}" if example else ""
     return WfeError(f"no workflow was chosen; {_names(project)}{shown}", code=ExitCode.USAGE)
 
 

@@ -168,6 +168,7 @@ def test_fans_and_conditions_are_foretold(project: ProjectUnderTest, wfe) -> Non
         (["run", "n" * 300], 3, f"there is no workflow '{'n' * 300}'; known: sum\n"),
         (["log", "sum:" + "n" * 300], 2, None),
         (["-C", "n" * 300, "list"], 2, f"{'n' * 300}: File name too long; give a shorter name\n"),
+        (["log", "sum:add.x"], 2, "'sum:add.x': a log is of a whole step; say sum:add\n"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_in_a_line(wfe, words: list[str], code: int, said: str | None) -> None:
@@ -240,6 +241,17 @@ def test_without_stdin_stdout_and_stderr(project: ProjectUnderTest) -> None:
     assert code("run sum --force-all <&- >&- 2>&-") == 0
     assert code("list >&-") == 0
     assert code("run nope >&- 2>&-") == 3
+
+
+def test_hints_can_be_given_to_a_shell(project: ProjectUnderTest, wfe) -> None:
+    nodes = [{"id": "add", "function": "some.total", "inputs": {"numbers": []}, "resources": {"big gpu": "4 GB"}}]
+    project.workflow("two words", nodes, settings={"pools": {"big gpu": "1 GB"}})
+    assert wfe("show", "two words").err.endswith("run it: wfe run 'two words'\n")
+    assert wfe("show", "two words:add").err.endswith("run it: wfe run 'two words' add\n")
+    assert wfe("log", "two words:add").err.endswith("run it: wfe run 'two words' add\n")
+    assert wfe("log", "two words").err.endswith("`wfe list 'two words'` lists them\n")
+    done = wfe("run", "two words")
+    assert done.code == 3 and done.err.endswith("or --pool 'big gpu=4 GB'\n")
 
 
 def test_a_run_with_nothing_to_do_imports_nothing_heavy(project: ProjectUnderTest, wfe) -> None:

@@ -6,6 +6,7 @@ its file answers the request, which nobody needs the model for.
 
 from __future__ import annotations
 
+import shlex
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -130,7 +131,7 @@ def offer(project: Project, workflow: str) -> str:
     if not found:
         return ""
     names = ", ".join(one.spec.name for one in found)
-    return f"missing nodes: {names}; a language model can write them: `doit run generate:{path.stem}`"
+    return f"missing nodes: {names}; a language model can write them: `doit run {shlex.quote(f'generate:{path.stem}')}`"
 
 
 def _desk(project: Project, settings: Mapping[str, str]) -> Callable[[], Desk]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,7 +35,9 @@ def check(
     del twice
     workflow, step, trail = here.address(target, needs_step=True)
     if trail:
-        raise WfeError(f"{target!r}: a whole step is checked", f"say {workflow}:{step}", ExitCode.USAGE)
+        raise WfeError(
+            f"{target!r}: a whole step is checked", f"say {shlex.quote(f'{workflow}:{step}')}", ExitCode.USAGE
+        )
     where, given = here.project(), here.settings(sets or ())
     from wfe.door import enter, terminable
 

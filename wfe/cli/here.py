@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -75,7 +76,8 @@ def address(text: str, needs_step: bool = False) -> tuple[str, str, Trail]:
         workflow = f"{workflow}:{more}"
     if not colon:
         if needs_step:
-            raise WfeError(f"{text!r} names no step", f"say {text}:STEP; `wfe list {text}` lists them", ExitCode.USAGE)
+            hint = f"say {text}:STEP; `wfe list {shlex.quote(text)}` lists them"
+            raise WfeError(f"{text!r} names no step", hint, ExitCode.USAGE)
         return workflow, "", ()
     match = _ADDRESS.match(rest)
     if not match:

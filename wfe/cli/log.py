@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections import deque
 from pathlib import Path
@@ -25,7 +26,9 @@ def log(
     """
     workflow, step, trail = here.address(target, needs_step=True)
     if trail:
-        raise WfeError(f"{target!r}: a log is of a whole step", f"say {workflow}:{step}", ExitCode.USAGE)
+        raise WfeError(
+            f"{target!r}: a log is of a whole step", f"say {shlex.quote(f'{workflow}:{step}')}", ExitCode.USAGE
+        )
     where = here.project()
     name = here.name_of(where, workflow)
     folder = where.cache / "logs" / name
@@ -67,5 +70,5 @@ def _none(where: object, name: str, workflow: str, step: str, folder: Path) -> W
     if step in rows:
         return WfeError(f"step {step!r} printed nothing when it last ran", code=ExitCode.USAGE)
     logs = [path.stem for path in folder.glob("*.log")] if folder.is_dir() else []
-    hint = nearest(step, [*rows, *logs]) or f"run it: wfe run {workflow} {step}"
+    hint = nearest(step, [*rows, *logs]) or f"run it: wfe run {shlex.quote(workflow)} {shlex.quote(step)}"
     return WfeError(f"there is no log of step {step!r} of {workflow!r}", hint, ExitCode.USAGE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -143,7 +144,7 @@ def _lacking(where: Project, workflow: str, step: str, why: str, results: Result
     except (WfeError, OSError):
         known = []
     if step.partition("[")[0] in known:
-        return WfeError(why, f"run it: wfe run {workflow} {step.partition('[')[0]}", ExitCode.USAGE)
+        return WfeError(why, f"run it: wfe run {shlex.quote(workflow)} {step.partition('[')[0]}", ExitCode.USAGE)
     return WfeError(
         f"workflow {workflow!r} has no step {step!r}", nearest(step, known or results.steps()), ExitCode.USAGE
     )
@@ -151,7 +152,9 @@ def _lacking(where: Project, workflow: str, step: str, why: str, results: Result
 
 def _steps(results: Results, workflow: str, compact: bool) -> None:
     if not results.steps():
-        raise WfeError(f"no step of {workflow!r} has a result yet", f"run it: wfe run {workflow}", ExitCode.USAGE)
+        raise WfeError(
+            f"no step of {workflow!r} has a result yet", f"run it: wfe run {shlex.quote(workflow)}", ExitCode.USAGE
+        )
     for step in sorted(results.steps()):
         try:
             said = _outline(results.find(step))

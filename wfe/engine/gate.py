@@ -8,6 +8,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import os
+import shlex
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -33,7 +34,7 @@ def sizes(pools: Mapping[str, float | str], asked: Mapping[str, Sequence[tuple[s
                 found[pool] = _memory() if pool == "memory" else 1.0
             try:
                 if amount(wanted) > found[pool]:
-                    hint = f"give the pool more: workflow.settings.pools, or --pool {pool}={wanted}"
+                    hint = f"give the pool more: workflow.settings.pools, or --pool {shlex.quote(f'{pool}={wanted}')}"
                     problems.append(
                         Problem(
                             f"step {step!r} asks for {wanted} of pool {pool!r}, which has {found[pool]:g}", hint=hint
