@@ -152,8 +152,18 @@ def _told(task: dict[str, Any]) -> dict[str, Any]:
 
 def _workflows(project: Project) -> Iterator[Task]:
     """A task for each workflow, so that `doit list` lists them."""
-    for name in project.names():
-        yield Task(name, None, doc=_description(project, name))
+    names = project.names()
+    if not names:
+        sys.stderr.write("there are no documents in workflows/; `wfe init` writes one to begin with\n")
+    for name in names:
+        if "=" in name:
+            sys.stderr.write(
+                f"workflow {name!r} is not listed: doit takes no '=' in names; give its file another name\n"
+            )
+        else:
+            yield Task(name, None, doc=_description(project, name))
+    # Hidden; without any, doit lists the function that makes them.
+    yield Task("_none", None)
 
 
 def _description(project: Project, name: str) -> str:
@@ -199,7 +209,7 @@ def _steps(door: Door, called: Invocation) -> Iterator[Task]:
         wanted = run.choose(meant)
         door.chosen = tuple(name for name in run.index.ids if name in wanted)
     # doit wants a task even where nothing is to be done.
-    yield from made or [Task(run.workflow, None, doc=run.plan.description, has_subtask=True)]
+    yield from made or [Task(run.workflow.replace("=", "_"), None, doc=run.plan.description, has_subtask=True)]
 
 
 def _meant(door: Door, given: Sequence[str], made: Sequence[Task]) -> list[str]:

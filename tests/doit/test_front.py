@@ -54,6 +54,26 @@ def test_without_a_workflow(project: Space) -> None:
     assert of_which.stderr == "mark=...: of which workflow?; say workflow=NAME; there are: w\n"
 
 
+def test_names_that_doit_or_a_shell_takes_otherwise(project: Space) -> None:
+    document = (project.root / "workflows" / "w.json").read_text()
+    project.file("workflows/eq=x.json", document)
+    listed = project.doit("list")
+    assert listed.stdout.split() == ["w", "Shout", "a", "file"]
+    assert listed.stderr == "workflow 'eq=x' is not listed: doit takes no '=' in names; give its file another name\n"
+    for _ in range(2):  # the second time nothing is left to be done
+        project.doit("run", "workflow=eq=x", "write")
+    project.file("workflows/a b.json", document)
+    assert project.doit("run", code=2).stderr.endswith("\n  doit run 'workflow=a b'\n")
+
+
+def test_a_project_without_documents(space: Space) -> None:
+    listed = space.doit("list")
+    assert (listed.stdout, listed.stderr) == (
+        "",
+        "there are no documents in workflows/; `wfe init` writes one to begin with\n",
+    )
+
+
 def test_wrong_names(project: Space) -> None:
     """Told without a traceback, and before anything runs."""
     assert project.doit("run", "workflow=v", code=3).stderr == "there is no workflow 'v'; known: w\n"
