@@ -44,7 +44,7 @@ def perform(
     run = door.run
     try:
         wanted = run.choose(steps) if steps else set(run.index.ids)
-        run.plan.select([name.partition("[")[0] for name in forced])
+        run.check_forced(steps)
         run.check(force_all)
     except BaseException:
         run.listeners.clear()  # the run did not begin, so it does not end either

@@ -101,6 +101,8 @@ def test_unknown_steps_and_names_are_told(project: ProjectUnderTest) -> None:
         project.run("w", steps=["grw"])
     with pytest.raises(WorkflowError, match="has no step 'grw'"):
         project.run("w", force=["grw"])
+    with pytest.raises(WfeError, match="step 'grow' cannot be forced: it is not among the chosen"):
+        project.run("w", steps=["make"], force=["grow"])
     with pytest.raises(WfeError, match="is in no wfe project"):
         wfe.run("w", project=project.root.parent)
 

@@ -144,6 +144,9 @@ def test_fans_and_conditions_are_foretold(project: ProjectUnderTest, wfe) -> Non
     assert "two[1]" in wfe("list", "fan").out
 
 
+OUTSIDE = "step 'half' cannot be forced: it is not among the chosen steps, nor needed by one; choose it too\n"
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
@@ -168,6 +171,8 @@ def test_fans_and_conditions_are_foretold(project: ProjectUnderTest, wfe) -> Non
         (["run", "n" * 300], 3, f"there is no workflow '{'n' * 300}'; known: sum\n"),
         (["log", "sum:" + "n" * 300], 2, None),
         (["-C", "n" * 300, "list"], 2, f"{'n' * 300}: File name too long; give a shorter name\n"),
+        (["run", "sum", "add", "--force", "half"], 2, OUTSIDE),
+        (["run", "sum", "add", "--force", "half", "--dry-run"], 2, OUTSIDE),
         (["log", "sum:add.x"], 2, "'sum:add.x': a log is of a whole step; say sum:add\n"),
     ],
 )  # fmt: skip

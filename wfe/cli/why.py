@@ -61,7 +61,7 @@ def forecasts(
 
     door = enter(where, workflow, given, forced=forced)
     try:
-        door.run.plan.select([name.partition("[")[0] for name in forced])
+        door.run.check_forced(steps)
         return door, explain(door.run, steps, force_all)
     except BaseException:
         door.close()

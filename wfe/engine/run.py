@@ -37,7 +37,7 @@ from wfe.engine.index import Index
 from wfe.engine.known import Known
 from wfe.engine.look import look
 from wfe.engine.workspace import Workspace
-from wfe.errors import NodeFailure, WfeError
+from wfe.errors import ExitCode, NodeFailure, WfeError
 from wfe.store.stamp import Stamp
 from wfe.store.traces import File, Trace
 
@@ -228,6 +228,19 @@ class Run(Known):
             if fan not in self.plan.select([one for one in fans if one != fan]):
                 self.only[fan] = {name for name, of in zip(names, fans, strict=True) if of == fan}
         return wanted
+
+    def check_forced(self, chosen: Sequence[str]) -> None:
+        """Raises WorkflowError for a step to force that does not exist, WfeError for one that a run of the `chosen` steps (all,
+        when none are named) leaves out."""
+        if not self.forced:
+            return
+        fans = {name: name.partition("[")[0] for name in self.forced}
+        self.plan.select(sorted(fans.values()))
+        wanted = self.choose(chosen) if chosen else set(fans.values())
+        for name, fan in sorted(fans.items()):
+            if fan not in wanted or (name != fan and fan in self.only and name not in self.only[fan]):
+                what = f"step {name!r} cannot be forced: it is not among the chosen steps, nor needed by one"
+                raise WfeError(what, "choose it too", ExitCode.USAGE)
 
     # --- deciding
 
