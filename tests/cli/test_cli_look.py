@@ -203,6 +203,16 @@ def test_check_names_the_outputs_that_differ(project: ProjectUnderTest, wfe) -> 
     assert done.out.splitlines()[0].startswith("roll.number differs: ") and "roll.fixed" not in done.out
     done = wfe("check", "sum:add")
     assert (done.code, done.out) == (0, "add: the same twice\n")
+    project.workflow(
+        "fan", nodes=[{"id": "f", "function": "some.double", "foreach": [1, 2], "inputs": {"item": "$item"}}]
+    )
+    for target, said in (
+        ("fan:f", "'f' is a fan; name one of its steps; f[1], f[2]"),
+        ("fan:f[_]", "workflow 'fan' has no step 'f[_]'; did you mean 'f[2]'?"),
+        ("sum:add[1]", "workflow 'sum' has no step 'add[1]'; did you mean 'add'?"),
+    ):
+        done = wfe("check", "--twice", target)
+        assert (done.code, done.err) == (2, f"{said}\n")
 
 
 def test_verify_drops_a_damaged_blob_and_the_next_run_makes_it_again(project: ProjectUnderTest, wfe) -> None:

@@ -69,10 +69,11 @@ def _twice(run: Run, step: str) -> dict[str, tuple[str, str]]:
         bad = [name for name in needs if name not in run.marks]
         if bad:
             raise _failed(run, bad)
-    if run.steps[base].fan is not None:
-        members = [one.id for one in run.expand(base)]
-        if step not in members:
-            raise WfeError(f"{step!r} is a fan; name one of its steps", ", ".join(members[:6]), ExitCode.USAGE)
+    members = [one.id for one in run.expand(base)] if run.steps[base].fan is not None else []
+    if step == base and run.steps[base].fan is not None:
+        raise WfeError(f"{step!r} is a fan; name one of its steps", ", ".join(members[:6]), ExitCode.USAGE)
+    if step != base and step not in members:
+        raise WfeError(run.plan.no_step(step, members or list(run.steps)), code=ExitCode.USAGE)
     results = [_once(run, step), _once(run, step)]
     return differ(*results)
 
