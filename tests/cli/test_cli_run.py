@@ -259,6 +259,14 @@ def test_hints_can_be_given_to_a_shell(project: ProjectUnderTest, wfe) -> None:
     assert done.code == 3 and done.err.endswith("or --pool 'big gpu=4 GB'\n")
 
 
+def test_a_timeout_that_is_not_kept_inline_is_told_once(project: ProjectUnderTest, wfe) -> None:
+    steps = [{"id": name, "function": "some.array", "timeout": 60} for name in ("a", "b")]
+    project.workflow("timed", steps)
+    done = wfe("run", "timed", "--inline")
+    assert done.code == 0 and done.out.count("no timeout is kept inline") == 1
+    assert "timeout" not in wfe("run", "timed", "--force-all").out
+
+
 def test_a_run_with_nothing_to_do_imports_nothing_heavy(project: ProjectUnderTest, wfe) -> None:
     wfe("run", "sum")
     wfe("run", "sum")

@@ -39,7 +39,8 @@ class Executors:
     """The executors of one run. Thread-safe.
 
     jobs: how many steps may run at once, hence workers of each environment. inline: call in this process instead, for a
-    debugger; `debug` gets the exception before it is reported. say: hears of an environment that is being made.
+    debugger; `debug` gets the exception before it is reported. say: hears of an environment that is being made, and of
+    a timeout that is not kept.
     stopping: ends an installation that is going on.
     guard: says for a step that other executor which must serve it (untrusted code), None for the ordinary one.
     """
@@ -61,6 +62,7 @@ class Executors:
         self.jobs = jobs
         self.say = say
         self._inline: Executor | None = None
+        self._told = False  # that no timeout is kept
         if inline:
             from wfe.engine.inline import Inline
 
@@ -75,6 +77,9 @@ class Executors:
         """The executor for a step. Raises EnvironmentFailure when its environment cannot be made."""
         other = self._other(step)
         if other is not None:
+            if other is self._inline and step.options.timeout is not None and not self._told:
+                self._told = True
+                self.say("no timeout is kept inline: what runs in this process cannot be ended")
             return other
         with self._lock:
             found = self._executors.get(step.prefix)
