@@ -45,7 +45,7 @@ retries = st.integers(0, 3) | part(
     on=st.lists(st.just("OSError"), max_size=2),
 )
 nodes = part(
-    id=st.sampled_from(["a", "b-c", "item", "1x", "_y"]),
+    id=st.sampled_from(["a", "b-c", "item", "1x", "_y", "z" * 100, "z" * 101]),
     function=st.just("m.f"),
     include=st.just("other"),
     description=texts,

@@ -95,6 +95,7 @@ CASES: dict[str, str | bytes] = {
   ]
 }""",
     "half_a_character_among_the_parameters": document(LOAD, params={"mark": "\ud800"}, description="\udc00"),
+    "node_id_too_long": document({**LOAD, "id": "l" * 101}, {"id": "s" * 100, "function": "n.svae"}),
     "missing_input_file": document(node("load", path="im.txt")),
     "several_in_order": document(
         node("load", path="missing.txt", limit="x", other=1),

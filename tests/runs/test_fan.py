@@ -190,6 +190,15 @@ def test_an_empty_list(space: Space) -> None:
             assert found.events[0].steps == sum(found.events[-1].counts.values()) == len(steps) + 1
 
 
+def test_the_longest_names_can_be_those_of_files(space: Space) -> None:
+    space.nodes(NODES)
+    nested = [{"in": ["a" * 60], "as": "p"}, {"in": ["b" * 60, "c" * 60], "as": "q"}]
+    space.workflow([{"id": "e" * 100, "function": "n.each", "foreach": nested, "inputs": {"x": "$q"}}])
+    space.run()
+    assert len(space.last.of(StepState.RAN)) == 2  # type: ignore[union-attr]
+    space.doit("run", "workflow=w", "-a")
+
+
 def test_matrix(space: Space) -> None:
     space.nodes(NODES)
     space.workflow(

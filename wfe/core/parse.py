@@ -16,7 +16,8 @@ from wfe.core.document import Document, Path, read
 from wfe.core.workflow import Node, Param, Settings, Workflow
 from wfe.errors import Problem, WorkflowError, nearest
 
-ID: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
+# Files are named by it: with the items of a fan (60 letters each, two in a nested one) and suffixes 255 bytes must do.
+ID: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}\Z")
 PARAM: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 RESERVED: Final = frozenset({"item", "matrix", "workflow"})
 
@@ -226,7 +227,9 @@ class _Parser:
         if "id" not in entry:
             self.wrong(at, f"{what} has no 'id'")
         elif "id" in good and not ID.match(good["id"]):
-            self.wrong((*at, "id"), f"{good['id']!r} is no node id", "letters, digits, _ and -, no digit first")
+            self.wrong(
+                (*at, "id"), f"{good['id']!r} is no node id", "at most 100 letters, digits, _ and -, no digit first"
+            )
         elif good.get("id") in RESERVED:
             self.wrong((*at, "id"), f"{good['id']!r} cannot be a node id: it has a meaning of its own in references")
         if not entry.get("function") and not entry.get("include"):
