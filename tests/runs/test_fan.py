@@ -5,73 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fans import NODES, fan, upstream
 from space import Space
 
 from wfe.core.fan import keys_of
 from wfe.core.outcome import StepState
 from wfe.errors import WorkflowError
 from wfe.report.board import Board
-
-NODES = """
-@workflow_node(outputs={"items": list})
-def source(items: Any):
-    if items == "skip":
-        raise Skip("nothing here")
-    if items == "fail":
-        raise ValueError("no source")
-    return {"items": items}
-
-@workflow_node(outputs={"out": Any})
-def each(x: Any, y: Any = None):
-    if x == "fail":
-        raise ValueError("bad item")
-    if x == "skip":
-        raise Skip("not this one")
-    return {"out": x if y is None else [x, y]}
-
-@workflow_node(outputs={"all": list})
-def collect(out: list):
-    return {"all": out}
-
-@workflow_node(outputs={"all": Any})
-def spare(out: list | None = None):
-    return {"all": out}
-
-@workflow_node(outputs={"n": int})
-def write(x: Any, to: Output):
-    to.write_text(str(x))
-    return {"n": 1}
-
-@workflow_node(outputs={"a": Any})
-def arrays(n: int):
-    import numpy
-    return {"a": [numpy.full(3, k) for k in range(n)]}
-
-@workflow_node(outputs={"s": float})
-def total(a: Any):
-    return {"s": float(a.sum())}
-"""
-
-
-def fan(space: Space, foreach: Any, x: Any = "$item", **more: Any) -> None:
-    space.nodes(NODES)
-    space.workflow(
-        [
-            {"id": "each", "foreach": foreach, "inputs": {"x": x}, **more},
-            {"id": "collect", "depends_on": ["each"]},
-        ]
-    )
-
-
-def upstream(space: Space, items: Any, **more: Any) -> None:
-    space.nodes(NODES)
-    space.workflow(
-        [
-            {"id": "source", "inputs": {"items": items}},
-            {"id": "each", "foreach": "$source.items", "inputs": {"x": "$item"}, **more},
-            {"id": "collect", "depends_on": ["each"]},
-        ]
-    )
 
 
 def test_keys_go_by_content_and_never_by_position() -> None:
@@ -319,7 +259,8 @@ def test_what_is_wrong_with_a_nested_fan_is_told_before_the_run(space: Space) ->
 def test_two_items_that_write_one_file_are_told(space: Space) -> None:
     space.nodes(NODES)
     space.workflow([{"id": "write", "foreach": [1, 2], "inputs": {"x": "$item", "to": "out.txt"}}])
-    assert "both write 'out.txt'; put ${key} into the path" in space.run().failure("write")
+    with pytest.raises(WorkflowError, match=r"w.json:\d+:\d+: step 'write': .*both write 'out.txt'; put \$\{key\}"):
+        space.run()
     space.workflow([{"id": "write", "foreach": [1, 2], "inputs": {"x": "$item", "to": "out-${key}.txt"}}])
     space.run()
     space.ran("write[1]", "write[2]")

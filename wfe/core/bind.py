@@ -83,14 +83,20 @@ class Binder:
         if not isinstance(value, list | dict) and not (isinstance(value, str) and "$" in value):
             return value, []
 
+        own = (*items, "key", "index") if items else ()
+        params = {name: known for name, known in self.params.items() if name not in own} if own else self.params
+
         def unknown(inner: Path, name: str) -> None:
-            if items and name.partition(".")[0] in (*items, "key", "index"):
+            if name.partition(".")[0] in own:
+                if name in self.params:
+                    text = f"step {node.id!r}: {'${' + name + '}'} could be the item's or the parameter's"
+                    self.wrong((*path, *inner), text, "give the parameter another name")
                 return  # put in when the items are known
             hint = nearest(name, list(self.params)) or "declare it under workflow.params"
             self.wrong((*path, *inner), f"step {node.id!r}: no parameter {name!r}", hint)
 
         before = len(self.problems)
-        value = substitute(value, self.params, unknown)
+        value = substitute(value, params, unknown)
         if len(self.problems) > before:
             return None, []  # what is left of it would be told as no reference
         try:

@@ -26,8 +26,8 @@ from wfe.core.digest import canonical, digest_of
 from wfe.core.disk import LEXICAL, Disk
 from wfe.core.document import Path
 from wfe.core.parse import describe
-from wfe.core.reference import escape, substitute, unescape
-from wfe.core.result import Result, put
+from wfe.core.reference import escape, names_in, substitute, unescape
+from wfe.core.result import ArrayOrFile, Missing, Result, put
 from wfe.core.step import ITEM, OUTER, Binding, Fan, Step, binding_refs, texts_in
 from wfe.core.workflow import Node, Ref
 from wfe.errors import nearest
@@ -74,15 +74,18 @@ def _level(
             name = ITEM
         if name in binder.upstreams:
             binder.wrong((*at, "as"), f"step {node.id!r}: 'as' cannot be {name!r}, which is a step's id")
+        if name in binder.params and "as" in given:
+            binder.wrong((*at, "as"), f"step {node.id!r}: 'as' cannot be {name!r}, which is a parameter")
         if not isinstance(key, str):
             binder.wrong((*at, "key"), f"step {node.id!r}: 'key' must be a text, found {describe(key)}")
             key = ""
         if "in" not in given:
             binder.wrong(at, f"step {node.id!r}: 'foreach' has no 'in'", "name the list to go through")
         given, at = given.get("in", []), (*at, "in")
+    before = len(binder.problems)
     tree, refs = binder.tree(node, given, at, outer)
     value, holes = binding_refs(tree, refs)
-    if not (isinstance(tree, list) or (holes and holes[0][0] == ())) and not binder.problems:
+    if not (isinstance(tree, list) or (holes and holes[0][0] == ())) and len(binder.problems) == before:
         binder.wrong(at, f"step {node.id!r}: 'foreach' goes through a list, found {describe(tree)}")
     return unescape(value), holes, name, key
 
@@ -93,7 +96,7 @@ def matrix_of(node: Node, binder: Binder) -> Fan:
     for axis, values in (node.matrix or {}).items():
         tree, refs = binder.tree(node, values, (*node.at, "matrix", axis))
         if refs or not isinstance(tree, list) or not tree:
-            found = "a reference" if refs else describe(tree)
+            found = "a reference" if refs else "an empty one" if tree == [] else describe(tree)
             binder.wrong(
                 (*node.at, "matrix", axis),
                 f"step {node.id!r}: axis {axis!r} of the matrix must be a list of constants, found {found}",
@@ -108,8 +111,10 @@ def key_of(item: Any, field: str = "") -> str:
     """A short name for an item, from its content and never from its position, so that moving an item changes no key.
 
     A named field of an object; a text's file name; a number; an object's id, name or key, or its short values; else a
-    digest of the content.
+    digest of the content. Of an array or a file its name, or the digest.
     """
+    if isinstance(item, ArrayOrFile):
+        item = item.name or item.digest[:12]
     if field and isinstance(item, dict) and isinstance(item.get(field), str | int | float):
         item = item[field]
     if isinstance(item, dict):
@@ -125,9 +130,18 @@ def key_of(item: Any, field: str = "") -> str:
     elif isinstance(item, bool | int | float):
         text = canonical(item)
     else:
-        text = digest_of(item)[:12]
+        text = digest_of(_told(item))[:12]
     clean = re.sub(r"[^A-Za-z0-9_.,+-]", "_", text)
-    return clean if clean and len(clean) <= 60 else digest_of(item)[:12]
+    return clean if clean and len(clean) <= 60 else digest_of(_told(item))[:12]
+
+
+def _told(item: Any) -> Any:
+    """An item as a JSON value."""
+    if isinstance(item, ArrayOrFile):
+        return f"{item.codec} {item.digest}"
+    if isinstance(item, list):
+        return [_told(entry) for entry in item]
+    return {key: _told(entry) for key, entry in item.items()} if isinstance(item, dict) else item
 
 
 def keys_of(items: Sequence[Any], field: str = "") -> list[str]:
@@ -140,7 +154,7 @@ def _distinct(keys: Sequence[str], items: Sequence[Any]) -> list[str]:
     taken: set[str] = set()
     for key, item in zip(keys, items, strict=True):
         if key in taken:
-            key = f"{key}-{digest_of(item)[:8]}"
+            key = f"{key}-{digest_of(_told(item))[:8]}"
         base, number = key, 2
         while key in taken:
             key, number = f"{base}~{number}", number + 1
@@ -150,25 +164,34 @@ def _distinct(keys: Sequence[str], items: Sequence[Any]) -> list[str]:
 
 
 class _Item(NamedTuple):
-    """An item and where it came from: (step, trail), None for a constant."""
+    """An item and where it came from: (step, trail), None for a constant. name: what the document calls it."""
 
     value: Any
     origin: tuple[str, Path] | None
+    name: str = ITEM
+
+    def dig(self, trail: Path) -> Any:
+        """What lies there in it. Raises ValueError."""
+        try:
+            return Result(self.value).dig(trail).value
+        except Missing as error:
+            raise ValueError(f"{Ref(self.name, trail)}: {str(error).replace('the result', 'the item')}") from None
 
 
 def expand(
     step: Step, items: Sequence[Any], fans: Container[str] = (), inner: Any = None, disk: Disk = LEXICAL
 ) -> list[Step]:
-    """The steps of a fan, one an item, in the order of the items. `items` are JSON values (null for an array).
+    """The steps of a fan, one an item, in the order of the items. `items` are JSON values, with an ArrayOrFile for each
+    artifact.
 
     inner: of a nested fan the inner list with the outputs of other steps put in. fans: those steps that are fans
     themselves: of `$fan.key` an item is one step's output.
-    Raises ValueError when the inner list of a nested fan is none, two steps would write the same file, or one would write
-    what it reads or what no step may write.
+    Raises ValueError when the inner list of a nested fan is none, an item lacks what is asked of it, two steps would write
+    the same file, or one would write what it reads or what no step may write.
     """
     fan = step.fan
     assert fan is not None
-    outer = _level_items(items, fan.refs, fans)
+    outer = [one._replace(name=fan.name) for one in _level_items(items, fan.refs, fans)]
     if fan.inner is None:
         keys = keys_of(items, fan.key)
         rows: list[tuple[tuple[_Item, ...], dict[str, Any]]] = [((one,), {fan.name: one.value}) for one in outer]
@@ -184,14 +207,12 @@ def expand(
         keys = _distinct(texts, [list(named.values()) for _, named in rows])
     steps = []
     written: dict[str, str] = {}
+    asked = set(names_in([binding.value for binding in step.inputs.values()]))
     for index, ((found, named), key) in enumerate(zip(rows, keys, strict=True)):
-        values: dict[str, Any] = {"key": key, "index": index}
-        for name, value in named.items():
-            values.update(_names(name, value))
-        values = {name: escape(value) for name, value in values.items()}
-        where = {ITEM: found[-1], OUTER: found[0]}
+        values = {name: escape(_named(name, {**named, "key": key, "index": index})) for name in asked}
+        where = {ITEM: found[-1]._replace(name=fan.names[-1]), OUTER: found[0]}
         inputs = {name: _bound(binding, where, values) for name, binding in step.inputs.items()}
-        when = step.when if step.when is None else _asked(step.when, where, fan.names)
+        when = step.when if step.when is None else _asked(step.when, where)
         made = replace(step, id=f"{step.id}[{key}]", inputs=inputs, when=when, fan=None, parent=step.id)
         read = {disk.place(path) for path in _read(step, where, values)} if made.targets() else ()
         for path in made.targets().values():
@@ -231,7 +252,7 @@ def _inside(
         if other != ITEM:
             origins.append((path, other, trail))
             continue
-        tree = put(tree, path, _dig(outer.value, trail))
+        tree = put(tree, path, outer.dig(trail))
         if outer.origin is not None:
             origins.append((path, outer.origin[0], (*outer.origin[1], *trail)))
     if not isinstance(tree, list):
@@ -239,14 +260,25 @@ def _inside(
     return _level_items(tree, origins, fans)
 
 
-def _names(name: str, item: Any) -> dict[str, Any]:
-    found = {name: item}
-    if isinstance(item, dict):
-        found.update({f"{name}.{key}": value for key, value in item.items()})
-    if isinstance(item, str):
-        base = os.path.basename(item.replace("\\", "/"))
-        found[f"{name}.name"], found[f"{name}.stem"] = base, os.path.splitext(base)[0]
-    return found
+def _named(name: str, called: Mapping[str, Any]) -> Any:
+    """What `${name}` stands for: an item or a part of it, `item.size`; of a path also `item.name` and `item.stem`. Raises
+    ValueError."""
+    head, _, rest = name.partition(".")
+    value = called[head]
+    path = value.name if isinstance(value, ArrayOrFile) else value
+    if rest in ("name", "stem") and isinstance(path, str) and path:
+        base = os.path.basename(path.replace("\\", "/"))
+        return base if rest == "name" else os.path.splitext(base)[0]
+    if isinstance(value, dict) and rest in value:
+        value = value[rest]
+    elif rest:
+        trail = tuple(int(part) if part.isascii() and part.isdigit() else part for part in rest.split("."))
+        value = _Item(value, None, head).dig(trail)
+    if _told(value) != value:
+        raise ValueError(
+            f"{'${' + name + '}'} is an array or a file, which no text can hold; hand it on alone, ${name}"
+        )
+    return value
 
 
 def _bound(binding: Binding, where: Mapping[str, _Item], values: Mapping[str, Any]) -> Binding:
@@ -261,7 +293,7 @@ def _bound(binding: Binding, where: Mapping[str, _Item], values: Mapping[str, An
         elif found.origin is not None:
             refs.append((path, found.origin[0], (*found.origin[1], *trail)))
         else:
-            value = put(value, path, _dig(found.value, trail))
+            value = put(value, path, found.dig(trail))
     return binding._replace(value=value, refs=tuple(refs))
 
 
@@ -272,15 +304,12 @@ def _read(step: Step, where: Mapping[str, _Item], values: Mapping[str, Any]) -> 
             value = unescape(substitute(binding.value, values, lambda _path, _name: None))
             for path, other, trail in binding.refs:
                 if other in where:
-                    value = put(value, path, _dig(where[other].value, trail))
+                    value = put(value, path, where[other].dig(trail))
             yield from (text for _, text in texts_in(value))
 
 
-def _asked(when: Binding, where: Mapping[str, _Item], names: tuple[str, ...]) -> Binding:
-    """A condition for one item: what it says of a constant item stands beside the expression, as [name there, value].
-
-    names: what the items are called, of a nested fan the outer first.
-    """
+def _asked(when: Binding, where: Mapping[str, _Item]) -> Binding:
+    """A condition for one item: what it says of a constant item stands beside the expression, as [name there, value]."""
     known: dict[str, Any] = {}
     refs = []
     for path, step, trail in when.refs:
@@ -290,10 +319,5 @@ def _asked(when: Binding, where: Mapping[str, _Item], names: tuple[str, ...]) ->
         elif found.origin is not None:
             refs.append((path, found.origin[0], (*found.origin[1], *trail)))
         else:
-            called = names[-1] if step == ITEM else names[0]
-            known[str(path[0])] = [str(Ref(called, trail)), _dig(found.value, trail)]
+            known[str(path[0])] = [str(Ref(found.name, trail)), found.dig(trail)]
     return when._replace(value=[when.value, known] if known else when.value, refs=tuple(refs))
-
-
-def _dig(item: Any, trail: Path) -> Any:
-    return Result(item).dig(trail).value

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os.path
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from wfe.core.disk import LEXICAL, Disk
-from wfe.core.fan import expand
 from wfe.core.graph import closure
 from wfe.core.step import Step, texts_in
 
@@ -46,15 +45,16 @@ class _Files:
 
 
 class FanFiles:
-    """The files that the fans among `steps` write and read."""
+    """The files that the fans among `steps` write and read. members: the steps of those whose items are known; of the others
+    the paths are patterns."""
 
-    def __init__(self, steps: Mapping[str, Step], disk: Disk = LEXICAL) -> None:
+    def __init__(self, steps: Mapping[str, Step], members: Mapping[str, Sequence[Step]], disk: Disk = LEXICAL) -> None:
         self._disk = disk
         self._steps = steps
         self._fans = [step for step in steps.values() if step.fan is not None and _has_files(step)]
-        members = {step.id: _members(step, disk) for step in self._fans}
-        self._writes = {name: _written(disk, *found) for name, found in members.items()}
-        self._reads = {name: _read(disk, *found) for name, found in members.items()}
+        found = {step.id: members.get(step.id, [step]) for step in self._fans}
+        self._writes = {name: _written(disk, *each) for name, each in found.items()}
+        self._reads = {name: _read(disk, *each) for name, each in found.items()}
 
     def may_write(self, path: str) -> bool:
         """Whether some fan writes the file, as far as its pattern tells."""
@@ -87,18 +87,6 @@ class FanFiles:
 
 def _has_files(step: Step) -> bool:
     return any(binding.kind in ("file", "output") for binding in step.inputs.values())
-
-
-def _members(step: Step, disk: Disk) -> Iterable[Step]:
-    """The steps of a fan over constants; else the fan itself, whose paths are patterns."""
-    fan = step.fan
-    assert fan is not None
-    if fan.steps or not isinstance(fan.items, list):
-        return [step]
-    try:
-        return expand(step, fan.items, (), None if fan.inner is None else fan.inner[0], disk)
-    except ValueError:
-        return [step]  # told when its turn comes
 
 
 def _written(disk: Disk, *steps: Step) -> _Files:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from wfe.core.params import convert
-from wfe.core.reference import NotAReference, escape, ref_of, spliced, substitute
+from wfe.core.reference import NotAReference, escape, names_in, ref_of, substitute
 from wfe.core.when import renamed
 from wfe.core.workflow import Node, Workflow
 from wfe.errors import Place, Problem, WfeError, nearest
@@ -131,7 +131,7 @@ def _put_in(raw: Any, params: Mapping[str, Any], place: Place, problems: list[Pr
 
 def _spliced_references(inner: Workflow, bound: Mapping[str, Any]) -> list[str]:
     """The parameters that are bound to references, and that the included workflow puts into longer texts."""
-    asked = {name for node in inner.nodes for name in spliced([node.inputs, node.foreach, node.matrix])}
+    asked = {name for node in inner.nodes for name in names_in([node.inputs, node.foreach, node.matrix], spliced=True)}
     return [name for name, value in bound.items() if name in asked and _is_reference(value)]
 
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from wfe.core.bind import Binder, Upstream
 from wfe.core.disk import LEXICAL, Disk
 from wfe.core.document import Path
-from wfe.core.fan import fan_of, matrix_of
+from wfe.core.fan import expand, fan_of, matrix_of
 from wfe.core.fan_files import FanFiles
 from wfe.core.graph import Cycle, order
 from wfe.core.include import inline
@@ -150,7 +150,7 @@ class _Planner:
         steps = {node.id: self.step(node, binder) for node in nodes}
         self.files_as_folders(binder)
         self.edges_of_files(steps, binder)
-        fans = FanFiles(steps, self.disk)
+        fans = FanFiles(steps, self.members(steps), self.disk)
         steps.update(fans.edges())
         self.input_files(steps, fans)
         ordered = self.ordered(steps)
@@ -172,6 +172,21 @@ class _Planner:
             functions=sum(1 for signature in self.signatures.values() if signature),
         )
 
+    def members(self, steps: Mapping[str, Step]) -> dict[str, list[Step]]:
+        """The steps of the fans over constants. What is wrong with one is known now, and need not wait for its turn."""
+        found = {}
+        for node in self.workflow.nodes:
+            step = steps[node.id]
+            if step.fan is None or not step.fan.constant:
+                continue
+            try:
+                inner = None if step.fan.inner is None else step.fan.inner[0]
+                found[node.id] = expand(step, step.fan.items, (), inner, self.disk)
+            except ValueError as error:
+                at = "matrix" if node.matrix is not None else "foreach"
+                self.wrong((*node.at, at), f"step {node.id!r}: {error}")
+        return found
+
     def wrong(self, path: Path, message: str, hint: str = "") -> None:
         self.problems.append(Problem(message, self.workflow.place(path), hint))
 
@@ -181,7 +196,8 @@ class _Planner:
         try:
             found = self.catalogue.find(node.function)
         except WorkflowError as error:
-            self.problems.extend(error.problems)
+            at = self.workflow.place((*node.at, "function"))
+            self.problems.extend(one if one.place.file else replace(one, place=at) for one in error.problems)
             return None
         if found is None:
             hint = (

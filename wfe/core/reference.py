@@ -84,13 +84,13 @@ def _text(match: re.Match[str], params: Mapping[str, Any], unknown: Callable[[Pa
     return json.dumps(value)
 
 
-def spliced(value: Any) -> Iterator[str]:
-    """The names of every `${name}` that is a part of a longer text inside `value`."""
-    if isinstance(value, str) and "${" in value and not _PARAM.fullmatch(value):
+def names_in(value: Any, spliced: bool = False) -> Iterator[str]:
+    """The name of every `${name}` inside `value`; with `spliced` of those that are a part of a longer text."""
+    if isinstance(value, str) and "${" in value and not (spliced and _PARAM.fullmatch(value)):
         yield from (match[1] for match in _PARAM.finditer(value) if match[1])
     elif isinstance(value, list | dict):
         for entry in value.values() if isinstance(value, dict) else value:
-            yield from spliced(entry)
+            yield from names_in(entry, spliced)
 
 
 def refs_in(value: Any, path: Path = ()) -> Iterator[tuple[Path, Ref]]:

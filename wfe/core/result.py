@@ -5,7 +5,8 @@ Knows how to find an output in it, how to gather a fan, and what its digest is. 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wfe.core.digest import canonical, digest
@@ -28,6 +29,16 @@ class Artifact(NamedTuple):
     def kind(self) -> str:
         """What it is, in a word."""
         return self.note if self.codec == "npy" else self.codec
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayOrFile:
+    """Stands for an artifact where a condition looks at a value, or a fan at its items: it is there, it is equal to one of the
+    same content, and nothing can be read from it. name: of the file that a step wrote."""
+
+    codec: str
+    digest: str
+    name: str = field(default="", compare=False)
 
 
 class Missing(LookupError):
@@ -57,6 +68,21 @@ class Result(NamedTuple):
                 ]
             )
         return text
+
+    def seen(self, name: Callable[[Artifact], str] = lambda artifact: "") -> Any:
+        """The value with an ArrayOrFile in the place of each artifact. name: of the file that one is."""
+        found = {one.trail: ArrayOrFile(one.codec, one.digest, name(one)) for one in self.artifacts}
+
+        def put_in(value: Any, trail: Path) -> Any:
+            if trail in found:
+                return found[trail]
+            if isinstance(value, list):
+                return [put_in(entry, (*trail, index)) for index, entry in enumerate(value)]
+            if isinstance(value, dict):
+                return {key: put_in(entry, (*trail, key)) for key, entry in value.items()}
+            return value
+
+        return put_in(self.value, ()) if found else self.value
 
     def dig(self, trail: Path) -> Result:
         """The part at `trail`. Raises Missing.

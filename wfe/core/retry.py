@@ -32,4 +32,7 @@ class Retry(NamedTuple):
 
     def pause(self, attempt: int) -> float:
         """Seconds to wait after the attempt number `attempt`."""
-        return float(min(self.limit, self.delay * self.factor ** (attempt - 1)))
+        try:
+            return float(min(self.limit, self.delay * self.factor ** (attempt - 1)))
+        except OverflowError:
+            return float(self.limit)

@@ -73,6 +73,11 @@ class Fan(NamedTuple):
         return (self.name,) if self.inner is None else (self.name, self.inner[2])
 
     @property
+    def constant(self) -> bool:
+        """Whether its items are known without any step."""
+        return not self.steps and isinstance(self.items, list)
+
+    @property
     def steps(self) -> tuple[tuple[Path, str, Path], ...]:
         """The refs to other steps of both levels: what must be known before the items are."""
         inner = () if self.inner is None else tuple(ref for ref in self.inner[1] if ref[1] not in ITEMS)

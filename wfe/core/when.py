@@ -94,7 +94,7 @@ def evaluate(expression: str, values: Mapping[str, Any]) -> bool:
         raise
     except RecursionError:
         raise WhenError("the expression is nested too deeply") from None
-    except (TypeError, ValueError, ZeroDivisionError, LookupError) as error:
+    except (TypeError, ValueError, ArithmeticError, LookupError) as error:
         raise WhenError(f"{type(error).__name__}: {error}") from error
 
 

@@ -115,7 +115,7 @@ def _condition(known: Known, step: Step) -> str:
         shown.append(f"{name} is {canonical(value)}")
     for (hole,), other, trail in step.when.refs:
         part = inputs_.output(known, other, trail)
-        values[hole], told[hole] = None if part is None else part.value, str(Ref(other, trail))
+        values[hole], told[hole] = None if part is None else part.seen(), str(Ref(other, trail))
         shown.append(f"{told[hole]} is {value_text(part) if part is not None else 'skipped'}")
     try:
         holds = evaluate(unescape(expression), values)

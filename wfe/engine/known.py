@@ -14,7 +14,7 @@ from typing import Any, Final
 import wfe
 from wfe.core.digest import digest, digest_of
 from wfe.core.disk import Disk
-from wfe.core.result import Missing, Result
+from wfe.core.result import Artifact, Missing, Result
 from wfe.core.step import Binding, Step
 from wfe.engine import inputs as inputs_
 from wfe.engine.index import Index
@@ -173,13 +173,21 @@ class Known:
             fans = {one for _, one, _ in fan.steps if self.fan(one) is not None}
             documents = [one for one, _, _ in self.index.sources if one.endswith(SUFFIXES)]
             disk = Ground(self.workspace.project, documents)
-            steps = expand(step, part.value, fans, None if inside is None else inside.value, disk)
+            inner = None if inside is None else inside.seen(self._file_name)
+            steps = expand(step, part.seen(self._file_name), fans, inner, disk)
         except (ValueError, Missing) as error:
             raise NodeFailure(f"step {name!r}: 'foreach': {error}") from None
         self._check_targets(name, steps, disk)
         self.members[name] = [one.id for one in steps]
         self.added.update({one.id: one for one in steps})
         return steps
+
+    def _file_name(self, artifact: Artifact) -> str:
+        """The name of the file that an artifact is, without its directory; "" for another artifact."""
+        if artifact.codec != "file":
+            return ""
+        step, _, parameter = artifact.note.partition(":")
+        return self.target(step, parameter).replace("\\", "/").rpartition("/")[2]
 
     def _check_targets(self, fan: str, steps: Sequence[Step], disk: Disk) -> None:
         """Raises NodeFailure when a step of a fan writes what a step outside of it writes: what the fan's steps write is not
