@@ -32,15 +32,15 @@ class Segment(TypedDict):
     """A part of a video: the frames whose timestamps lie in [start, stop) of the stream's time base.
 
     start, stop: None for the beginning and the end. seek: timestamp of the key frame at which decoding begins, None for
-    the beginning. origin: timestamp of the file's first frame. frames: packets in it, as a rule its frames. digest: of
-    the packets from `seek` to `stop` and of what the decoder must know beside them.
+    the beginning. origin: timestamp of the file's first frame, None where only reading tells it. frames: packets in it,
+    as a rule its frames. digest: of the packets from `seek` to `stop` and of what the decoder must know beside them.
     """
 
     index: int
     seek: int | None
     start: int | None
     stop: int | None
-    origin: int
+    origin: int | None
     frames: int
     digest: str
 
@@ -67,7 +67,7 @@ def plan_segments(source: Path, segment_frames: int = 240, max_duration: float =
         raise Refuse(f"'segment_frames' is {segment_frames}; it must be 1 or more")
     info, packets = read_packets(source)
     end = None
-    if max_duration > 0 and (packets.ordered or packets.counted):
+    if max_duration > 0 and packets.origin is not None:
         end = packets.origin + round(Fraction(max_duration) / info.time_base)
     elif max_duration > 0:
         log(f"{source}: has no usable timestamps, so max_duration cannot be kept and the whole video is processed")
@@ -90,7 +90,8 @@ def plan_segments(source: Path, segment_frames: int = 240, max_duration: float =
 class Packets:
     """What is known of every packet of a stream, in the order of decoding: 17 bytes a packet, whatever its size.
 
-    ordered: whether every packet has a timestamp of its own, without which a part of the file cannot be found again.
+    ordered: whether every packet has a timestamp of its own, and none goes back behind those decoded before it, without
+    which a part of the file cannot be found again.
     counted: the n-th timestamp is that of the n-th frame shown, which is not the n-th packet's; the file is no more
     `ordered` then, but its frames have times.
     """
@@ -107,13 +108,11 @@ class Packets:
         self.counted = False
 
     @property
-    def origin(self) -> int:
-        """Timestamp of the first frame that is shown."""
-        return (
-            min((pts for pts, out in zip(self.pts, self.hidden, strict=True) if not out), default=0)
-            if self.ordered or self.counted
-            else 0
-        )
+    def origin(self) -> int | None:
+        """Timestamp of the first frame that is shown; None when timestamps do not tell which one that is."""
+        if not (self.ordered or self.counted):
+            return None
+        return min((pts for pts, out in zip(self.pts, self.hidden, strict=True) if not out), default=0)
 
     def add(self, packet: Any) -> None:
         """Take note of one packet."""
@@ -189,12 +188,12 @@ def read_packets(path: Path, seek: int | None = None, stop: int | None = None) -
     Raises VideoError.
     """
     found = Packets()
-    info = None
+    info = decoded = None
     container, stream = open_video(path)
     with container:
         stream.thread_type, stream.codec_context.thread_count = "SLICE", 1  # more would first want as many packets
         found.codec = stream.codec_context.name
-        found.counted = in_coded_order(stream)
+        found.counted = seek is None and in_coded_order(path, stream)
         found.extradata = bytes(stream.codec_context.extradata or b"")
         try:
             for packet in packets_from(container, stream, seek):
@@ -206,12 +205,16 @@ def read_packets(path: Path, seek: int | None = None, stop: int | None = None) -
                 if stop is not None and not found.counted and packet.dts is not None and packet.dts >= stop:
                     break
                 found.add(packet)
+                if seek is None and packet.dts is not None:  # after a seek, FFmpeg guesses the first of them
+                    if decoded is not None and packet.dts < decoded:
+                        found.ordered = found.counted = False
+                    decoded = packet.dts
         except av.error.FFmpegError as error:
             found.damage = f"reading breaks off after {len(found.pts)} packets: {error.strerror}"
         base = stream.time_base or Fraction(1, 1000)
         if found.pts and not found.damage and seek is None and stop is None:
-            timed = found.ordered or found.counted
-            last = float((max(found.pts) - found.origin) * base) if timed else float("inf")
+            origin = found.origin
+            last = float("inf") if origin is None else float((max(found.pts) - origin) * base)
             found.damage = missing(stream, len(found.pts), last)
     if not found.pts:
         raise VideoError(f"{path}: its video stream holds no packet; copy or record it again")

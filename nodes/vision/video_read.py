@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +31,9 @@ Picture = NDArray[np.uint8]
 TS_PACKETS = (188, 192, 204)
 """Lengths of a packet of MPEG-TS: plain, with a time code before it (Blu-ray), with a checksum behind it. A file that is
 cut between two packets cannot be told from a whole one, as a stream has no end."""
+
+LOOK = 64
+"""Packets within which a stream whose frames are shown in another order than they are decoded in shows that it is one."""
 
 TEXTS = ("tty", "subviewer", "srt", "webvtt")
 """FFmpeg's names of formats that show text as pictures."""
@@ -158,6 +162,7 @@ def frames(
     """Decode the frames whose timestamp lies in [start, stop), in the stream's time base; all of them by default.
 
     seek: timestamp of a key frame to begin decoding at. origin: timestamp of time 0, that of the first frame by default.
+    Times rise: where timestamps go back, as in recordings put one behind the other, the later ones are moved (`Moments`).
     A file that breaks off delivers what is whole; then `damage`, when given, says so, and without it VideoError is
     raised after the last good frame. bgr=False leaves `picture` empty, to count frames cheaply.
     """
@@ -166,20 +171,16 @@ def frames(
         stream.thread_type = "FRAME" if threads > 1 else "SLICE"
         stream.codec_context.thread_count = threads
         index = 0
-        last: int | None = None
         base = stream.time_base or Fraction(1, 1000)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        step = max(1, round(1 / (rate * base)))
+        moments = Moments(max(1, round(1 / (rate * base))), origin or 0)
         lost: list[str] = []
         slots: deque[int] = deque()
         hidden: list[int | None] = []
-        counted = in_coded_order(stream)
+        counted = seek is None and in_coded_order(path, stream)
         for frame in _decode(_noted(packets_from(container, stream, seek), slots, hidden, lost), lost):
             # Decoders deliver frames in the order in which they are shown, so the n-th one has the n-th moment.
-            pts = (slots.popleft() if slots else None) if counted else frame.pts
-            if pts is None:  # A raw stream has no timestamps: then the frame rate makes them.
-                pts = (origin or 0) if last is None else last + step
-            last = pts
+            pts = moments.next((slots.popleft() if slots else None) if counted else frame.pts)
             origin = pts if origin is None else origin
             if start is not None and pts < start:
                 continue
@@ -189,7 +190,7 @@ def frames(
             yield Frame(index, float((pts - origin) * base), picture)
             index += 1
         whole = seek is None and start is None and stop is None
-        problem = missing(stream, index + len(hidden), float(((last or 0) - (origin or 0)) * base)) if whole else ""
+        problem = missing(stream, index + len(hidden), float(((moments.last or 0) - (origin or 0)) * base)) if whole else ""
         if lost:
             problem = f"{len(lost)} packets cannot be decoded, the first: {lost[0]}" + (
                 f"; {problem}" if problem else ""
@@ -203,14 +204,64 @@ def frames(
             damage.message, damage.kept = f"{text} and are kept", index
 
 
-def in_coded_order(stream: VideoStream) -> bool:
+class Moments:
+    """Makes timestamps rise, one frame after the other. step: the usual distance of two; first: where to begin without one.
+
+    Nobody knows how long it was between two recordings that were put one behind the other, or the second run of a
+    recorder: the second follows a step after the first then.
+    """
+
+    def __init__(self, step: int, first: int) -> None:
+        self.last: int | None = None
+        self._step, self._first = step, first
+        self._shift = 0
+        self._told: int | None = None
+
+    def next(self, told: int | None) -> int:
+        """The moment of a frame whose timestamp is `told`; None where the file, such as a raw stream, has none."""
+        if self.last is None:
+            moment = self._first if told is None else told
+        elif told is None or told == self._told:
+            moment = self.last + self._step
+        else:
+            moment = told + self._shift
+            if moment < self.last - 2 * self._step:
+                moment = self.last + self._step
+                self._shift = moment - told
+            elif moment <= self.last:
+                # Neighbours that are swapped, or too near, move nothing: what follows has its own moments again.
+                moment = self.last + (self._step + 1) // 2
+        self.last, self._told = moment, told
+        return moment
+
+
+def in_coded_order(path: Path, stream: VideoStream) -> bool:
     """Whether timestamps of packets follow the order of decoding, although frames are shown in another one.
 
     AVI stores no timestamps: FFmpeg counts its packets, and for these codecs cannot tell when a frame is shown, while it
-    can for MPEG-4 part 2 and older ones.
+    can for MPEG-4 part 2 and older ones. Elsewhere (MXF, streams that were written without care) each packet is said to be
+    shown when it is decoded, and the frames come out with moments that go back: that is seen in the file opened anew.
     """
     codec = stream.codec_context
-    return stream.container.format.name == "avi" and codec.name in ("h264", "hevc", "vvc") and bool(codec.has_b_frames)
+    if not codec.has_b_frames:
+        return False
+    if stream.container.format.name == "avi":
+        return codec.name in ("h264", "hevc", "vvc")
+    container, again = open_video(path)
+    with container:
+        shown = decoded = None
+        for packet in islice(container.demux(again), LOOK):
+            if packet.size and packet.pts is None:
+                return False
+            if packet.size and packet.dts is not None:
+                if packet.pts != packet.dts or (decoded is not None and packet.dts <= decoded):
+                    return False
+                decoded = packet.dts
+            for frame in _decode(iter((packet,)), []):
+                if shown is not None and frame.pts is not None and frame.pts < shown:
+                    return True
+                shown = frame.pts
+    return False
 
 
 def _noted(
