@@ -298,7 +298,8 @@ def missing(stream: VideoStream, count: int, last: float) -> str:
     short may keep its index at the front (MP4 made for the web, Matroska), and FFmpeg then reports a plain end.
     """
     base = stream.time_base or Fraction(1, 1000)
-    claimed = stream.frames
+    # IVF has a duration there, in units of its own.
+    claimed = 0 if stream.container.format.name == "ivf" else stream.frames
     if stream.container.format.name == "avi" and last < float("inf"):
         # Its header counts the empty chunks too by which a frame is shown for longer.
         claimed = int(claimed * count / max(count, round(last / base) + 1))
@@ -318,24 +319,39 @@ def packets_from(container: InputContainer, stream: VideoStream, seek: int | Non
     """All packets, or those from the key frame on whose timestamp is `seek`; none when there is no such key frame.
 
     MPEG-TS finds places by decoding time and overshoots when frames are reordered; then an earlier place is tried, and
-    the beginning in the end.
+    in the end the file is read from its beginning, as one must be that FFmpeg cannot seek in (pictures in a row).
     """
     if seek is None:
         yield from container.demux(stream)
         return
     second = round(1 / (stream.time_base or Fraction(1, 1000)))
-    for target in (seek, seek - 2 * second, stream.start_time or 0):
-        container.seek(target, stream=stream, backward=True, any_frame=False)
+    for target in (seek, seek - 2 * second):
+        try:
+            container.seek(target, stream=stream, backward=True, any_frame=False)
+        except av.error.FFmpegError:
+            break
         found = False
-        for packet in container.demux(stream):
-            if not found:
-                if packet.dts is not None and packet.dts > seek:
-                    break
-                found = bool(packet.is_keyframe) and packet.pts == seek
-            if found:
-                yield packet
+        for packet in _from_key_frame(container.demux(stream), seek):
+            found = True
+            yield packet
         if found:
             return
+    again, same = open_video(Path(container.name))
+    with again:
+        same.thread_type, same.codec_context.thread_count = stream.thread_type, stream.codec_context.thread_count
+        yield from _from_key_frame(again.demux(same), seek)
+
+
+def _from_key_frame(packets: Iterator[Packet[VideoStream]], seek: int) -> Iterator[Packet[VideoStream]]:
+    """The packets from the key frame at `seek` on; none when it does not come before a later one."""
+    found = False
+    for packet in packets:
+        if not found:
+            if packet.dts is not None and packet.dts > seek:
+                return
+            found = bool(packet.is_keyframe) and packet.pts == seek
+        if found:
+            yield packet
 
 
 def _decode(packets: Iterator[Packet[VideoStream]], lost: list[str]) -> Iterator[VideoFrame]:

@@ -127,3 +127,23 @@ def test_frames_in_order_are_cut_into_segments_although_they_could_be_out_of_it(
     with av.open(str(path)) as container:
         assert container.streams.video[0].codec_context.has_b_frames
     assert len(plan_segments(path, 10)["segments"]) == 5
+
+
+def test_pictures_in_a_row_in_segments(tmp_path: Path) -> None:
+    path = tmp_path / "a.mjpeg"
+    path.write_bytes(b"".join(cv2.imencode(".jpg", shade)[1].tobytes() for shade in shades(0, 60)))
+    planned = plan_segments(path, 20)
+    assert [segment["frames"] for segment in planned["segments"]] == [20, 20, 20] and not planned["damage"]
+    whole = [(round(frame.time, 4), frame.picture.tobytes()) for frame in frames(path)]
+    assert [frame for part in parts(path, planned["segments"]) for frame in part] == whole and len(whole) == 60
+    for segment in planned["segments"]:
+        check(path, segment)
+
+
+def test_the_header_of_ivf_counts_no_frames(make_video: Make) -> None:
+    path = make_video("a.ivf", count=50, codec="libvpx")
+    assert len(list(frames(path))) == 50
+    assert not plan_segments(path)["damage"]
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+    damage = Damage()
+    assert 0 < len(list(frames(path, damage=damage))) < 50
