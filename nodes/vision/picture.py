@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 
 from wfe import Refuse, workflow_node
 
-BITS, WHITE = 258, 262
-"""Tags of a TIFF: bits of a value; 0 where 0 is white, 1 where it is black."""
+BITS, WHITE, PLANES = 258, 262, 284
+"""Tags of a TIFF: bits of a value; 0 where 0 is white, 1 where it is black; 2 where each colour lies in a plane of its own."""
 
+READ = "JPEG, PNG, WebP, BMP, TIFF and GIF"
+
+PLANAR = "is a TIFF of 16 bits with transparency or other colours than RGB, each in a plane of its own; save it as PNG"
 UNSCALED = "holds signed, 32-bit or floating-point values without a scale; convert it to 8 or 16 bits first"
 
 
@@ -41,10 +44,19 @@ def read_picture(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(place) as opened:
+            # Of a path, Pillow maps a plain TIFF into memory, with the sides as they are after turning: scrambled pixels.
+            with place.open("rb") as file, Image.open(file) as opened:
+                kind, tags = opened.format, dict(getattr(opened, "tag_v2", {}))  # the turned one has neither
+                if kind == "EPS":
+                    raise Refuse(f"{place}: is PostScript (EPS), which is not read here; {READ} are")
+                if tags.get(PLANES) == 2 and len(tags.get(BITS, ())) > 1 and max(tags[BITS]) > 8:
+                    if opened.mode != "RGB":  # OpenCV is wrong there too
+                        raise Refuse(f"{place}: {PLANAR}")
+                    return _read_by_opencv(place)  # Pillow takes each of the 16 bits' halves for a value
                 opened.load()
                 turned = ImageOps.exif_transpose(opened)
-                kind, tags = opened.format, dict(getattr(opened, "tag_v2", {}))  # the turned one has neither
+    except Refuse:
+        raise
     except UnidentifiedImageError as error:
         return _read_by_opencv(place, error)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -76,15 +88,15 @@ def _as_bgr(image: Any, place: Path, bits: Any = None, white: Any = None) -> NDA
     return np.ascontiguousarray(np.asarray(image.convert("RGB"), dtype=np.uint8)[..., ::-1])
 
 
-def _read_by_opencv(path: Path, cause: Exception) -> NDArray[np.uint8]:
-    """The formats that Pillow does not know and OpenCV does (16-bit colour TIFF, Radiance HDR)."""
+def _read_by_opencv(path: Path, cause: Exception | None = None) -> NDArray[np.uint8]:
+    """The formats that Pillow does not know, or reads wrong, and OpenCV does (16-bit colour TIFF, Radiance HDR)."""
     import cv2
 
     with path.open("rb") as file:
         data = np.frombuffer(file.read(), dtype=np.uint8)
     try:
-        # Only a TIFF can hold numbers that OpenCV would have to guess at.
-        raw = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data[:2].tobytes() in (b"II", b"MM") else None
+        # Of floating-point numbers, only Radiance says which one is white.
+        raw = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data[:2].tobytes() != b"#?" else None
         picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
     except cv2.error:
         raw = picture = None
@@ -92,8 +104,7 @@ def _read_by_opencv(path: Path, cause: Exception) -> NDArray[np.uint8]:
         raise Refuse(f"{path}: {UNSCALED}") from cause
     if picture is None:
         raise Refuse(
-            f"{path}: is no picture of a known format (first bytes {data[:16].tobytes()!r}); "
-            "JPEG, PNG, WebP, BMP, TIFF and GIF are read"
+            f"{path}: is no picture of a known format (first bytes {data[:16].tobytes()!r}); {READ} are read"
         ) from cause
     return np.asarray(picture, dtype=np.uint8)
 

@@ -190,7 +190,9 @@ def frames(
             yield Frame(index, float((pts - origin) * base), picture)
             index += 1
         whole = seek is None and start is None and stop is None
-        problem = missing(stream, index + len(hidden), float(((moments.last or 0) - (origin or 0)) * base)) if whole else ""
+        problem = (
+            missing(stream, index + len(hidden), float(((moments.last or 0) - (origin or 0)) * base)) if whole else ""
+        )
         if lost:
             problem = f"{len(lost)} packets cannot be decoded, the first: {lost[0]}" + (
                 f"; {problem}" if problem else ""

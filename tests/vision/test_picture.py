@@ -70,6 +70,75 @@ def test_exif_turns_the_picture_upright(tmp_path: Path, scene: NDArray[np.uint8]
     assert close(read_picture(path), scene, 6 if kind == "jpeg" else 0)
 
 
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+@pytest.mark.parametrize("mode", ["L", "P", "I;16", "RGBA", "CMYK", "RGB"])
+def test_a_tiff_without_compression_is_turned(
+    tmp_path: Path, scene: NDArray[np.uint8], orientation: int, mode: str
+) -> None:
+    stored = rgb(scene).convert("L" if mode == "I;16" else mode)
+    if mode == "I;16":
+        stored = Image.fromarray(np.asarray(stored).astype(np.uint16) * 257)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    plain, packed = tmp_path / "plain.tif", tmp_path / "packed.tif"
+    stored.save(plain, exif=exif)
+    stored.save(packed, exif=exif, compression="tiff_lzw")
+    found = read_picture(plain)
+    assert found.shape == (100, 60, 3)
+    assert close(found, read_picture(packed))
+
+
+def planes(path: Path, values: NDArray[np.uint16]) -> Path:
+    """Write a TIFF of 16 bits with each colour (the last axis) in a plane of its own."""
+    height, width, colours = values.shape
+    data = np.moveaxis(values, 2, 0).astype("<u2").tobytes()
+    size, end = len(data) // colours, 8 + len(data)
+    lists: dict[int, tuple[str, list[int]]] = {
+        256: ("I", [width]), 257: ("I", [height]), 258: ("H", [16] * colours), 259: ("H", [1]), 262: ("H", [2]),
+        273: ("I", [8 + number * size for number in range(colours)]), 274: ("H", [6]), 277: ("H", [colours]),
+        278: ("I", [height]), 279: ("I", [size] * colours), 284: ("H", [2]),
+    }  # fmt: skip
+    if colours == 4:
+        lists[338] = ("H", [2])
+    rows, tail = b"", b""
+    for tag, (kind, numbers) in sorted(lists.items()):
+        packed = struct.pack(f"<{len(numbers)}{kind}", *numbers)
+        if len(packed) > 4:
+            place, tail = end + 2 + 12 * len(lists) + 4 + len(tail), tail + packed
+            packed = struct.pack("<I", place)
+        rows += struct.pack("<HHI", tag, 3 if kind == "H" else 4, len(numbers)) + packed.ljust(4, b"\0")
+    path.write_bytes(b"II*\0" + struct.pack("<I", end) + data + struct.pack("<H", len(lists)) + rows + bytes(4) + tail)
+    return path
+
+
+def test_16_bits_of_a_tiff_in_planes(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
+    wide = scene[..., ::-1].astype(np.uint16) * 257
+    assert close(read_picture(planes(tmp_path / "a.tif", wide)), np.rot90(scene, -1), 1)
+    with pytest.raises(Refuse, match=r"b\.tif: is a TIFF of 16 bits with transparency .* save it as PNG$"):
+        read_picture(planes(tmp_path / "b.tif", np.dstack([wide, wide[..., 0]])))
+
+
+@pytest.mark.parametrize("colours", [1, 3])
+def test_a_pfm_has_no_scale(tmp_path: Path, scene: NDArray[np.uint8], colours: int) -> None:
+    path = tmp_path / "a.pfm"
+    cv2.imwrite(str(path), (scene / np.float32(255)).astype(np.float32)[..., slice(None) if colours == 3 else 0])
+    with pytest.raises(Refuse, match=r"a\.pfm: holds signed, 32-bit or floating-point values"):
+        read_picture(path)
+
+
+def test_radiance(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
+    path = tmp_path / "a.hdr"
+    cv2.imwrite(str(path), (scene / np.float32(255)).astype(np.float32))
+    assert close(read_picture(path), scene, 2)
+
+
+def test_postscript_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.eps"
+    rgb(np.zeros((8, 8, 3), np.uint8)).save(path)
+    with pytest.raises(Refuse, match=r"a\.eps: is PostScript \(EPS\), which is not read here; JPEG, PNG"):
+        read_picture(path)
+
+
 def test_exif_and_transparency_together(tmp_path: Path, scene: NDArray[np.uint8]) -> None:
     image = rgb(np.rot90(scene, 1))
     image.putalpha(255)
