@@ -67,7 +67,7 @@ def candidates(output: Floats, detector: Detector, conf_threshold: float) -> Can
     """All boxes of one picture whose score is above `conf_threshold`, doubles included.
 
     output: one picture's raw output, without the batch axis or with one of length 1; any float type.
-    Raises wfe.Refuse when the output has not the form of the detector's layout or is not finite.
+    Raises wfe.Refuse when the output has not the form of the detector's layout, is not finite, or scores are above 1.
     """
     raw = output[0] if output.ndim == 3 and output.shape[0] == 1 else output
     if raw.ndim != 2:
@@ -83,8 +83,7 @@ def candidates(output: Floats, detector: Detector, conf_threshold: float) -> Can
     best = scores_of_all.max(axis=1).astype(np.float32)
     if head == 5:
         best = best * rows[:, 4].astype(np.float32)
-    if not np.isfinite(best).all():
-        raise Refuse("the model's scores are not finite (NaN or infinite); a float16 model may need float32")
+    _check_scores(best)
     kept = np.flatnonzero(best > conf_threshold)
     classes = scores_of_all[kept].argmax(axis=1)
     boxes = rows[kept, :4].astype(np.float32)
@@ -99,7 +98,7 @@ def candidates(output: Floats, detector: Detector, conf_threshold: float) -> Can
         boxes = np.concatenate([(boxes[:, :2] + centres[kept]) * stride, np.exp(boxes[:, 2:]) * stride], axis=1)
     half = boxes[:, 2:] / 2
     corners = np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
-    return Candidates(corners.astype(np.float32), best[kept], classes.astype(np.int64))
+    return Candidates(_finite(corners), best[kept], classes.astype(np.int64))
 
 
 def suppress(found: Candidates, iou_threshold: float, most: int = 300) -> Candidates:
@@ -194,7 +193,26 @@ def cells(width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.floa
 def _end2end(raw: Floats, conf_threshold: float) -> Candidates:
     if raw.shape[1] != 6:
         raise Refuse(f"an end2end output has rows of 6 numbers, this one {raw.shape[1]}; set 'layout'")
-    kept = raw[raw[:, 4] > conf_threshold].astype(np.float32)
-    if not np.isfinite(kept).all():
-        raise Refuse("the model's output is not finite (NaN or infinite); a float16 model may need float32")
-    return Candidates(kept[:, :4].copy(), kept[:, 4].copy(), kept[:, 5].astype(np.int64))
+    scores = raw[:, 4].astype(np.float32)
+    _check_scores(scores)
+    kept = np.flatnonzero(scores > conf_threshold)
+    return Candidates(_finite(raw[kept, :4]), scores[kept], _finite(raw[kept, 5]).astype(np.int64))
+
+
+def _check_scores(scores: NDArray[np.float32]) -> None:
+    """Raise wfe.Refuse unless all are finite, and none is so far above 1 that rounding does not explain it."""
+    if not np.isfinite(scores).all():
+        raise Refuse("the model's scores are not finite (NaN or infinite); a float16 model may need float32")
+    if scores.max(initial=0) > 1.01:
+        raise Refuse(
+            f"the model gives a score of {scores.max():.4g}, and scores are from 0 to 1; "
+            "export it with its sigmoid, or set 'layout' if its output is read the wrong way"
+        )
+
+
+def _finite(values: Floats) -> NDArray[np.float32]:
+    """The values as float32. Raises wfe.Refuse when one is not finite."""
+    single = values.astype(np.float32)
+    if not np.isfinite(single).all():
+        raise Refuse("the model's boxes are not finite (NaN or infinite); a float16 model may need float32")
+    return single

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nodes.vision.decode import Candidates, candidates, cells, counts, read, suppress
 from nodes.vision.layout import Detector, Layout, describe, grid
 from nodes.vision.letterbox import Letterbox
+from wfe import Refuse
 
 SIDE, CLASSES = 64, 3
 ANCHORS = grid(SIDE, SIDE)
@@ -149,6 +150,37 @@ def test_bad_values_are_errors() -> None:
         read(np.zeros((2, 7, 84), np.float32), detector, way)
     with pytest.raises(ValueError, match="no class scores"):
         read(np.zeros((1, 4, 84), np.float32), detector, way)
+
+
+@pytest.mark.parametrize("layout", ["yolov8", "yolov8-rows", "yolov5", "yolox", "end2end"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_box_that_is_no_number_is_an_error(layout: Layout, value: float) -> None:
+    raw = raw_of(layout)
+    way = Letterbox.fit(SIDE, SIDE, SIDE, SIDE, "centre")
+    rows = raw[0].T if layout == "yolov8" else raw[0]
+    found = int(np.argmax(rows[:, 4] if layout == "end2end" else rows[:, 5:].max(axis=1)))
+    rows[found, 2] = value
+    with pytest.raises(Refuse, match="boxes are not finite"):
+        read(raw, detector_of(layout, raw), way)
+    rows[found, 2] = 10
+    rows[-1, 0] = value  # of a row that is not kept nobody asks
+    assert len(read(raw, detector_of(layout, raw), way)) == 3
+    raw[:] = np.nan
+    with pytest.raises(Refuse, match="scores are not finite"):
+        read(raw, detector_of(layout, raw), way)
+
+
+@pytest.mark.parametrize("layout", ["yolov8", "yolov5", "end2end"])
+def test_scores_that_are_none_are_an_error(layout: Layout) -> None:
+    raw = raw_of(layout)
+    way = Letterbox.fit(SIDE, SIDE, SIDE, SIDE, "centre")
+    rows = raw[0].T if layout == "yolov8" else raw[0]
+    rows[-1, :4] = (10, 10, 20, 20)
+    rows[-1, 4:] = 1.001  # what rounding makes of 1
+    assert len(read(raw, detector_of(layout, raw), way)) == 4
+    rows[-1, 4:] = 5
+    with pytest.raises(Refuse, match=r"a score of (5|25), and scores are from 0 to 1; export it with its sigmoid"):
+        read(raw, detector_of(layout, raw), way)
 
 
 def test_a_wrong_grid_is_an_error() -> None:
