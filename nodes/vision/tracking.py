@@ -21,6 +21,8 @@ from nodes.vision.video_write import VideoWriter
 from wfe import Output, Refuse, workflow_node
 
 TRACKERS = {"bytetrack": "ByteTrackTracker", "sort": "SORTTracker", "ocsort": "OCSORTTracker"}
+FARTHEST = 20_000
+"""Pixels: no video is larger, and supervision makes a mask of a polygon's whole extent."""
 ANCHORS = {"centre": sv.Position.CENTER, "bottom": sv.Position.BOTTOM_CENTER}
 
 
@@ -48,6 +50,8 @@ def track_objects(
         ) from error
     if tracker not in TRACKERS:
         raise Refuse(f"'tracker' is {tracker!r}; known: {', '.join(TRACKERS)}")
+    if not 0 <= lost_seconds < float("inf"):
+        raise Refuse(f"'lost_seconds' is {lost_seconds}; it must be 0 or more")
     # The library counts its buffer at 30 frames a second and scales it by the rate it is told.
     follow = getattr(trackers, TRACKERS[tracker])(lost_track_buffer=max(1, round(30 * lost_seconds)), frame_rate=fps)
     ids = np.full(len(scores), -1, dtype=np.int64)
@@ -117,6 +121,8 @@ def count_in_zone(
     With track_ids, objects: how many different ones were inside; dwell: seconds inside of each, by its number.
     """
     corners = np.array(points(polygon, 3, "polygon"), dtype=np.int64)
+    if corners.max(axis=0).min() < 0:
+        raise Refuse(f"'polygon' is {polygon!r}, which lies outside of every picture; the upper left corner is [0, 0]")
     zone = sv.PolygonZone(polygon=corners, triggering_anchors=[anchor_of(anchor)])
     inside: list[int] = []
     dwell: Counter[int] = Counter()
@@ -227,13 +233,17 @@ def tracked(boxes: Any, scores: Any, classes: Any, track_ids: Any, begin: int, e
 
 
 def points(value: Any, least: int, name: str, exactly: bool = False) -> list[tuple[float, float]]:
-    """`value` as points. Raises wfe.Refuse that names the parameter."""
+    """`value` as points in pixels, `least` of them different. Raises wfe.Refuse that names the parameter."""
     try:
         found = [(float(x), float(y)) for x, y in value]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = []
     if len(found) < least or (exactly and len(found) != least):
         raise Refuse(f"{name!r} is {value!r}; it must be {'' if exactly else 'at least '}{least} points [[x, y], ...]")
+    if not all(-FARTHEST <= number <= FARTHEST for point in found for number in point):
+        raise Refuse(f"{name!r} is {value!r}; it must lie within {FARTHEST} pixels of the picture's corner")
+    if len(set(found)) < least:
+        raise Refuse(f"{name!r} is {value!r}; {least} of its points must be different ones")
     return found
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from nodes.vision.tracking import count_in_zone, count_line_crossings, render_tracks, track_objects
 from nodes.vision.video_read import frames
-from wfe import Output
+from wfe import Output, Refuse
 
 from .conftest import Make
 
@@ -88,6 +88,25 @@ def test_wrong_lines_and_zones_are_named() -> None:
         count_line_crossings(**walk, **common, class_names=NAMES, line=[[1, 2]])
     with pytest.raises(ValueError, match="'polygon' .* at least 3 points"):
         count_in_zone(**walk, **common, polygon=[1, 2])
+    for line, said in (
+        ([[5, 5], [5, 5]], "2 of its points must be different"),
+        ([[0, 0], [float("nan"), 5]], "must lie within 20000 pixels"),
+        ([[0, 0], [1e30, 5]], "must lie within"),
+        ([[0, 0], [10**400, 5]], "must be 2 points"),
+    ):
+        with pytest.raises(Refuse, match=f"'line' is .*{said}"):
+            count_line_crossings(**walk, **common, class_names=NAMES, line=line)
+    for polygon, said in (
+        ([[0, 0], [5, 5], [0, 0]], "3 of its points must be different"),
+        ([[0, 0], [1e12, 0], [5, 5]], "must lie within"),
+        ([[0, 0], [0, -30_000], [5, 5]], "must lie within"),
+        ([[-9, -9], [-2, -9], [-2, 50]], "lies outside of every picture"),
+    ):
+        with pytest.raises(Refuse, match=f"'polygon' is .*{said}"):
+            count_in_zone(**walk, **common, polygon=polygon)
+    for seconds in (-1.0, float("inf"), float("nan")):
+        with pytest.raises(Refuse, match="'lost_seconds' is .* must be 0 or more"):
+            track_objects(**walk, class_names=NAMES, lost_seconds=seconds)
     with pytest.raises(ValueError, match="known: bytetrack"):
         track_objects(**walk, class_names=NAMES, tracker="mine")  # type: ignore[arg-type]
 
