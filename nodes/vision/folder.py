@@ -7,6 +7,7 @@ threshold runs no model, and another picture runs it once.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,24 @@ def list_pictures(folder: str, pattern: str = "*", recursive: bool = False) -> d
 
     Never cached, since a folder has no content of its own. Raises wfe.Refuse when it is none.
     """
+    if not folder:
+        raise Refuse("'folder' is empty; give . for the current one")
     place = Path(folder)
     if not place.exists():
         raise Refuse(f"{folder}: there is no such folder; check 'folder'")
     if not place.is_dir():
         raise Refuse(f"{folder}: is not a folder; the workflow detect_image takes a single picture")
-    listed = place.rglob(pattern) if recursive else place.glob(pattern)
+    wrong = f"'pattern' is {pattern!r}; it must match names in the folder, such as *.jpg"
+    if not pattern:
+        raise Refuse(wrong)
+    try:
+        listed = list(place.rglob(pattern) if recursive else place.glob(pattern))
+    except (ValueError, NotImplementedError, IndexError) as error:  # IndexError: how Python 3.11 says it of "."
+        raise Refuse(f"{wrong} ({error})") from error
     found = sorted(path.as_posix() for path in listed if path.suffix.lower() in SUFFIXES and path.is_file())
+    for name in found:
+        if not _is_text(name):
+            raise Refuse(f"{folder}: holds a picture whose name is no UTF-8: {os.fsencode(name)!r}; rename it")
     if not found:
         wfe.log(f"{folder}: no picture matches {pattern!r} ({', '.join(SUFFIXES)})")
     return {"pictures": found}
@@ -87,6 +99,15 @@ def detect_pictures(
         wfe.log(f"{Path(entry['picture']).name}: {_summed(entry['counts'])}")
     wfe.log(f"{len(entries)} pictures: {_summed(total)}")
     return {"detections": entries, "counts": total, "json_path": json_path}
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file's name is text, which its bytes need not be."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _summed(found: dict[str, int]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,25 @@ def test_what_is_no_folder_is_said(pictures: Path) -> None:
         list_pictures("out")
     with pytest.raises(Refuse, match="is not a folder"):
         list_pictures("in/b.png")
+
+
+@pytest.mark.parametrize("recursive", [False, True])
+@pytest.mark.parametrize("pattern", ["", "/*", "a**"])
+def test_a_pattern_that_is_none_is_said(pictures: Path, pattern: str, recursive: bool) -> None:
+    with pytest.raises(Refuse, match=r"'pattern' is '.*'; it must match names in the folder, such as \*\.jpg"):
+        list_pictures("in", pattern, recursive)
+    with pytest.raises(Refuse, match=r"'folder' is empty; give \. for the current one"):
+        list_pictures("")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text there")
+def test_a_name_that_is_no_text_is_said(pictures: Path) -> None:
+    (pictures / os.fsdecode(b"caf\xe9.png")).write_bytes((pictures / "b.png").read_bytes())
+    with pytest.raises(
+        Refuse, match=r"in: holds a picture whose name is no UTF-8: b'in/caf\\xe9\.png'; rename it"
+    ) as caught:
+        list_pictures("in")
+    assert str(caught.value).isascii()
 
 
 def test_every_threshold_reads_the_same_candidates(root: Path, tmp_path: Path) -> None:
