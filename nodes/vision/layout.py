@@ -30,6 +30,8 @@ end2end: B x N x 6, x1, y1, x2, y2 in input pixels, score, class; doubles are dr
 
 Shape = Sequence[int | str | None]
 STRIDES = (8, 16, 32)
+MOST_CLASSES = 100_000
+"""More than any detector has; a larger id is no class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,13 +205,18 @@ def names_of(metadata: Mapping[str, str]) -> tuple[str, ...]:
         return ()
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         try:
             value = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
             return ()
     if isinstance(value, dict):
-        by_id = {int(key): str(name) for key, name in value.items()}
+        try:
+            by_id = {int(str(key)): str(name) for key, name in value.items()}
+        except ValueError:  # names that have numbers, say
+            return ()
+        if not all(0 <= index < MOST_CLASSES for index in by_id):
+            return ()
         return tuple(by_id.get(index, f"class {index}") for index in range(max(by_id, default=-1) + 1))
     return tuple(str(name) for name in value) if isinstance(value, list | tuple) else ()
 

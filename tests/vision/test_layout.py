@@ -42,6 +42,23 @@ def test_layouts_are_told_apart(
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "{'aa': 0, 'bb': 1}",
+        '{"aa": 0}',
+        "{0: 'aa', 1000000000: 'bb'}",
+        "{-1: 'aa', 0: 'bb'}",
+        "{0.5: 'aa'}",
+        "7",
+        "(" * 5000,
+        "[" * 100_000,
+    ],
+)
+def test_names_that_are_no_map_from_ids_are_passed_over(text: str) -> None:
+    assert names_of({"names": text}) == ()
+
+
+@pytest.mark.parametrize(
     ("shape", "said"),
     [
         ((1, A640, 6), "yolov8-rows with 2 classes or yolox with 1"),
