@@ -17,7 +17,13 @@ MIRROR = "WFE_MODEL_MIRROR"
 def source_of(entry: dict[str, Any], mirror: str | None) -> str:
     """Where a model comes from: the mirror (a folder, or the URL of one) when there is one, else its makers' URL."""
     if mirror:
-        if urllib.parse.urlsplit(mirror).scheme in ("http", "https"):
+        try:
+            parts = urllib.parse.urlsplit(mirror)
+        except ValueError as error:
+            raise Refuse(f"'mirror' (or {MIRROR}) is {mirror!r}, which is no address: {error}") from error
+        if parts.scheme in ("http", "https"):
+            if not parts.netloc:
+                raise Refuse(f"'mirror' (or {MIRROR}) is {mirror!r}, an address without a host")
             return f"{mirror.rstrip('/')}/{entry['file']}"
         return str(Path(mirror).expanduser() / entry["file"])
     if not entry.get("url"):

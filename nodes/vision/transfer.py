@@ -168,14 +168,18 @@ def _length(text: str | None) -> int | None:
 
 
 def _hopeless(error: Exception) -> bool:
-    """Whether another attempt would get the same answer: a 4xx (but "too many requests" and "timeout"), or a host's
-    name that nobody knows, which is what a machine without a network says."""
+    """Whether another attempt would get the same answer: no address at all, a 4xx (but "too many requests" and "timeout"),
+    or a host's name that nobody knows, which is what a machine without a network says."""
+    if isinstance(error, http.client.InvalidURL):
+        return True
     if isinstance(error, urllib.error.HTTPError):
         return 400 <= error.code < 500 and error.code not in (408, 429)
     return isinstance(error, urllib.error.URLError) and isinstance(error.reason, socket.gaierror)
 
 
 def _explained(url: str, error: Exception, part: Path) -> TransferError:
+    if isinstance(error, http.client.InvalidURL):
+        return TransferError(f"{url!r}: is no address ({error})")
     host = urllib.parse.urlsplit(url).netloc
     if isinstance(error, urllib.error.HTTPError):
         error.close()

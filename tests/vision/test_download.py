@@ -14,7 +14,7 @@ import wfe
 from nodes.vision.download import MIRROR, download_model
 from nodes.vision.layout import Layout
 from nodes.vision.registry import find_model
-from wfe import Output
+from wfe import Output, Refuse
 
 BODY = b"a model" * 1000
 ENTRY: dict[str, Any] = {
@@ -83,6 +83,23 @@ def test_offline_says_what_to_do(tmp_path: Path) -> None:
 def test_a_mirror_without_the_file_is_not_passed_over(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"there is no such file\nThe mirror .* must hold tiny\.onnx"):
         download_model(ENTRY, Output(tmp_path / "m.onnx"), mirror=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("mirror", "said"),
+    [
+        ("http://[::1", r"'mirror' \(or WFE_MODEL_MIRROR\) is 'http://\[::1', which is no address"),
+        ("http://", "an address without a host"),
+        ("http://a b", r"'http://a b/tiny\.onnx': is no address"),
+        ("http://127.0.0.1:x", "is no address"),
+    ],
+)
+def test_a_mirror_that_is_no_address_is_said_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirror: str, said: str
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("it is tried again"))
+    with pytest.raises(Refuse, match=said):
+        download_model(ENTRY, Output(tmp_path / "m.onnx"), mirror=mirror)
 
 
 def test_a_model_of_the_project_needs_no_fetching(tmp_path: Path) -> None:
