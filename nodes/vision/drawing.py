@@ -7,6 +7,7 @@ than a whole detection; the video nodes, which need its tracking, import it anyw
 from __future__ import annotations
 
 import colorsys
+import errno
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,7 +57,7 @@ def draw_on(drawn: NDArray[np.uint8], detections: Sequence[Detection]) -> NDArra
 
 
 def write_picture(picture: NDArray[np.uint8], path: Output) -> None:
-    """Write a BGR picture in the format of the path's suffix. Raises wfe.Refuse when that cannot be written."""
+    """Write a BGR picture in the format of the path's suffix. Raises wfe.Refuse on another suffix, or too long a name."""
     import cv2
 
     try:
@@ -67,7 +68,12 @@ def write_picture(picture: NDArray[np.uint8], path: Output) -> None:
         ) from error
     if not done:
         raise Refuse(f"{path.name}: the picture could not be encoded as {path.suffix}; use .jpg or .png")
-    path.write_bytes(coded.tobytes())
+    try:
+        path.write_bytes(coded.tobytes())
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise Refuse(f"{path.name[:40]}...: a name of {len(path.name)} characters is too long for a file") from error
 
 
 @workflow_node(outputs={"output_path": "Output"})

@@ -169,6 +169,11 @@ def test_all_backends_side_by_side(project: Space) -> None:
     assert (project.root / "cache/results/parallel_yolov8/backends.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_chart_is_a_png(project: Space) -> None:
+    ended = project.run("parallel_yolov8", iterations=1, warmup=1, threads=1, chart_path="chart.txt")
+    assert "'chart_path' is chart.txt; the chart is a PNG" in ended.failure("compare_performance")
+
+
 def test_a_model_of_a_batch_of_four_whose_boxes_come_second(project: Space) -> None:
     made = onnx.load(ROOT / "models" / "shapes.onnx")
     (given,), (boxes,) = made.graph.input, made.graph.output

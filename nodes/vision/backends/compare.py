@@ -11,7 +11,7 @@ from nodes.vision.backends.agreement import agreement
 from nodes.vision.decode import read
 from nodes.vision.layout import Detector
 from nodes.vision.letterbox import Letterbox
-from wfe import Output, log, workflow_node
+from wfe import Output, Refuse, log, workflow_node
 
 
 @workflow_node(
@@ -37,6 +37,8 @@ def compare_backends(
     Each of cpu ... openvino_npu is the result of a measuring node, or None when it was skipped; `cpu` is the reference.
     devices: of `detect_devices`, which knows the reasons. All were given the same tensor.
     """
+    if chart_path.suffix.lower() != ".png":
+        raise Refuse(f"'chart_path' is {chart_path.name}; the chart is a PNG, so its name must end in .png")
     given = {
         "onnxruntime:cpu": cpu,
         "onnxruntime:cuda": cuda,
