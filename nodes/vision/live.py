@@ -64,7 +64,7 @@ def realtime_detection(
     threads: int = 0,
     reconnects: int = 5,
     layout: str = "auto",
-    input_size: int | None = None,
+    input_size: int | list[int] | None = None,
     max_detections: int = 300,
 ) -> dict[str, Any]:
     """Detect on a camera ("0"), a network stream ("rtsp://...", "http://...", "udp://...") or a file played in its time.

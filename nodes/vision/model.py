@@ -13,7 +13,7 @@ from wfe import workflow_node
 def inspect_model(
     model_path: Path,
     layout: str = "auto",
-    input_size: int | None = None,
+    input_size: int | list[int] | None = None,
     fit: str = "auto",
     colour: str = "auto",
     class_names: list[str] | None = None,

@@ -86,7 +86,7 @@ def open_model(
     streams: int = 1,
     *,
     layout: str = "auto",
-    input_size: int | None = None,
+    input_size: int | Sequence[int] | None = None,
     class_names: Sequence[str] | None = None,
 ) -> Opened:
     """Open a model once for each content of its file and each way to run it.

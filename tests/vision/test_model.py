@@ -16,6 +16,7 @@ from nodes.vision.inference import infer
 from nodes.vision.layout import grid
 from nodes.vision.model import inspect_model
 from nodes.vision.preprocess import preprocess
+from nodes.vision.video_model import open_model
 from wfe import Refuse
 
 Build = Callable[..., Path]
@@ -153,6 +154,18 @@ def test_a_changed_model_file_is_opened_again(constant_model: Build) -> None:
     assert len(chain(path, PICTURE)) == 1
     constant_model(np.zeros_like(answer()), metadata={**NAMES, "longer": "so that the size differs"})
     assert chain(path, PICTURE) == []
+
+
+def test_a_size_that_is_not_square(constant_model: Build) -> None:
+    raw = np.zeros((1, 6, 168), dtype=np.float32)
+    raw[:, :, 3] = (64, 32, 40, 10, 0.9, 0.1)
+    model = constant_model(raw, ("b", 3, "h", "w"), ("b", 6, "n"), metadata=NAMES)
+    detector = inspect_model(model, input_size=[64, 128])["detector"]
+    assert (detector["height"], detector["width"]) == (64, 128)
+    opened = open_model(model, input_size=[64, 128])
+    assert opened.prepare(PICTURE).shape == (1, 3, 64, 128)
+    with pytest.raises(Refuse, match=r"input size \[64\] is not a side, or \[height, width\]"):
+        inspect_model(model, input_size=[64])
 
 
 def test_a_tensor_of_the_wrong_size_is_said(constant_model: Build) -> None:
