@@ -20,7 +20,7 @@ from nodes.vision.live_record import Recorder
 from nodes.vision.live_source import LiveSource
 from nodes.vision.live_window import Display, NoDisplay, Nothing, Window
 from nodes.vision.stream import Stage, Stream
-from nodes.vision.stream_split import cores
+from nodes.vision.stream_split import check_share, cores
 from nodes.vision.video import INLINE, overlay
 from nodes.vision.video_infer import FLOOR
 from nodes.vision.video_model import Opened, open_model
@@ -79,6 +79,9 @@ def realtime_detection(
     for name, value, most in (("page_port", page_port, 65535), ("reconnects", reconnects, 1_000_000)):
         if not 0 <= value <= most:
             raise Refuse(f"{name!r} is {value}; it must be from 0 to {most}")
+    check_share(threads=threads)
+    if not 0 <= max_duration < float("inf"):
+        raise Refuse(f"'max_duration' is {max_duration}; it must be seconds, or 0 for no end")
     recorder = Recorder(Path(output_path), source)
     stop = threading.Event()
     live = LiveSource(source, stop, reconnects)

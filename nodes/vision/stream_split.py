@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from nodes.vision.backends.protocol import Runner
 from nodes.vision.stream import Stage, Stream
+from wfe import Refuse
 
 ROUNDS = 3
 """How many frames each inference of a trial does after its first; the best stretch counts, since a neighbour only adds time."""
@@ -57,6 +58,16 @@ def cores() -> int:
     """How many cores this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else (os.cpu_count() or 1)
+
+
+def check_share(**counts: int) -> None:
+    """Raise wfe.Refuse unless each of the counts of threads or inferences, by its parameter's name, makes sense here."""
+    most = max(64, 4 * cores())
+    for name, count in counts.items():
+        if not 0 <= count <= most:
+            raise Refuse(
+                f"{name!r} is {count}; it must be 1 or more, or 0 for the best that is known, and at most {most}"
+            )
 
 
 @contextmanager

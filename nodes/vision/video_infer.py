@@ -20,7 +20,7 @@ from nodes.vision.backends.protocol import Runner
 from nodes.vision.decode import Candidates
 from nodes.vision.letterbox import Letterbox
 from nodes.vision.stream import Stage, Stream
-from nodes.vision.stream_split import Split, candidates, choose, cores, opencv_alone
+from nodes.vision.stream_split import Split, candidates, check_share, choose, cores, opencv_alone
 from nodes.vision.video_model import Feed, Opened, open_model, version_of
 from nodes.vision.video_plan import Segment, check
 from nodes.vision.video_read import Damage, Frame, VideoError, frames, probe
@@ -84,9 +84,7 @@ def infer_segment(
     """
     if not 0.0 <= floor < 1.0:
         raise Refuse(f"'floor' is {floor}; it must be from 0 to below 1, above which no score is")
-    for name, count in (("sessions", sessions), ("threads", threads)):
-        if count < 0:
-            raise Refuse(f"{name!r} is {count}; it must be 1 or more, or 0 for what is measured to be best")
+    check_share(sessions=sessions, threads=threads)
     part: Segment = segment  # type: ignore[assignment]
     path = Path(source)
     began = time.perf_counter()

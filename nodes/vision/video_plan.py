@@ -65,6 +65,8 @@ def plan_segments(source: Path, segment_frames: int = 240, max_duration: float =
     """
     if segment_frames < 1:
         raise Refuse(f"'segment_frames' is {segment_frames}; it must be 1 or more")
+    if not 0 <= max_duration < float("inf"):
+        raise Refuse(f"'max_duration' is {max_duration}; it must be seconds, or 0 for the whole video")
     info, packets = read_packets(source)
     end = None
     if max_duration > 0 and packets.origin is not None:

@@ -10,6 +10,7 @@ import pytest
 from nodes.vision.video_infer import infer_segment
 from nodes.vision.video_plan import check, plan_segments
 from nodes.vision.video_read import VideoError, frames
+from wfe import Refuse
 
 from .conftest import SHAPES, Make, excerpt, pictures
 
@@ -70,6 +71,12 @@ def test_a_file_that_changes_after_planning_is_noticed(make_video: Make, tmp_pat
     path.write_bytes(make_video("two.mp4", frames=[255 - picture for picture in pictures(40)]).read_bytes())
     with pytest.raises(VideoError, match="not as planned"):
         infer_segment(str(path), segments[1], SHAPES, sessions=1, threads=1)
+
+
+@pytest.mark.parametrize("seconds", [-1, float("inf"), float("nan")])
+def test_a_duration_that_is_none_is_refused(make_video: Make, seconds: float) -> None:
+    with pytest.raises(Refuse, match="'max_duration' is .*; it must be seconds, or 0 for the whole video"):
+        plan_segments(make_video(count=2), max_duration=seconds)
 
 
 def test_max_duration_and_files_without_timestamps(make_video: Make) -> None:

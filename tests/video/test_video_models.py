@@ -169,6 +169,8 @@ def test_what_no_model_can_do_is_said(make_video: Make, tmp_path: Path, backend:
         ({"floor": float("nan")}, "'floor' is nan; it must be from 0"),
         ({"sessions": -1}, "'sessions' is -1; it must be 1 or more, or 0"),
         ({"threads": -1}, "'threads' is -1; it must be 1 or more, or 0"),
+        ({"threads": 9999}, "'threads' is 9999; .* at most "),
+        ({"sessions": 9999}, "'sessions' is 9999; .* at most "),
     ],
 )
 def test_what_is_out_of_range_is_said_before_the_work(given: dict[str, Any], said: str) -> None:
@@ -190,7 +192,8 @@ def test_what_is_out_of_range_is_said_for_candidates(tmp_path: Path, given: dict
         postprocess_video([], Output(tmp_path / "found.jsonl"), **given)
 
 
-def test_threads_below_none_are_refused_by_every_backend() -> None:
+def test_threads_that_make_no_sense_are_refused_by_every_backend() -> None:
     for backend in BACKENDS:
-        with pytest.raises(ValueError, match="'threads' is -1"):
-            open_runner(SHAPES, backend, "cpu", -1)
+        for threads in (-1, 9999):
+            with pytest.raises(ValueError, match=f"'threads' is {threads}"):
+                open_runner(SHAPES, backend, "cpu", threads)

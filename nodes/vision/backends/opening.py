@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nodes.vision.backends.protocol import Device, Runner
+from nodes.vision.stream_split import check_share
 from wfe import Refuse, Skip
 
 BACKENDS = {
@@ -33,8 +34,7 @@ def open_runner(
     cannot be opened or would run elsewhere than asked.
     """
     check(backend, device)
-    if threads < 0:
-        raise Refuse(f"'threads' is {threads}; it must be 1 or more, or 0 for the runtime's choice")
+    check_share(threads=threads)
     if not model_path.is_file():
         raise Refuse(f"{model_path}: no such model file; give model_path=FILE or let download_model fetch it")
     if backend == "windowsml":
