@@ -89,7 +89,8 @@ class VideoWriter:
     ) -> None:
         """Open `path`; `name` is the file's public name, whose suffix decides the container (MP4 without one).
 
-        live: write an MP4 in fragments, so that it can be played up to there when the process is killed.
+        live: write an MP4 in fragments, so that it can be played up to there when the process is killed. Raises
+        OSError then when the file cannot be made.
         """
         suffix = Path(name or path.name).suffix.lower()
         container = container_of(suffix, name or path.name)
@@ -115,6 +116,8 @@ class VideoWriter:
         self._stream.codec_context.time_base = TICK
         self._stream.codec_context.sample_aspect_ratio = aspect
         self._step = max(1, round(1 / (near * TICK)))
+        if live:  # now, not when the encoder gives its first packet: a file that cannot be made is told at the start
+            self._container.start_encoding()
 
     def frame(self, picture: Picture) -> av.VideoFrame:
         """A BGR picture (height x width x 3, uint8) as the encoder takes it. Any thread may call it, beside `add`."""

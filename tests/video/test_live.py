@@ -10,9 +10,11 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nodes.vision.live import realtime_detection
+from nodes.vision.live_record import Recorder
 from nodes.vision.live_source import LiveSource, kind_of
 from nodes.vision.live_window import Nothing
 from nodes.vision.video_read import Picture, VideoError, frames
@@ -154,11 +156,51 @@ def test_the_node_counts_drops_records_and_ends(
         ("max_detections", 0),
         ("page_port", 70_000),
         ("reconnects", -1),
+        ("threads", 9999),
+        ("max_duration", -1),
     ],
 )
 def test_a_setting_out_of_range_is_told_before_a_picture_is_taken(setting: str, value: float) -> None:
     with pytest.raises(Refuse, match=f"'{setting}' is {value}"):
-        realtime_detection(SHAPES, "77", display="none", threads=1, **{setting: value})  # type: ignore[arg-type]
+        realtime_detection(SHAPES, "77", display="none", **{setting: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [("", "'output_path' is empty"), ("file/rec.mp4", "cannot be written"), ("x" * 300 + ".mp4", "cannot be written")],
+)
+def test_a_recording_that_cannot_be_made_is_told_before_a_picture_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_bytes(b"no folder")
+    with pytest.raises(VideoError, match=said):
+        realtime_detection(SHAPES, "77", output_path=path, display="none", threads=1)
+
+
+def test_a_recording_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "deep" / "rec.mp4")
+    recorder.toggle()
+    (tmp_path / "deep").rmdir()
+    with pytest.raises(VideoError, match=r"output_path .*rec\.mp4: cannot be written \(No such file"):
+        recorder.write(np.zeros((64, 64, 3), np.uint8), 0, 25)
+
+
+def test_pictures_of_another_size_are_recorded_whole_in_a_file_of_their_own(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "rec.mp4")
+    recorder.toggle()
+    sizes = [(64, 96)] * 3 + [(128, 192)] * 4 + [(64, 96)] * 2
+    for number, size in enumerate(sizes):
+        recorder.write(np.full((*size, 3), 10 * number, np.uint8), number / 25, 25)
+    recorder.close()
+    assert recorder.files == [str(tmp_path / name) for name in ("rec.mp4", "rec-2.mp4", "rec-3.mp4")]
+    found = [list(frames(Path(name))) for name in recorder.files]
+    assert [(len(part), part[0].picture.shape[:2], part[0].time) for part in found] == [
+        (3, (64, 96), 0.0),
+        (4, (128, 192), 0.0),
+        (2, (64, 96), 0.0),
+    ]
+    assert np.allclose([frame.picture.mean() for part in found for frame in part], 10 * np.arange(9), atol=4)
 
 
 def test_a_recording_replaces_nothing(make_video: Make, tmp_path: Path) -> None:
