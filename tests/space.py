@@ -163,8 +163,17 @@ class Space:
         self, *arguments: str, code: int | None = 0, input: str | None = None, **variables: str
     ) -> subprocess.CompletedProcess[str]:
         """`doit ARGUMENTS` in the project, in a process of its own. `code`: the exit code that is expected."""
+        return self._command("doit", arguments, code, input, variables)
+
+    def wfe(self, *arguments: str, code: int | None = 0, **variables: str) -> subprocess.CompletedProcess[str]:
+        """The same of `wfe ARGUMENTS`."""
+        return self._command("wfe", arguments, code, None, variables)
+
+    def _command(
+        self, name: str, arguments: tuple[str, ...], code: int | None, input: str | None, variables: dict[str, str]
+    ) -> subprocess.CompletedProcess[str]:
         found = subprocess.run(
-            [sys.executable, "-m", "doit", *arguments],
+            [sys.executable, "-m", name, *arguments],
             cwd=self.root,
             env=environ(**variables),
             capture_output=True,
@@ -173,7 +182,7 @@ class Space:
             timeout=120,
         )
         assert code is None or found.returncode == code, (
-            f"doit {' '.join(arguments)}: exit code {found.returncode}, not {code}\n{found.stdout}\n{found.stderr}"
+            f"{name} {' '.join(arguments)}: exit code {found.returncode}, not {code}\n{found.stdout}\n{found.stderr}"
         )
         assert "Traceback (most recent call last)" not in found.stderr or code not in (0, 2, 3), found.stderr
         return found

@@ -200,27 +200,30 @@ def _steps(door: Door, called: Invocation) -> Iterator[Task]:
     among = {name for name in run.index.ids if name not in run.marks} if called.plain else None
     # Of another command an argument may be an option's value.
     given = [one for one in called.arguments if not one.startswith("-")] if called.command in ("run", "info") else []
-    if called.command == "run" and not any("*" in one for one in given):
-        # Of a fan the steps that are asked for, known or not: `each[3]`.
-        run.choose([one for one in given if one.partition("[")[0] in run.steps])
-    made = list(Tasks(run, called.always, among, given).all())
-    meant = _meant(door, given, made)
-    if called.command == "run" and meant:
-        wanted = run.choose(meant)
-        door.chosen = tuple(name for name in run.index.ids if name in wanted)
+    try:
+        if called.command == "run" and not any("*" in one for one in given):
+            # Of a fan the steps that are asked for, known or not: `each[3]`.
+            run.choose([one for one in given if one.partition("[")[0] in run.steps])
+        made = list(Tasks(run, called.always, among, given).all())
+        meant = _meant(door, given, made)
+        if called.command == "run" and meant:
+            wanted = run.choose(meant)
+            door.chosen = tuple(name for name in run.index.ids if name in wanted)
+    except WfeError as error:
+        _fail(error)
     # doit wants a task even where nothing is to be done.
     yield from made or [Task(run.workflow.replace("=", "_"), None, doc=run.plan.description, has_subtask=True)]
 
 
 def _meant(door: Door, given: Sequence[str], made: Sequence[Task]) -> list[str]:
-    """The steps that are meant by names, targets and patterns, as doit reads them. Ends where one means none: doit's own words
-    for that know no name that is near, and for `doit info` (0.37) are a KeyError."""
+    """The steps that are meant by names, targets and patterns, as doit reads them. Raises WfeError where one means none: doit's
+    own words for that know no name that is near, and for `doit info` (0.37) are a KeyError."""
     names = [task.name for task in made]
     written = {target: task.name for task in made for target in task.targets}
     meant = {one: fnmatch.filter(names, one) if "*" in one else [written.get(one, one)] for one in given}
     unknown = [one for one, found in meant.items() if not found or (one not in written and found[0] not in names)]
     if unknown:
-        _fail(WfeError([door.run.plan.no_step(one, names) for one in unknown], code=ExitCode.WORKFLOW))
+        raise WfeError([door.run.plan.no_step(one, names) for one in unknown], code=ExitCode.WORKFLOW)
     return [name for found in meant.values() for name in found]
 
 

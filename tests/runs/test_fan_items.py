@@ -92,3 +92,19 @@ def test_a_parameter_is_not_taken_for_the_item_nor_the_item_for_it(space: Space)
         space.workflow([{"id": "each", **shape, "inputs": {"x": "${" + name + "}"}}], params={name: "P"})
         with pytest.raises(WorkflowError, match="which is a parameter|could be the item's or the parameter's"):
             space.run()
+
+
+@pytest.mark.parametrize("make", [fan, upstream])
+def test_a_step_that_a_current_fan_has_not_is_told(space: Space, make: Any) -> None:
+    """Nothing was to be done for it, and that was called well."""
+    make(space, ["a", "b"])
+    space.run()
+    for name in ("each[zz]", "each[", "each[]", "collect[a]"):
+        for arguments in ((name,), (name, "--dry-run")):
+            assert f"has no step {name!r}" in space.wfe("run", "w", *arguments, code=3).stderr
+        for arguments in (("--force", name), ("--force", name, "--dry-run")):
+            told = space.wfe("run", "w", *arguments, code=None)
+            assert f"has no step {name!r}" in told.stderr + told.stdout, told
+        assert f"has no step {name!r}" in space.doit("run", "workflow=w", name, code=3).stderr
+    told = space.wfe("run", "w", "each[a]", "--dry-run").stdout
+    assert "each[a]" in told and "each[b]" not in told

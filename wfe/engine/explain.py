@@ -70,7 +70,7 @@ def explain(run: Run, chosen: Sequence[str] = (), force_all: bool = False) -> li
 
     The run cannot be performed afterwards: it then holds results that are not in the workspace yet.
     """
-    wanted = run.plan.select([name.partition("[")[0] for name in chosen]) if chosen else None
+    wanted = run.choose(chosen) if chosen else None
     return _Foresight(run, force_all).all(wanted)
 
 
@@ -88,7 +88,7 @@ class _Foresight:
                 continue
             if name in self.run.marks and not self.force_all:
                 members = self.run.members.get(name, [name])
-                found.extend(Forecast(one, "current") for one in members)
+                found.extend(Forecast(one, "current") for one in members if self.asked(name, one))
                 if not members:
                     found.append(Forecast(name, "current", note=EMPTY))
                 continue
@@ -98,6 +98,10 @@ class _Foresight:
             else:
                 found.extend(self.fan(step))
         return found
+
+    def asked(self, fan: str, member: str) -> bool:
+        """Whether a step of a fan was asked for, with the fan or by its own name."""
+        return fan not in self.run.only or member in self.run.only[fan]
 
     def until(self, step: Step) -> tuple[str, ...]:
         return tuple(dict.fromkeys(other for need in step.needs for other in self.waits.get(need, ())))
@@ -109,11 +113,14 @@ class _Foresight:
             return [Forecast(step.id, "unknown", until=until, note="its items are not known yet")]
         try:
             members = self.run.expand(step.id)
+            if step.id not in self.run.skipped:
+                self.run.has_all(step.id)
         except NodeFailure as error:
             self.waits[step.id] = (step.id,)
             return [Forecast(step.id, "fail", note=str(error))]
         if step.id in self.run.skipped:
             return [Forecast(step.id, "skip", note="what it goes through was skipped")]
+        members = [member for member in members if self.asked(step.id, member.id)]
         found = [self.one(member) for member in members]
         waits = tuple(dict.fromkeys(other for member in members for other in self.waits.get(member.id, ())))
         if waits:

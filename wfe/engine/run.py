@@ -37,7 +37,7 @@ from wfe.engine.index import Index
 from wfe.engine.known import Known
 from wfe.engine.look import look
 from wfe.engine.workspace import Workspace
-from wfe.errors import ExitCode, NodeFailure, WfeError
+from wfe.errors import ExitCode, NodeFailure, WfeError, WorkflowError
 from wfe.store.stamp import Stamp
 from wfe.store.traces import File, Trace
 
@@ -222,12 +222,29 @@ class Run(Known):
         WorkflowError for a name that no step has."""
         fans = [name.partition("[")[0] for name in names]
         wanted = self.plan.select(fans)
+        for name, fan in zip(names, fans, strict=True):
+            self._check_item(name, fan)
         self.only = {}
         for fan in set(fans) - set(names):
             # What needs the fan needs all of its steps.
             if fan not in self.plan.select([one for one in fans if one != fan]):
                 self.only[fan] = {name for name, of in zip(names, fans, strict=True) if of == fan}
         return wanted
+
+    def _check_item(self, name: str, fan: str) -> None:
+        """Raises WorkflowError for a step of a fan that is none, or whose items are known and that has no such step. What another
+        has is known at its turn, and told then."""
+        known = self.members.get(fan)
+        if name != fan and (self.steps[fan].fan is None or (known is not None and name not in known)):
+            raise WorkflowError([self.plan.no_step(name, [fan, *(known or ())])])
+
+    def has_all(self, fan: str, more: Sequence[str] = ()) -> None:
+        """Raises NodeFailure when a fan whose items are known lacks a step that was asked for, to be run or to be forced."""
+        forced = [name for name in self.forced if name.startswith(f"{fan}[")]
+        known = self.members.get(fan, ())
+        missing = sorted({*self.only.get(fan, ()), *forced, *more} - set(known))
+        if missing:
+            raise NodeFailure(self.plan.no_step(missing[0], known))
 
     def check_forced(self, chosen: Sequence[str]) -> None:
         """Raises WorkflowError for a step to force that does not exist, WfeError for one that a run of the `chosen` steps (all,
@@ -236,6 +253,8 @@ class Run(Known):
             return
         fans = {name: name.partition("[")[0] for name in self.forced}
         self.plan.select(sorted(fans.values()))
+        for name, fan in sorted(fans.items()):
+            self._check_item(name, fan)
         wanted = self.choose(chosen) if chosen else set(fans.values())
         for name, fan in sorted(fans.items()):
             if fan not in wanted or (name != fan and fan in self.only and name not in self.only[fan]):

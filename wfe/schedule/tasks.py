@@ -219,10 +219,7 @@ class Tasks:
         """Raises NodeFailure when what the fan goes through is no list."""
         steps = self.run.expand(step.id)
         only = self.run.only.get(step.id)
-        forced = {name for name in self.run.forced if name.startswith(f"{step.id}[")}
-        missing = sorted({*(only or ()), *forced, *self.named_of(step)} - {one.id for one in steps})
-        if missing:
-            raise NodeFailure(self.run.plan.no_step(missing[0], [one.id for one in steps]))
+        self.run.has_all(step.id, self.named_of(step))
         if only is not None:
             steps = [one for one in steps if one.id in only]
         if self.among is not None and not self.force:
