@@ -7,6 +7,11 @@ import pytest
 from reaching import changes, reached
 
 TWO = "def add(x): return x + 1\ndef sub(x): return x - 1\n"
+B = {"p.b": "K = 1\ndef g(): return K"}
+OWN = {**B, "p/__init__": "from . import b\ndef total(): return b.g()"}
+AREA = {"p/__init__": "from p.core import area", "p.core": "def area(x): return x * 5", "p.area": "def main(): pass"}
+HINTS = "import typing\nclass A:\n    x = 1\nclass B:\n    a: %s\ndef f(): return typing.get_type_hints(B)['a']"
+MARKED = "def workflow_node(g):\n    return lambda: (1, g())"
 
 # (modules, where, old, new)
 HIT = {
@@ -32,6 +37,35 @@ HIT = {
     "a function's globals": ({"n": "K = 1\ndef h(): pass\ndef f(): return h.__globals__['K']"}, "n", "K = 1", "K = 2"),
     "globals of the builtins": ({"n": "import builtins\nK = 1\ndef f(): return builtins.globals()['K']"}, "n", "K = 1", "K = 2"),
     "a module loaded from its path": ({"n": "from importlib.util import spec_from_file_location\ndef f(): return spec_from_file_location('q', 'p/a.py')", "p/__init__": "", "p.a": "K = 1"}, "p.a", "K = 1", "K = 2"),
+    "a submodule that its package imports": ({**OWN, "n": "from p import b\ndef f(): return b.g()"}, "p.b", "K = 1", "K = 2"),
+    "a submodule that its package imports by its full name": ({**B, "p/__init__": "from p import b", "n": "from p import b\ndef f(): return b.g()"}, "p.b", "K = 1", "K = 2"),
+    "a submodule that its package tries to import": ({**B, "p/__init__": "try:\n    from . import b\nexcept ImportError:\n    b = None", "n": "from p import b\ndef f(): return b.g()"}, "p.b", "K = 1", "K = 2"),
+    "a submodule that its package uses": ({**OWN, "n": "from p import total\ndef f(): return total()"}, "p.b", "K = 1", "K = 2"),
+    "a submodule that its package and another submodule import": ({**OWN, "p.a": "from . import b\ndef h(): return b.g()", "n": "from p.a import h\ndef f(): return h()"}, "p.b", "K = 1", "K = 2"),
+    "a submodule by getattr": ({**OWN, "n": "import p\ndef f(): return getattr(p, 'b').g()"}, "p.b", "K = 1", "K = 2"),
+    "a submodule by attrgetter": ({**OWN, "n": "import p\nimport operator\ndef f(): return operator.attrgetter('b.K')(p)"}, "p.b", "K = 1", "K = 2"),
+    "a submodule by a star": ({**OWN, "n": "from p import *\ndef f(): return b.g()"}, "p.b", "K = 1", "K = 2"),
+    "a submodule of a submodule": ({"p/__init__": "from . import q", "p.q/__init__": "from . import r", "p.q.r": "K = 1", "n": "from p import q\ndef f(): return q.r.K"}, "p.q.r", "1", "2"),
+    "an imported name beside a submodule of that name": ({**AREA, "n": "import p\ndef f(): return p.area(3)"}, "p.core", "5", "6"),
+    "an imported name beside a submodule of that name, taken by from": ({**AREA, "n": "from p import area\ndef f(): return area(3)"}, "p.core", "5", "6"),
+    "a function beside a submodule of its name": ({**AREA, "p/__init__": "def area(x): return x * 5", "n": "import p\ndef f(): return p.area(3)"}, "p/__init__", "5", "6"),
+    "a module bound to the name of a submodule": ({**AREA, "p/__init__": "import p.core as area", "n": "import p\ndef f(): return p.area.area(3)"}, "p.core", "5", "6"),
+    "a module's __dict__": ({"n": "import a\ndef f(): return sorted(a.__dict__.items())", "a": "K = 1"}, "a", "1", "2"),
+    "an item of a module's __dict__": ({"n": "from p import a\ndef f(): return a.__dict__['K']", "p/__init__": "", "p.a": "K = 1"}, "p.a", "1", "2"),
+    "a module's __getattribute__": ({"n": "import a\ndef f(): return a.__getattribute__('K')", "a": "K = 1"}, "a", "1", "2"),
+    "the globals of a frame": ({"n": "import sys\nK = 1\ndef f(): return sys._getframe().f_globals['K']"}, "n", "K = 1", "K = 2"),
+    "all names": ({"n": "def a(): pass\nT = sorted(dir())\ndef f(): return T"}, "n", "def a", "def b(): pass\ndef a"),
+    "the module's docstring": ({"n": "'''one'''\ndef f(): return __doc__"}, "n", "one", "two"),
+    "another module's docstring": ({"n": "import a\ndef f(): return a.__doc__", "a": "'''one'''"}, "a", "one", "two"),
+    "a docstring that was none": ({"n": "import a\ndef f(): return a.__doc__", "a": "K = 1"}, "a", "K", "'''one'''\nK"),
+    "a quoted annotation": ({"n": HINTS % "'A'"}, "n", "x = 1", "x = 2"),
+    "a part of a quoted annotation": ({"n": HINTS % "'list[A] | None'"}, "n", "x = 1", "x = 2"),
+    "a quoted part of an annotation": ({"n": HINTS % "list['A']"}, "n", "x = 1", "x = 2"),
+    "a quoted annotation of a parameter": ({"n": "import typing\nclass A:\n    x = 1\ndef g(a: 'A') -> 'A': pass\ndef f(): return typing.get_type_hints(g)"}, "n", "x = 1", "x = 2"),
+    "annotations that become texts": ({"n": HINTS % "int"}, "n", "import typing", "from __future__ import annotations\nimport typing"),
+    "a workflow_node of the project": ({"n": "from a import workflow_node\n@workflow_node\ndef f(): return 1", "a": MARKED}, "a", "(1,", "(2,"),
+    "a workflow_node of the project by a star": ({"n": "from a import *\n@workflow_node\ndef f(): return 1", "a": MARKED}, "a", "(1,", "(2,"),
+    "a workflow_node of the module": ({"n": MARKED + "\n@workflow_node\ndef f(): return 1"}, "n", "(1,", "(2,"),
 }  # fmt: skip
 
 
@@ -47,6 +81,13 @@ MISS = {
     "imports in another order": ({"n": "import math\nimport json\ndef f(v): return math.sqrt(json.loads(v))"}, "n", "import math\nimport json", "import json\nimport math"),
     "a constant in between": ({"n": "A = 1\nB = A\ndef f(): return B"}, "n", "A = 1\n", "A = 1\nN = [2]\n"),
     "another decorated function above": ({"n": "from functools import lru_cache\n@lru_cache\ndef g(): return 1\ndef f(): return g()"}, "n", "@lru_cache\ndef g", "@lru_cache\ndef other(): return 2\n@lru_cache\ndef g"),
+    "what is not used of a submodule that its package imports": ({**OWN, "p.b": "def g(): return 1\ndef h(): return 2", "n": "from p import b\ndef f(): return b.g()"}, "p.b", "2", "3"),
+    "a submodule that has not the name": ({**AREA, "p.c": "K = 1", "n": "import p\ndef f(): return p.area(3)"}, "p.c", "1", "2"),
+    "a module's name": ({"n": "import a\ndef f(): return a.__name__, a.__file__", "a": "K = 1"}, "a", "1", "2"),
+    "a docstring that is not used": ({"n": "'''one'''\nimport a\ndef f(): return f.__doc__, a.g()", "a": "def g(): return 1"}, "n", "one", "two"),
+    "a class in an annotation of something else": ({"n": HINTS % "int" + "\ndef g(a: 'A'): pass"}, "n", "x = 1", "x = 2"),
+    "annotations that become texts where there are none": ({"n": "def f(): return 1"}, "n", "def f", "from __future__ import annotations\ndef f"),
+    "the options of a node, marked by another name": ({"n": "import wfe as w\n@w.workflow_node(retries=1)\ndef f(): return 1"}, "n", "retries=1", "retries=2"),
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Final
 
 from wfe.core.digest import digest
 from wfe.core.source import DYNAMIC, Chain, Import, Source, Symbol
@@ -31,6 +32,9 @@ class Reach:
     def digest(self) -> str:
         return digest("\n".join(f"{name} {self.parts[name]}" for name in sorted(self.parts)).encode())
 
+
+# Attributes that every module has and that tell nothing of its names.
+_SAID: Final = frozenset({"__name__", "__file__", "__package__", "__path__", "__doc__"})
 
 Touched = dict[tuple[str, str], frozenset[str]]
 """(module, name) -> the parts that the statements of that name may change when they run; kept between calls of `reach`."""
@@ -148,6 +152,9 @@ class _Walk:
         self.imported(module, source, name, ())
         if symbol is not None or name in source.imports:
             return
+        if name.startswith("__") and name.endswith("__") and name not in _SAID:
+            self.whole(module)  # `module.__dict__` gives all that it has
+            return
         if self.load(f"{module}.{name}") is not None:
             self.whole(f"{module}.{name}")
             return
@@ -183,6 +190,8 @@ class _Walk:
         if source is None:
             return
         head = chain[0]
+        if not head:
+            return
         for one in symbol.imports.get(head, ()):
             self.follow(one, chain[1:])
         if head in source.symbols:
@@ -214,16 +223,11 @@ class _Walk:
         """What an imported name stands for, and the attributes `rest` taken from it."""
         self.external(one.module)
         target = one.module
+        if one.attribute and self.enter(target) is not None:
+            self.attributes(target, (one.attribute, *rest))
+            return
         if one.attribute:
-            source = self.enter(target)
-            inner = f"{target}.{one.attribute}"
-            defined = source is not None and (one.attribute in source.symbols or one.attribute in source.imports)
-            if not defined and self.load(inner) is not None:
-                self.attributes(inner, rest)
-            elif source is not None:
-                self.symbol(target, one.attribute)
-            elif self.load(target.partition(".")[0]) is None:
-                self.found.packages.add(target.partition(".")[0])
+            self.attributes(f"{target}.{one.attribute}", rest)
             return
         self.attributes(target, rest)
         if not rest:
@@ -232,14 +236,22 @@ class _Walk:
 
     def attributes(self, module: str, rest: Chain) -> None:
         """A module named in code, with the attributes that are taken from it."""
-        if self.enter(module) is None:
+        source = self.enter(module)
+        if source is None:
             return
         if not rest:
             self.whole(module)
-        elif self.load(f"{module}.{rest[0]}") is not None:
-            self.attributes(f"{module}.{rest[0]}", rest[1:])
-        else:
-            self.symbol(module, rest[0])
+            return
+        name, inner = rest[0], f"{module}.{rest[0]}"
+        if self.load(inner) is None:
+            self.symbol(module, name)
+            return
+        self.attributes(inner, rest[1:])
+        # What else binds the name of the submodule may win: which one does depends on who imports what first.
+        if name in source.symbols or any(
+            f"{one.module}.{one.attribute}".rstrip(".") != inner for one in source.imports.get(name, ())
+        ):
+            self.symbol(module, name)
 
     def whole(self, module: str) -> None:
         """Every statement of a module: it is used in a way that names do not tell."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from wfe.core.digest import digest
-from wfe.core.signature import Signature, aliases_of, annotated, decorator_of, signature_of
+from wfe.core.signature import DECORATOR, Signature, aliases_of, annotated, decorator_of, signature_of
 
 Chain = tuple[str, ...]
 
@@ -32,6 +32,10 @@ DYNAMIC: Final = frozenset(
         "__globals__",
         "__annotations__",
         "spec_from_file_location",
+        "f_globals",
+        "f_locals",
+        "__loader__",
+        "__spec__",
     }
 )
 
@@ -75,19 +79,26 @@ class Symbol:
     loads: set[str] = field(default_factory=set)
     texts: set[str] = field(default_factory=set)
 
-    def add(self, statement: ast.stmt, package: str) -> None:
-        self.digest = digest((self.digest + ast.dump(_plain(statement))).encode())
+    def add(self, statement: ast.stmt, package: str, texts: bool = False) -> None:
+        """texts: whether the module keeps annotations as texts, which is another value of them."""
+        self.digest = digest((self.digest + ast.dump(statement)).encode())
+        if texts and any(True for _ in _annotations(statement)):
+            self.digest = digest(f"{self.digest} texts".encode())
         for node in ast.walk(statement):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 _merge(self.imports, imports_of(node, package))
             elif isinstance(node, ast.Call):
                 self.loads.update(_loaded(node, package))
+                if isinstance(node.func, ast.Name) and node.func.id == "dir" and not node.args:
+                    self.dynamic = True
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 self.texts.update(_module_in(node.value))
         self.uses.update(_chains(statement))
+        for annotation in _annotations(statement):
+            self.uses.update(_quoted(annotation))
         self.acts.update(acts(statement))
         if isinstance(statement, ast.ClassDef):
-            self.bases.update(chain for base in statement.bases for chain in _chains(ast.Expr(base)))
+            self.bases.update(chain for base in statement.bases for chain in _chains(base))
             self.hooks = bool(statement.keywords) or any(
                 isinstance(one, ast.FunctionDef) and one.name == "__init_subclass__" for one in statement.body
             )
@@ -119,15 +130,20 @@ def source_of(text: str, module: str, package: bool = False, alias: Alias = lamb
     tree = ast.parse(text)
     home = module if package else module.rpartition(".")[0]
     found = Source(module, aliases=aliases_of(tree))
-    for statement in tree.body:
+    told = ast.get_docstring(tree, clean=False)
+    if told is not None:
+        found.symbols["__doc__"] = Symbol(digest(told.encode("utf-8", "surrogatepass")))
+    texts = any(isinstance(one, ast.ImportFrom) and one.module == "__future__" for one in tree.body)
+    body = _unmarked(tree, home)
+    for statement, plain in zip(tree.body, body, strict=True):
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef) and decorator_of(statement) is not None:
             wanted = annotated(statement) - found.aliases.keys()
             brought = {name: known for name in wanted if (known := imported_alias(found, name, alias)) is not None}
             file = f"{module.replace('.', '/')}{'/__init__' if package else ''}.py"
             known_names = {**found.aliases, **brought}
             found.signatures[statement.name] = signature_of(statement, module, tree, known_names, file)
-        _file(statement, found, home)
-    _order(tree.body, found)
+        _file(plain, found, home, texts)
+    _order(body, found)
     return found
 
 
@@ -137,7 +153,39 @@ def imported_alias(source: Source, name: str, alias: Alias) -> ast.expr | None:
     return next((one for one in known if one is not None), None)
 
 
-def _file(statement: ast.stmt, found: Source, home: str) -> None:
+def _unmarked(tree: ast.Module, home: str) -> list[ast.stmt]:
+    """The statements of a module without `@workflow_node`: its arguments are told apart (a retry count changes no result).
+
+    One of that name that the project wrote itself stays: what it does is part of the function.
+    """
+    marked = [one for one in tree.body if isinstance(one, ast.FunctionDef) and decorator_of(one) is not None]
+    if not marked:
+        return tree.body
+    others: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for name, ones in imports_of(node, home).items():
+                if any(one.module.partition(".")[0] != "wfe" for one in ones):
+                    others.add(DECORATOR if name == "*" else name)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            others.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            others.add(node.id)
+    return [_plain(one, others) if one in marked else one for one in tree.body]
+
+
+def _plain(statement: ast.stmt, others: set[str]) -> ast.stmt:
+    mark = decorator_of(statement) if isinstance(statement, ast.FunctionDef) else None
+    if mark is None or not others.isdisjoint(
+        chain[0] for chain in _chains(mark.func if isinstance(mark, ast.Call) else mark)
+    ):
+        return statement
+    copy = ast.FunctionDef(**{name: getattr(statement, name) for name in statement._fields if hasattr(statement, name)})
+    copy.decorator_list = [decorator for decorator in copy.decorator_list if decorator is not mark]
+    return copy
+
+
+def _file(statement: ast.stmt, found: Source, home: str, texts: bool) -> None:
     """Put one top-level statement where it belongs."""
     if isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*":
         found.stars.append(_absolute(statement, home))
@@ -153,14 +201,14 @@ def _file(statement: ast.stmt, found: Source, home: str) -> None:
         return
     if names is None or any(name in found.imports for name in names):
         # Runs at import whoever asks: its effects may be seen by every function of the module.
-        found.effects.add(statement, home)
+        found.effects.add(statement, home, texts)
         _merge(found.imports, found.effects.imports)
         for name in _stored(statement):
             found.symbols.setdefault(name, found.effects)
         return
     for name in names:
         if found.symbols.get(name) is not found.effects:
-            found.symbols.setdefault(name, Symbol()).add(statement, home)
+            found.symbols.setdefault(name, Symbol()).add(statement, home, texts)
 
 
 def _order(body: list[ast.stmt], found: Source) -> None:
@@ -248,23 +296,29 @@ def _is_main(statement: ast.stmt) -> bool:
     )
 
 
-def _plain(statement: ast.stmt) -> ast.stmt:
-    """The statement without its `@workflow_node`: its arguments are told apart (a retry count changes no result)."""
-    if isinstance(statement, ast.FunctionDef):
-        mark = decorator_of(statement)
-        if mark is not None:
-            copy = ast.FunctionDef(
-                **{name: getattr(statement, name) for name in statement._fields if hasattr(statement, name)}
-            )
-            copy.decorator_list = [decorator for decorator in statement.decorator_list if decorator is not mark]
-            return copy
-    return statement
+def _annotations(statement: ast.stmt) -> Iterator[ast.expr]:
+    for node in ast.walk(statement):
+        if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation is not None:
+            yield node.annotation
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns is not None:
+            yield node.returns
 
 
-def _chains(statement: ast.stmt) -> set[Chain]:
-    """The dotted names in a statement, longest first part: `np.linalg.norm(x)` is ("np", "linalg", "norm") and ("x",)."""
+def _quoted(annotation: ast.expr) -> Iterator[Chain]:
+    """The dotted names in the texts of an annotation: `get_type_hints` makes values of them."""
+    for node in ast.walk(annotation):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            try:
+                yield from _chains(ast.parse(node.value.strip(), mode="eval"))
+            except (SyntaxError, ValueError):
+                continue
+
+
+def _chains(tree: ast.AST) -> set[Chain]:
+    """The dotted names in a tree, longest first part: `np.linalg.norm(x)` is ("np", "linalg", "norm") and ("x",), and
+    `g().x` is ("g",) and ("", "x")."""
     found: set[Chain] = set()
-    todo: list[ast.AST] = [_plain(statement)]
+    todo = [tree]
     while todo:
         node = todo.pop()
         if isinstance(node, ast.Attribute):
@@ -276,6 +330,7 @@ def _chains(statement: ast.stmt) -> set[Chain]:
             if isinstance(base, ast.Name):
                 found.add((base.id, *reversed(names)))
             else:
+                found.add(("", *reversed(names)))
                 todo.append(base)
             continue
         if isinstance(node, ast.Name):
@@ -337,7 +392,7 @@ _MUTABLE: Final = (ast.List, ast.Dict, ast.Set, ast.Call, ast.ListComp, ast.Dict
 
 def _at_import(statement: ast.stmt) -> Iterator[ast.AST]:
     """The nodes of a statement that are evaluated when it runs: no body of a function, but its decorators and defaults."""
-    todo: list[ast.AST] = [_plain(statement)]
+    todo: list[ast.AST] = [statement]
     while todo:
         node = todo.pop()
         yield node
@@ -367,16 +422,15 @@ def acts(statement: ast.stmt) -> set[Chain]:
         elif isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
             called = [node.value]
         for one in called:
-            found.update(_chains(ast.Expr(one.func if isinstance(one, ast.Call) else one)))
-    return {chain for chain in found if chain[0] not in _HARMLESS}
+            found.update(_chains(one.func if isinstance(one, ast.Call) else one))
+    return {chain for chain in found if chain[0] and chain[0] not in _HARMLESS}
 
 
 def stateful(statement: ast.stmt) -> bool:
     """Whether what a statement binds can be changed by others: a variable; a class or function that keeps something."""
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-        marks = [one for one in statement.decorator_list if one is not decorator_of(statement)]
         defaults = (*statement.args.defaults, *statement.args.kw_defaults)
-        return bool(marks) or any(isinstance(one, _MUTABLE) for one in defaults)
+        return bool(statement.decorator_list) or any(isinstance(one, _MUTABLE) for one in defaults)
     if isinstance(statement, ast.ClassDef):
         names = {"cls", statement.name}
         for node in ast.walk(statement):
