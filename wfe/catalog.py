@@ -9,18 +9,21 @@ from __future__ import annotations
 import ast
 import importlib.machinery
 import sys
+import tokenize
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from wfe.core.digest import digest
 from wfe.core.planner import Code
 from wfe.core.reach import Reach, Touched, reach
 from wfe.core.signature import Signature
-from wfe.core.source import Source, imported_alias, source_of
+from wfe.core.source import Source, Symbol, imported_alias, source_of
 from wfe.core.types import PATH, type_of
 from wfe.errors import Place, Problem, WorkflowError
 
 NODES: Final = "nodes"
+_SUFFIXES: Final = (*importlib.machinery.EXTENSION_SUFFIXES, ".py")
 # `wfe` is the engine, even in a project that has a folder of that name (the engine's own).
 _NOT_LOCAL: Final = frozenset({"wfe", "doit", *sys.builtin_module_names})
 
@@ -51,9 +54,15 @@ class Catalogue:
         if not module or top in _NOT_LOCAL or not all(part.isidentifier() for part in module.split(".")):
             return None
         base = self.root.joinpath(*module.split("."))
-        for path, package in ((base / "__init__.py", True), (base.with_suffix(".py"), False)):
+        folder = base.is_dir()
+        if not folder:
+            self.absent.add(base.relative_to(self.root).as_posix())
+        # In the order in which Python looks: a compiled module hides the source beside it.
+        names = [f"{base}/__init__{suffix}" for suffix in _SUFFIXES] if folder else []
+        for name in (*names, *(f"{base}{suffix}" for suffix in _SUFFIXES)):
+            path = Path(name)
             if path.is_file():
-                return self.parse(path, module, package)
+                return self.parse(path, module, path.name.startswith("__init__."))
             self.absent.add(path.relative_to(self.root).as_posix())
         # A folder without __init__.py is a namespace package, but only where no installed package has its name.
         if base.is_dir() and (top == NODES or "." in module or not _installed(top)):
@@ -65,16 +74,18 @@ class Catalogue:
         try:
             data = path.read_bytes()
             self.read[relative] = data
+            if path.suffix != ".py":
+                return Source(module, effects=Symbol(digest(data)))
             self._parsing.add(module)
-            return source_of(data.decode("utf-8-sig"), module, package, self.alias)
+            return source_of(_text(data), module, package, self.alias)
         except SyntaxError as error:
             place = Place(relative, error.lineno or 1, error.offset or 1)
             raise WorkflowError(Problem(f"not valid Python: {error.msg}", place)) from None
         except UnicodeDecodeError as error:
             raise WorkflowError(
-                Problem(f"not UTF-8: byte 0x{error.object[error.start]:02x}", Place(relative, 1, 1))
+                Problem(f"not {error.encoding.upper()}: byte 0x{error.object[error.start]:02x}", Place(relative, 1, 1))
             ) from None
-        except (ValueError, RecursionError) as error:
+        except (ValueError, LookupError, RecursionError) as error:
             raise WorkflowError(Problem(f"not valid Python: {error}", Place(relative, 1, 1))) from None
         except OSError as error:
             raise WorkflowError(Problem(f"cannot be read: {error.strerror}", Place(relative))) from None
@@ -170,7 +181,14 @@ class Catalogue:
 
 
 def _module(path: str) -> str:
-    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    return path.partition(".")[0].removesuffix("/__init__").replace("/", ".")
+
+
+def _text(data: bytes) -> str:
+    """The text of a Python file, in the encoding that its first two lines may name. Raises SyntaxError for an unknown one."""
+    lines = data.split(b"\n", 2)[:2]
+    named = any(b"coding" in line for line in lines)
+    return data.decode(tokenize.detect_encoding(iter(lines).__next__)[0] if named else "utf-8-sig")
 
 
 def _installed(top: str) -> bool:

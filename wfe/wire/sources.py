@@ -9,9 +9,10 @@ their text is kept, so that a warm worker can say whether what it imported is st
 from __future__ import annotations
 
 import sys
-from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFinder, ModuleSpec, SourceFileLoader
 from os import sep
 from os.path import abspath, basename, dirname, exists, join, realpath
+from types import ModuleType
 from typing import Any
 
 _PACKAGES = ("site-packages", "dist-packages")
@@ -19,7 +20,7 @@ _ENVIRONMENT = ("pyvenv.cfg", "conda-meta")  # one of them is in the folder of a
 
 
 class Sources:
-    """The source files below `root` that this process has imported, with the text they had."""
+    """The source files and compiled modules below `root` that this process has imported, with the bytes they had."""
 
     def __init__(self, root: str) -> None:
         self.root = abspath(root)
@@ -37,7 +38,12 @@ class Sources:
                 texts[path] = text
                 return text
 
-        self._finder = FileFinder.path_hook((ExtensionFileLoader, EXTENSION_SUFFIXES), (FromText, [".py"]))
+        class Compiled(ExtensionFileLoader):
+            def create_module(self, spec: ModuleSpec) -> ModuleType:
+                texts[self.path] = super().get_data(self.path)
+                return super().create_module(spec)
+
+        self._finder = FileFinder.path_hook((Compiled, EXTENSION_SUFFIXES), (FromText, [".py"]))
         self._roots = (self.root, realpath(root))
         self._below = tuple(one + sep for one in self._roots)
 
