@@ -7,13 +7,15 @@ whole module counts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
 from wfe.core.digest import digest
-from wfe.core.source import DYNAMIC, Chain, Import, Source, Symbol
+from wfe.core.source import DYNAMIC, Import, Place, Source, Symbol
+from wfe.core.statement import Chain
 
 Load = Callable[[str], Source | None]
 """A dotted module name -> its Source, None when it is not the project's own. Raises SyntaxError."""
@@ -36,6 +38,16 @@ class Reach:
 # Attributes that every module has and that tell nothing of its names.
 _SAID: Final = frozenset({"__name__", "__file__", "__package__", "__path__", "__doc__"})
 
+# What of a third party a module names to change it: `codecs.register_error`, `os.environ.setdefault`, `sys.path.append`.
+# Of most calls nothing but their value is wanted, and to count them all would rebuild a project for one of its arrays.
+_CHANGES: Final = re.compile(
+    r"set(?!tings)|add(?!r)|config|disable|enable|hook|install|listen|patch|push|register|remove|route|seed|subscribe|switch"
+    r"|unregister|(append|clear|extend|init|insert|pop|put|update|use)(_(?!wrapper)|$)"
+)
+
+# A part that stands for all that third parties keep.
+_OUTSIDE: Final = "*"
+
 Touched = dict[tuple[str, str], frozenset[str]]
 """(module, name) -> the parts that the statements of that name may change when they run; kept between calls of `reach`."""
 
@@ -44,28 +56,39 @@ def reach(module: str, function: str, load: Load, touched: Touched | None = None
     """Everything that `function` of `module` reaches.
 
     A statement that changes, when its module is imported, something that the function reaches counts too, although no
-    name leads to it: a decorator that registers, a call that appends, a subclass that its base collects.
+    name leads to it: a decorator that registers, a call that appends, a subclass that its base collects. So does the order
+    of the statements whose order can be told from what they make.
     """
-    walk = _Walk(load)
+    touched = {} if touched is None else touched
+    walk = _Walk(load, touched)
     walk.enter(module)
     walk.symbol(module, function)
-    touched = {} if touched is None else touched
     while True:
         walk.run()
         before = len(walk.found.parts)
         for name in sorted(walk.found.modules):
-            walk.changers(name, touched)
+            walk.changers(name)
+        walk.inner()
         if len(walk.found.parts) == before and not walk.todo:
+            walk.order()
             return walk.found
 
 
 class _Walk:
-    def __init__(self, load: Load) -> None:
+    """still: follows names alone, as a call does: the modules have been imported before it."""
+
+    def __init__(self, load: Load, touched: Touched, still: bool = False) -> None:
         self.load = load
+        self.touched = touched
+        self.still = still
         self.found = Reach()
         self.seen: set[tuple[str, str]] = set()
         self.todo: list[Callable[[], object]] = []
+        self.values: set[str] = set()  # modules that are used as a whole
         self.states: set[str] = set()  # the parts that can be changed in place
+        self.sets = False  # whether something sets attributes, so that every part may change
+        self.answers = False  # whether an operator may do something
+        self.outside = False  # whether something changes what a third party keeps
         self.hooked = False  # whether a class that acts on its subclasses is among them
         self.collects = False  # whether `__subclasses__` is used somewhere
 
@@ -73,69 +96,192 @@ class _Walk:
         while self.todo:
             self.todo.pop()()
 
-    def changers(self, module: str, touched: Touched) -> None:
+    # --- what is changed out of sight
+
+    def changers(self, module: str) -> None:
         """Take the symbols of an imported module that change, when they run, what is reached."""
         source = self.load(module)
         for name, symbol in source.symbols.items() if source else ():
-            if not (symbol.acts or symbol.bases) or f"{module}:{name}" in self.found.parts:
-                continue
-            if not self.states.isdisjoint(self.touches(module, name, symbol, touched)) or (
-                self.collects and not self.found.parts.keys().isdisjoint(self.above(module, symbol).found.parts)
+            if f"{module}:{name}" not in self.found.parts and (
+                self.changes(module, name, symbol) or (self.collects and self.makes(module, symbol))
             ):
                 self.symbol(module, name)
 
-    def touches(self, module: str, name: str, symbol: Symbol, touched: Touched) -> frozenset[str]:
-        found = touched.get((module, name))
+    def changes(self, module: str, name: str, symbol: Symbol) -> bool:
+        """Whether a symbol changes something that is reached, or that third parties keep."""
+        if not (symbol.acts or symbol.bases or symbol.operated):
+            return False
+        changed = self.touches(module, name, symbol)
+        return _OUTSIDE in changed or not self.found.parts.keys().isdisjoint(changed)
+
+    def makes(self, module: str, symbol: Symbol) -> bool:
+        """Whether a symbol may be, or make, a subclass of something that is reached."""
+        walk = self.along(module, symbol, symbol.bases | symbol.acts)
+        return not self.found.parts.keys().isdisjoint(walk.found.parts)
+
+    def touches(self, module: str, name: str, symbol: Symbol) -> frozenset[str]:
+        found = self.touched.get((module, name))
         if found is None:
-            walk = _Walk(self.load)
-            for chain in symbol.acts:
-                walk.resolve(module, chain, symbol)
-            walk.run()
-            above = self.above(module, symbol)
-            found = touched[module, name] = frozenset(walk.states | (above.states if above.hooked else set()))
+            given = _Walk(self.load, self.touched, still=True)
+            for chain in symbol.given:
+                given.resolve(module, chain, symbol)
+            changed = set(given.found.parts)
+            called = self.along(module, symbol, symbol.acts)
+            called.sets = called.sets or symbol.sets
+            called.outside = called.outside or called.keeps(module, symbol)
+            walks = [called]
+            operated = self.along(module, symbol, symbol.operated)
+            if operated.answers:
+                walks.append(operated)
+            above = self.along(module, symbol, symbol.bases)
+            if above.hooked:
+                walks.append(above)
+            for walk in walks:
+                changed |= walk.found.parts.keys() if walk.sets else walk.states
+                if walk.outside:
+                    changed.add(_OUTSIDE)
+            found = self.touched[module, name] = frozenset(changed)
         return found
 
-    def above(self, module: str, symbol: Symbol) -> _Walk:
-        """A walk over the bases of a class alone."""
-        walk = _Walk(self.load)
-        for chain in symbol.bases:
+    def along(self, module: str, symbol: Symbol, chains: Iterable[Chain]) -> _Walk:
+        """A walk that starts from some names of a symbol alone."""
+        walk = _Walk(self.load, self.touched, still=True)
+        for chain in chains:
             walk.resolve(module, chain, symbol)
         walk.run()
         return walk
 
-    def enter(self, module: str) -> Source | None:
-        """A module that gets imported: what it does at import counts, and so do the packages above it."""
+    def keeps(self, module: str, symbol: Symbol) -> bool:
+        """Whether a symbol sets an attribute or an item of something of a third party: `os.environ["X"] = "1"`; an attribute
+        of what one made, too."""
         source = self.load(module)
         if source is None:
-            return None
+            return False
+        heads = set(symbol.alters)
+        if symbol.sets:
+            made = [source.symbols[head] for head in symbol.alters if head in source.symbols]
+            heads.update(chain[0] for one in made if one.state for chain in one.acts)
+        ones = [one for head in heads for one in (*symbol.imports.get(head, ()), *source.imports.get(head, ()))]
+        return any(self.load(one.module) is None and self.load(one.module.partition(".")[0]) is None for one in ones)
+
+    # --- the order
+
+    def order(self) -> None:
+        """Let it count in which order the statements stand that bind one name, that change or read what can be changed, and
+        that import what does. Of all others the order says nothing."""
+        moving = self.moving()
+        parts = self.found.parts
+        for module in sorted(self.found.modules):
+            source = self.load(module)
+            if source is None:
+                continue
+            said: list[str] = []
+            stars = 0
+            for place in source.places:
+                names = [name for name in place.binds if f"{module}:{name}" in parts]
+                names += [f"import {name}" for name in place.binds if f"{module}:import {name}" in parts]
+                if place.binds == ("*",):
+                    stars += 1
+                elif source.stars and names:
+                    key = f"{module}:order {names}"  # also of several statements: an `import *` binds whatever it has
+                    parts[key] = f"{parts.get(key, '')} {stars}"
+                if self.moves(module, source, place, moving) or (names and not source.again.isdisjoint(place.binds)):
+                    said.append(f"{place.binds} {place.imports}")
+            if len(set(said)) > 1:
+                parts[f"{module}:order"] = digest("\n".join(said).encode())
+
+    def moves(self, module: str, source: Source, place: Place, moving: set[str]) -> bool:
+        """Whether a statement does something to others, or sees what others did."""
+        if place.imports:
+            return any(target in moving for one in place.imports for target in _targets(one))
+        if place.binds[0] == "<module>":
+            return True
+        if not any(f"{module}:{name}" in self.found.parts for name in place.binds):
+            return False
+        if any(chain[0] in source.again for chain in place.uses):
+            return True
+        name = place.binds[0]
+        symbol = source.symbols[name]
+        if self.changes(module, name, symbol) or (self.collects and self.makes(module, symbol)):
+            return True
+        key = (module, f"uses {place.binds}")
+        if key not in self.touched:
+            walk = self.along(module, symbol, place.uses)
+            self.touched[key] = frozenset(walk.states)
+        return bool(self.touched[key])
+
+    def moving(self) -> set[str]:
+        """The modules whose import changes what is reached of others, and those that import them."""
+        found: set[str] = set()
+        users: dict[str, list[str]] = {}
+        for module in self.found.modules:
+            source = self.load(module)
+            if source is None:
+                continue
+            own = {f"{module}:{name}" for name in source.symbols}
+            if source.acting or any(
+                f"{module}:{name}" in self.found.parts
+                and self.changes(module, name, symbol)
+                and not self.touches(module, name, symbol) <= own
+                for name, symbol in source.symbols.items()
+            ):
+                found.add(module)
+            for target in {target for ones in source.imports.values() for one in ones for target in _targets(one)}:
+                users.setdefault(target, []).append(module)
+            for target in (*source.stars, module.rpartition(".")[0]):
+                users.setdefault(target, []).append(module)
+        todo = list(found)
+        while todo:
+            for user in users.get(todo.pop(), ()):
+                if user not in found:
+                    found.add(user)
+                    todo.append(user)
+        return found
+
+    # --- modules and names
+
+    def enter(self, module: str, runs: bool = False) -> Source | None:
+        """A module that gets imported: what it does at import counts, and so do the packages above it. runs: also in a still
+        walk, where a function imports."""
+        source = self.load(module)
+        if source is None or (self.still and not runs):
+            return source
         if module in self.found.modules:
             return source
         self.found.modules.add(module)
         if "." in module:
-            self.enter(module.rpartition(".")[0])
+            self.enter(module.rpartition(".")[0], runs)
         if source.effects.digest:
             self.take(module, "<module>", source.effects)
         used = {chain[0] for symbol in (*source.symbols.values(), source.effects) for chain in symbol.uses}
         for name, ones in source.imports.items():
             for one in ones:
-                for target in (one.module, *one.also):
-                    self.later(partial(self.enter, target))
-                if one.attribute:
-                    self.later(partial(self.enter, f"{one.module}.{one.attribute}"))
+                for target in _targets(one):
+                    self.later(partial(self.enter, target, runs))
                 if name not in used:
                     # Imported and never named: for its effect, or to be imported from here.
                     self.external(one.module)
         for star in source.stars:
             self.external(star)
-            self.later(partial(self.whole, star))
+            self.later(partial(self.all, star))
         return source
+
+    def inner(self) -> None:
+        """Of a package that is used as a whole, the modules that somebody imports are attributes."""
+        for value in sorted(self.values):
+            for module in sorted(self.found.modules):
+                if module.startswith(f"{value}."):
+                    self.whole(module)
 
     def later(self, action: Callable[[], object]) -> None:
         self.todo.append(action)
 
-    def external(self, module: str) -> None:
-        if module and self.load(module) is None and self.load(module.partition(".")[0]) is None:
-            self.found.packages.add(module.partition(".")[0])
+    def external(self, module: str) -> bool:
+        """Name the third party that a module is of, if it is."""
+        if not module or self.load(module) is not None or self.load(module.partition(".")[0]) is not None:
+            return False
+        self.found.packages.add(module.partition(".")[0])
+        return True
 
     def symbol(self, module: str, name: str) -> None:
         """The name `name` of a local module, wherever its value comes from."""
@@ -151,6 +297,9 @@ class _Walk:
         # Both may hold: `g = wrap(g)` below `from a import g`.
         self.imported(module, source, name, ())
         if symbol is not None or name in source.imports:
+            # An `import *` below may bind it anew.
+            if any(self.brings(star, name) for star in source.stars):
+                self.starred(module, source, name)
             return
         if name.startswith("__") and name.endswith("__") and name not in _SAID:
             self.whole(module)  # `module.__dict__` gives all that it has
@@ -167,21 +316,30 @@ class _Walk:
         self.found.parts[part] = symbol.digest
         if symbol.state:
             self.states.add(part)
+        self.sets = self.sets or symbol.sets or symbol.dynamic
+        self.answers = self.answers or symbol.answers
+        self.outside = self.outside or (self.still and self.keeps(module, symbol))
         self.hooked = self.hooked or symbol.hooks
         self.collects = self.collects or any("__subclasses__" in chain for chain in symbol.uses)
         for chain in symbol.uses:
             self.later(partial(self.resolve, module, chain, symbol))
         for one in (one for ones in symbol.imports.values() for one in ones):
             # Inside a function: it runs when the function does. The name may be used through the chain as well.
-            for target in (one.module, *one.also, *([f"{one.module}.{one.attribute}"] if one.attribute else [])):
-                self.later(partial(self.enter, target))
+            for target in _targets(one):
+                self.later(partial(self.enter, target, True))
             self.external(one.module)
+        for one in (one for ones in symbol.hands.values() for one in ones):
+            self.later(partial(self.follow, one, ()))
         for loaded in symbol.loads:
             self.later(partial(self.whole, loaded))
             self.external(loaded)
         for text in symbol.texts:
-            if self.load(text) is not None:
-                self.later(partial(self.whole, text))
+            named, rest = text, tuple[str, ...]()
+            while named and self.load(named) is None:
+                named, _, last = named.rpartition(".")
+                rest = (last, *rest)
+            if named:
+                self.later(partial(self.attributes, named, rest))
         if symbol.dynamic:
             self.later(partial(self.whole, module))
 
@@ -221,7 +379,8 @@ class _Walk:
 
     def follow(self, one: Import, rest: Chain) -> None:
         """What an imported name stands for, and the attributes `rest` taken from it."""
-        self.external(one.module)
+        if self.external(one.module) and _CHANGES.match((one.attribute, *rest)[-1]):
+            self.outside = True
         target = one.module
         if one.attribute and self.enter(target) is not None:
             self.attributes(target, (one.attribute, *rest))
@@ -255,7 +414,29 @@ class _Walk:
 
     def whole(self, module: str) -> None:
         """Every statement of a module: it is used in a way that names do not tell."""
+        if self.load(module) is not None and module not in self.values:
+            self.values.add(module)
+            source = self.all(module)
+            if source is not None:
+                said = "\n".join(" ".join(place.binds) for place in source.places)
+                self.found.parts[f"{module}:names"] = digest(said.encode())
+
+    def all(self, module: str) -> Source | None:
         source = self.enter(module)
-        if source is not None:
-            for name in (*source.symbols, *source.imports):
-                self.symbol(module, name)
+        for name in (*source.symbols, *source.imports) if source else ():
+            self.symbol(module, name)
+        return source
+
+    def brings(self, star: str, name: str, seen: frozenset[str] = frozenset()) -> bool:
+        """Whether `from star import *` binds a name, as far as the project's own modules can tell."""
+        source = self.load(star)
+        if source is None or star in seen:
+            return False
+        if name in source.symbols or name in source.imports:
+            return True
+        return any(self.brings(inner, name, seen | {star}) for inner in source.stars)
+
+
+def _targets(one: Import) -> tuple[str, ...]:
+    """The modules that an import may import."""
+    return (one.module, *one.also, *([f"{one.module}.{one.attribute}"] if one.attribute else []))

@@ -7,15 +7,31 @@ text. `reach` joins modules; the catalogue reads files.
 from __future__ import annotations
 
 import ast
-import builtins
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from wfe.core.digest import digest
 from wfe.core.signature import DECORATOR, Signature, aliases_of, annotated, decorator_of, signature_of
-
-Chain = tuple[str, ...]
+from wfe.core.statement import (
+    HARMLESS,
+    Chain,
+    acts,
+    alters,
+    answers,
+    at_import,
+    bound,
+    chains,
+    given,
+    hints,
+    is_main,
+    named,
+    only_imports,
+    operated,
+    quoted,
+    stateful,
+    stored,
+)
 
 # With one of these a function can reach any name of its module without naming it.
 DYNAMIC: Final = frozenset(
@@ -60,11 +76,12 @@ Imports = dict[str, tuple[Import, ...]]
 class Symbol:
     """Statements that bind one name: digest of their syntax trees, dotted names they use, imports inside them.
 
-    acts: the dotted names that these statements call, or change in place, when the module is imported (see `acts`): who
-    uses what they change depends on them without naming them. bases: of a class. state: whether the name stands for
+    acts, given, operated: the dotted names that these statements may change when the module is imported (see `statement`):
+    who uses what they change depends on them without naming them. bases: of a class. state: whether the name stands for
     something that can be changed in place, a variable or a class that keeps a list. hooks: whether it is a class that acts
-    when a subclass of it is made. loads: modules imported by a name in
-    a text, `importlib.import_module("a")`. texts: dotted names and paths of Python files among the constants, which name a
+    when a subclass of it is made. alters, sets, answers: see the functions of these names in `statement`. hands: imports
+    in the body of a class, or of names that are global: others take them from here. loads: modules imported by a name in a
+    text, `importlib.import_module("a")`. texts: dotted names and paths of Python files among the constants, which name a
     module of the project where there is one.
     """
 
@@ -73,17 +90,26 @@ class Symbol:
     imports: Imports = field(default_factory=dict)
     dynamic: bool = False
     acts: set[Chain] = field(default_factory=set)
+    given: set[Chain] = field(default_factory=set)
+    operated: set[Chain] = field(default_factory=set)
     bases: set[Chain] = field(default_factory=set)
     state: bool = False
     hooks: bool = False
+    alters: set[str] = field(default_factory=set)
+    sets: bool = False
+    answers: bool = False
+    hands: Imports = field(default_factory=dict)
     loads: set[str] = field(default_factory=set)
     texts: set[str] = field(default_factory=set)
 
-    def add(self, statement: ast.stmt, package: str, texts: bool = False) -> None:
-        """texts: whether the module keeps annotations as texts, which is another value of them."""
+    def add(self, statement: ast.stmt, package: str, harmless: frozenset[str], texts: bool) -> None:
+        """harmless: see `acts`. texts: whether the module keeps annotations as texts, which is another value of them."""
         self.digest = digest((self.digest + ast.dump(statement)).encode())
-        if texts and any(True for _ in _annotations(statement)):
+        quotable = list(hints(statement))
+        if texts and quotable:
             self.digest = digest(f"{self.digest} texts".encode())
+        outer: set[str] = set()
+        told: set[str] = set()
         for node in ast.walk(statement):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 _merge(self.imports, imports_of(node, package))
@@ -92,13 +118,30 @@ class Symbol:
                 if isinstance(node.func, ast.Name) and node.func.id == "dir" and not node.args:
                     self.dynamic = True
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                self.texts.update(_module_in(node.value))
-        self.uses.update(_chains(statement))
-        for annotation in _annotations(statement):
-            self.uses.update(_quoted(annotation))
-        self.acts.update(acts(statement))
+                told.add(node.value)
+            elif isinstance(node, ast.Global):
+                outer.update(node.names)
+        for text in told:
+            if "-m" in told and text.isidentifier():
+                self.texts.add(text)
+            self.texts.update(_module_in(text, package))
+        self.uses.update(chains(statement))
+        for hint in quotable:
+            self.uses.update(quoted(hint))
+        self.acts.update(acts(statement, harmless))
+        self.given.update(given(statement, harmless))
+        self.operated.update(operated(statement))
+        heads, sets = alters(statement)
+        self.alters.update(heads)
+        self.sets = self.sets or sets
+        self.answers = self.answers or answers(statement)
+        _merge(self.hands, {name: ones for name, ones in self.imports.items() if name in outer})
+        for node in at_import(statement):
+            for one in node.body if isinstance(node, ast.ClassDef) else ():
+                if isinstance(one, ast.Import | ast.ImportFrom):
+                    _merge(self.hands, imports_of(one, package))
         if isinstance(statement, ast.ClassDef):
-            self.bases.update(chain for base in statement.bases for chain in _chains(base))
+            self.bases.update(chain for base in statement.bases for chain in chains(base))
             self.hooks = bool(statement.keywords) or any(
                 isinstance(one, ast.FunctionDef) and one.name == "__init_subclass__" for one in statement.body
             )
@@ -108,9 +151,23 @@ class Symbol:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a statement stands among the others: the names that it binds ("<module>" for one of the effects, "*" for an
+    `import *`), those that it uses when it runs, and what it imports."""
+
+    binds: tuple[str, ...]
+    uses: frozenset[Chain] = frozenset()
+    imports: tuple[Import, ...] = ()
+
+
 @dataclass(slots=True)
 class Source:
-    """A module: its symbols, its imports, and `effects`: the statements that run for every user of the module."""
+    """A module: its symbols, its imports, and `effects`: the statements that run for every user of the module.
+
+    places: its statements in their order. again: the names that more than one of them binds. acting: whether the effects are
+    more than a choice of imports.
+    """
 
     module: str
     symbols: dict[str, Symbol] = field(default_factory=dict)
@@ -119,6 +176,9 @@ class Source:
     effects: Symbol = field(default_factory=Symbol)
     signatures: dict[str, Signature] = field(default_factory=dict)
     aliases: dict[str, ast.expr] = field(default_factory=dict)
+    places: list[Place] = field(default_factory=list)
+    again: set[str] = field(default_factory=set)
+    acting: bool = False
 
 
 Alias = Callable[[str, str], ast.expr | None]
@@ -134,7 +194,9 @@ def source_of(text: str, module: str, package: bool = False, alias: Alias = lamb
     if told is not None:
         found.symbols["__doc__"] = Symbol(digest(told.encode("utf-8", "surrogatepass")))
     texts = any(isinstance(one, ast.ImportFrom) and one.module == "__future__" for one in tree.body)
-    body = _unmarked(tree, home)
+    names, others = _names(tree, home)
+    harmless = frozenset() if "*" in names else HARMLESS - names
+    body = [_plain(statement, others) for statement in tree.body]
     for statement, plain in zip(tree.body, body, strict=True):
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef) and decorator_of(statement) is not None:
             wanted = annotated(statement) - found.aliases.keys()
@@ -142,8 +204,11 @@ def source_of(text: str, module: str, package: bool = False, alias: Alias = lamb
             file = f"{module.replace('.', '/')}{'/__init__' if package else ''}.py"
             known_names = {**found.aliases, **brought}
             found.signatures[statement.name] = signature_of(statement, module, tree, known_names, file)
-        _file(plain, found, home, texts)
-    _order(body, found)
+        _file(plain, found, home, harmless, texts)
+    once: set[str] = set()
+    for place in found.places:
+        found.again.update(once.intersection(place.binds))
+        once.update(place.binds)
     return found
 
 
@@ -153,192 +218,86 @@ def imported_alias(source: Source, name: str, alias: Alias) -> ast.expr | None:
     return next((one for one in known if one is not None), None)
 
 
-def _unmarked(tree: ast.Module, home: str) -> list[ast.stmt]:
-    """The statements of a module without `@workflow_node`: its arguments are told apart (a retry count changes no result).
-
-    One of that name that the project wrote itself stays: what it does is part of the function.
-    """
-    marked = [one for one in tree.body if isinstance(one, ast.FunctionDef) and decorator_of(one) is not None]
-    if not marked:
-        return tree.body
+def _names(tree: ast.Module, home: str) -> tuple[set[str], set[str]]:
+    """The names that are bound somewhere in a module ("*" by an `import *`), and those that may be bound to something else
+    than wfe."""
+    names: set[str] = set()
     others: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             for name, ones in imports_of(node, home).items():
+                names.add(name)
                 if any(one.module.partition(".")[0] != "wfe" for one in ones):
                     others.add(DECORATOR if name == "*" else name)
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            others.add(node.name)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            others.add(node.id)
-    return [_plain(one, others) if one in marked else one for one in tree.body]
+    plain = set(stored(tree))
+    return names | plain, others | plain
 
 
 def _plain(statement: ast.stmt, others: set[str]) -> ast.stmt:
+    """The statement without its `@workflow_node`: its arguments are told apart (a retry count changes no result).
+
+    One of that name that the project wrote itself stays: what it does is part of the function.
+    """
     mark = decorator_of(statement) if isinstance(statement, ast.FunctionDef) else None
-    if mark is None or not others.isdisjoint(
-        chain[0] for chain in _chains(mark.func if isinstance(mark, ast.Call) else mark)
-    ):
+    if mark is None:
+        return statement
+    called = mark.func if isinstance(mark, ast.Call) else mark
+    if not others.isdisjoint(chain[0] for chain in chains(called)):
         return statement
     copy = ast.FunctionDef(**{name: getattr(statement, name) for name in statement._fields if hasattr(statement, name)})
     copy.decorator_list = [decorator for decorator in copy.decorator_list if decorator is not mark]
     return copy
 
 
-def _file(statement: ast.stmt, found: Source, home: str, texts: bool) -> None:
+def _file(statement: ast.stmt, found: Source, home: str, harmless: frozenset[str], texts: bool) -> None:
     """Put one top-level statement where it belongs."""
     if isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*":
-        found.stars.append(_absolute(statement, home))
+        star = _absolute(statement, home)
+        found.stars.append(star)
+        found.places.append(Place(("*",), imports=(Import(star),)))
         return
     if isinstance(statement, ast.Import | ast.ImportFrom):
         if not (isinstance(statement, ast.ImportFrom) and statement.module == "__future__"):
             _merge(found.imports, imports_of(statement, home))
+            for alias in statement.names:
+                one = ast.Import([alias]) if isinstance(statement, ast.Import) else _only(statement, alias)
+                found.places.extend(Place((name,), imports=ones) for name, ones in imports_of(one, home).items())
         return
     if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
         return  # a docstring of the module, or a bare constant: it binds nothing and does nothing
-    names = _bound(statement)
-    if names is None and _is_main(statement):
+    names = bound(statement)
+    if names is None and is_main(statement):
         return
-    if names is None or any(name in found.imports for name in names):
+    if (
+        names is None
+        or any(name in found.imports for name in names)
+        or any(found.symbols.get(name) is found.effects for name in names)
+    ):
         # Runs at import whoever asks: its effects may be seen by every function of the module.
-        found.effects.add(statement, home, texts)
+        found.effects.add(statement, home, harmless, texts)
+        found.acting = found.acting or not only_imports(statement)
         _merge(found.imports, found.effects.imports)
-        for name in _stored(statement):
+        for name in stored(statement):
             found.symbols.setdefault(name, found.effects)
+        found.places.append(Place(("<module>", *stored(statement)), named(statement)))
         return
     for name in names:
-        if found.symbols.get(name) is not found.effects:
-            found.symbols.setdefault(name, Symbol()).add(statement, home, texts)
+        symbol = found.symbols.setdefault(name, Symbol())
+        symbol.add(statement, home, harmless, texts)
+        # `global NAME` in a function makes a variable.
+        symbol.state = symbol.state or (
+            isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and name != statement.name
+        )
+    found.places.append(Place(tuple(names), named(statement)))
 
 
-def _order(body: list[ast.stmt], found: Source) -> None:
-    """Let it count where a statement stands among those that write a variable which it uses: after `A = 1`, `B = A` and
-    `A = 2` in either order make different values of B. Of a name that is written once the order says nothing."""
-    numbered = [(index, statement, _bound(statement)) for index, statement in enumerate(body)]
-    variables = {
-        name for _, one, names in numbered if isinstance(one, ast.Assign | ast.AnnAssign) for name in names or ()
-    }
-    writes: dict[str, list[int]] = {}
-    for index, statement, names in numbered:
-        heads = {chain[0] for chain in acts(statement) if len(chain) > 1 or names is None}
-        heads.update(names if names is not None else (*_stored(statement), *_named(statement)))
-        for name in heads & variables:
-            writes.setdefault(name, []).append(index)
-    for index, statement, names in numbered:
-        said = [
-            f"{name} {sum(1 for one in writes[name] if one < index)}"
-            for name in sorted(set(_named(statement)))
-            if len(writes.get(name, ())) > 1
-        ]
-        if said:
-            known = (
-                [found.effects] if names is None else [found.symbols[name] for name in names if name in found.symbols]
-            )
-            for symbol in known:
-                symbol.digest = digest(f"{symbol.digest} {said}".encode())
-
-
-def _named(statement: ast.stmt) -> Iterator[str]:
-    """The names that a statement uses when it runs."""
-    return (node.id for node in _at_import(statement) if isinstance(node, ast.Name))
+def _only(statement: ast.ImportFrom, alias: ast.alias) -> ast.ImportFrom:
+    return ast.ImportFrom(statement.module, [alias], statement.level)
 
 
 def _merge(into: Imports, more: Imports) -> None:
     for name, ones in more.items():
         into[name] = tuple(dict.fromkeys((*into.get(name, ()), *ones)))
-
-
-def _bound(statement: ast.stmt) -> list[str] | None:
-    """The names that a plain definition or assignment binds; None for a statement that does more than bind."""
-    walrus = [node.target.id for node in _at_import(statement) if isinstance(node, ast.NamedExpr)]
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        # What a function declares global, it may bind whenever it is called.
-        outer = [name for node in ast.walk(statement) if isinstance(node, ast.Global) for name in node.names]
-        return list(dict.fromkeys((statement.name, *walrus, *outer)))
-    targets: list[ast.expr] = []
-    if isinstance(statement, ast.Assign):
-        targets = list(statement.targets)
-    elif isinstance(statement, ast.AnnAssign | ast.AugAssign):
-        targets = [statement.target]
-    elif isinstance(statement, getattr(ast, "TypeAlias", ())):
-        targets = [statement.name]  # type: ignore[attr-defined]
-    names: list[str] = []
-    if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
-        names.extend(walrus)
-    while targets:
-        target = targets.pop()
-        if isinstance(target, ast.Tuple | ast.List):
-            targets.extend(target.elts)
-        elif isinstance(target, ast.Starred | ast.Attribute | ast.Subscript):
-            targets.append(target.value)
-        elif isinstance(target, ast.Name) and target.id != "_":
-            names.append(target.id)
-        else:
-            return None
-    return names or None
-
-
-def _stored(statement: ast.stmt) -> Iterator[str]:
-    for node in ast.walk(statement):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.id
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            yield node.name
-
-
-def _is_main(statement: ast.stmt) -> bool:
-    test = statement.test if isinstance(statement, ast.If) and not statement.orelse else None
-    if not isinstance(test, ast.Compare) or len(test.comparators) != 1 or not isinstance(test.ops[0], ast.Eq):
-        return False
-    sides = (test.left, test.comparators[0])
-    return any(isinstance(side, ast.Name) and side.id == "__name__" for side in sides) and any(
-        isinstance(side, ast.Constant) and side.value == "__main__" for side in sides
-    )
-
-
-def _annotations(statement: ast.stmt) -> Iterator[ast.expr]:
-    for node in ast.walk(statement):
-        if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation is not None:
-            yield node.annotation
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns is not None:
-            yield node.returns
-
-
-def _quoted(annotation: ast.expr) -> Iterator[Chain]:
-    """The dotted names in the texts of an annotation: `get_type_hints` makes values of them."""
-    for node in ast.walk(annotation):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            try:
-                yield from _chains(ast.parse(node.value.strip(), mode="eval"))
-            except (SyntaxError, ValueError):
-                continue
-
-
-def _chains(tree: ast.AST) -> set[Chain]:
-    """The dotted names in a tree, longest first part: `np.linalg.norm(x)` is ("np", "linalg", "norm") and ("x",), and
-    `g().x` is ("g",) and ("", "x")."""
-    found: set[Chain] = set()
-    todo = [tree]
-    while todo:
-        node = todo.pop()
-        if isinstance(node, ast.Attribute):
-            names: list[str] = []
-            base: ast.expr = node
-            while isinstance(base, ast.Attribute):
-                names.append(base.attr)
-                base = base.value
-            if isinstance(base, ast.Name):
-                found.add((base.id, *reversed(names)))
-            else:
-                found.add(("", *reversed(names)))
-                todo.append(base)
-            continue
-        if isinstance(node, ast.Name):
-            found.add((node.id,))
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
-            continue
-        todo.extend(ast.iter_child_nodes(node))
-    return found
 
 
 def _absolute(node: ast.ImportFrom, home: str) -> str:
@@ -376,69 +335,11 @@ def _loaded(call: ast.Call, home: str) -> Iterator[str]:
         yield _absolute(ast.ImportFrom(first.value.lstrip("."), [], dots), home)
 
 
-def _module_in(text: str) -> Iterator[str]:
-    """The module that a text may name: `nodes.a`, or the path of its file."""
-    name = text.removesuffix(".py").replace("/", ".") if text.endswith(".py") else text
-    if "." in name and all(part.isidentifier() for part in name.split(".")):
+def _module_in(text: str, home: str) -> Iterator[str]:
+    """The module, or what of it, that a text may name: `nodes.a`, `nodes.a:g`, `.a`, or the path of a file."""
+    path = text.endswith(".py")
+    name = text.removesuffix(".py").removeprefix("./").replace("/", ".") if path else text.replace(":", ".", 1)
+    if name.startswith(".") and home:
+        name = home + name
+    if ("." in name or path) and all(part.isidentifier() for part in name.split(".")):
         yield name
-
-
-# --- what a statement does to others when it runs
-
-# Builtins whose call changes nothing but, at most, an iterator: `next` is not among them.
-_HARMLESS: Final = frozenset(dir(builtins)) - {"setattr", "delattr", "exec", "eval", "next", "__import__"}
-_MUTABLE: Final = (ast.List, ast.Dict, ast.Set, ast.Call, ast.ListComp, ast.DictComp, ast.SetComp)
-
-
-def _at_import(statement: ast.stmt) -> Iterator[ast.AST]:
-    """The nodes of a statement that are evaluated when it runs: no body of a function, but its decorators and defaults."""
-    todo: list[ast.AST] = [statement]
-    while todo:
-        node = todo.pop()
-        yield node
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            arguments = node.args
-            todo.extend(node.decorator_list)
-            todo.extend(one for one in (*arguments.defaults, *arguments.kw_defaults) if one is not None)
-        elif not isinstance(node, ast.Lambda):
-            todo.extend(ast.iter_child_nodes(node))
-
-
-def acts(statement: ast.stmt) -> set[Chain]:
-    """The dotted names that a statement calls, decorates with, or changes in place when it runs.
-
-    `@register` above a function fills a registry; `A = add(1)` may append to a list; after `D = C`, `D["a"] = 1` changes
-    C.
-    """
-    found: set[Chain] = set()
-    for node in _at_import(statement):
-        called: list[ast.expr] = []
-        if isinstance(node, ast.Call):
-            called = [node.func]
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            called = node.decorator_list
-        elif isinstance(node, ast.AugAssign):
-            called = [node.target]
-        elif isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
-            called = [node.value]
-        for one in called:
-            found.update(_chains(one.func if isinstance(one, ast.Call) else one))
-    return {chain for chain in found if chain[0] and chain[0] not in _HARMLESS}
-
-
-def stateful(statement: ast.stmt) -> bool:
-    """Whether what a statement binds can be changed by others: a variable; a class or function that keeps something."""
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-        defaults = (*statement.args.defaults, *statement.args.kw_defaults)
-        return bool(statement.decorator_list) or any(isinstance(one, _MUTABLE) for one in defaults)
-    if isinstance(statement, ast.ClassDef):
-        names = {"cls", statement.name}
-        for node in ast.walk(statement):
-            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-                if isinstance(node.value, ast.Name) and node.value.id in names:
-                    return True
-            elif isinstance(node, ast.FunctionDef) and node.name == "__init_subclass__":
-                return True
-        values = [one.value for one in statement.body if isinstance(one, ast.Assign | ast.AnnAssign)]
-        return any(isinstance(one, _MUTABLE) for one in values) or bool(statement.keywords)
-    return True

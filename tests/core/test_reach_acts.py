@@ -1,0 +1,93 @@
+# ruff: noqa: E501 (the table holds one module a line)
+"""What a module does to others when it is imported: registrations, patches, settings, and modules named in texts."""
+
+from __future__ import annotations
+
+import pytest
+from reaching import changes
+
+ADD = "def add(t, v):\n    t.append(v)\n    return v\nT = []\n"
+MODEL = "class M:\n    def g(self): return 1\n"
+USE = "\ndef f(): return M().g()"
+
+# (modules, where, old, new)
+HIT = {
+    "a table given to a decorator": ({"n": "def register(t, k):\n    def deco(g):\n        t[k] = g\n        return g\n    return deco\nT = {}\n@register(T, 'a')\ndef fa(): return 1\ndef f(): return T['a']()"}, "n", "return 1", "return 2"),
+    "a table given to an assigned call": ({"n": ADD + "A = add(T, 1)\ndef f(): return T"}, "n", "(T, 1)", "(T, 2)"),
+    "a table given to a decorator of a class": ({"n": "def register(t):\n    return lambda c: t.append(c.x) or c\nT = []\n@register(T)\nclass C:\n    x = 1\ndef f(): return T"}, "n", "x = 1", "x = 2"),
+    "a table that a decorated class is put into": ({"n": "T = []\ndef register(c):\n    T.append(c.x)\n    return c\n@register\nclass C:\n    x = 1\ndef f(): return T"}, "n", "x = 1", "x = 2"),
+    "a function given to map": ({"n": "R = []\ndef add(v):\n    R.append(v)\nD = list(map(add, [1, 2]))\ndef f(): return R"}, "n", "2]", "3]"),
+    "a class patched by a decorator": ({"n": MODEL + "def replaces(c, name):\n    def deco(g):\n        setattr(c, name, g)\n        return g\n    return deco\n@replaces(M, 'g')\ndef better(self): return 5" + USE}, "n", "return 5", "return 6"),
+    "a class patched by a decorator that reads annotations": ({"n": MODEL + "def patch(g):\n    setattr(next(iter(g.__annotations__.values())), g.__name__, g)\n    return g\n@patch\ndef g(self: M): return 5" + USE}, "n", "return 5", "return 6"),
+    "a class patched by an assigned call": ({"n": "import q\nfrom h import M\ndef f(): return M().g()", "h": MODEL, "q": "from h import M\ndef patch(v):\n    M.g = lambda self: v\nD = patch(5)"}, "q", "(5)", "(6)"),
+    "a class changed through another name": ({"n": "import q\nfrom h import M\ndef f(): return M.k", "h": "class M:\n    k = 0", "q": "import h\nA = h.M\nA.k = 1"}, "q", "1", "2"),
+    "a class changed by its instances": ({"n": "import q\nfrom h import P\ndef f(): return P.last", "h": "class P:\n    last = 0\n    def __init__(self, v): type(self).last = v", "q": "from h import P\nX = P(1)"}, "q", "1", "2"),
+    "a function of a module set by a function": ({"n": "import h, q\ndef f(): return h.g()", "h": "def g(): return 0", "q": "import h\ndef go(v): h.g = lambda: v\nX = go(1)"}, "q", "go(1)", "go(2)"),
+    "a name of a module set by its __dict__": ({"n": "import h, q\ndef f(): return h.K", "h": "K = 0", "q": "import h\ndef go(v): h.__dict__['K'] = v\nX = go(1)"}, "q", "go(1)", "go(2)"),
+    "a name of a module set by setattr in a function": ({"n": "import h, q\ndef f(): return h.K", "h": "K = 0", "q": "import h\ndef go(v): setattr(h, 'K', v)\nX = go(1)"}, "q", "go(1)", "go(2)"),
+    "a module given to a call of a third party": ({"n": "import h, q\ndef f(): return h.g()", "h": "def g(): return 0", "q": "import lib, h\nX = lib.wrap(h, 'g', 1)"}, "q", "1", "2"),
+    "a class given to a call of a third party": ({"n": "import q\nfrom h import M\ndef f(): return M()", "h": MODEL, "q": "from h import M\nfrom functools import total_ordering\nX = total_ordering(M), 1"}, "q", "1", "2"),
+    "a decorator with the name of a builtin": ({"n": "T = {}\ndef filter(g):\n    T[g.__name__] = g\n    return g\n@filter\ndef up(s): return 1\ndef f(): return T['up'](0)"}, "n", "return 1", "return 2"),
+    "an imported decorator with the name of a builtin": ({"n": "from r import T, format\n@format\ndef up(s): return 1\ndef f(): return T['up'](0)", "r": "T = {}\ndef format(g):\n    T[g.__name__] = g\n    return g"}, "n", "return 1", "return 2"),
+    "a decorator with the name of a builtin by a star": ({"n": "from r import *\n@format\ndef up(s): return 1\ndef f(): return T['up'](0)", "r": "T = {}\ndef format(g):\n    T[g.__name__] = g\n    return g"}, "n", "return 1", "return 2"),
+    "an operator": ({"n": "class P:\n    def __init__(self): self.fs = []\n    def __or__(self, g):\n        self.fs.append(g)\n        return self\nPIPE = P()\ndef one(): return 1\ndef two(): return 2\nX = PIPE | one\ndef f(): return PIPE.fs"}, "n", "| one", "| two"),
+    "an item of a defaultdict": ({"n": "from collections import defaultdict\nR = defaultdict(list)\nX = R['a']\ndef f(): return sorted(R)"}, "n", "'a'", "'b'"),
+    "a name in the body of a class": ({"n": "from h import ALL\nimport q\ndef f(): return ALL", "h": "ALL = []\nclass Field:\n    def __set_name__(self, o, n): ALL.append(n)\nFIELD = Field()", "q": "from h import FIELD\nclass C:\n    a = FIELD"}, "q", "a =", "b ="),
+    "a global bound by a function with an argument": ({"n": "def init(v):\n    global X\n    X = v\nD = init(5)\ndef f(): return X"}, "n", "(5)", "(6)"),
+    "a global with a first value bound by a function": ({"n": "X = None\ndef init(v):\n    global X\n    X = v\nD = init(5)\ndef f(): return X"}, "n", "(5)", "(6)"),
+    "a global bound by a method": ({"n": "class A:\n    def s(self, v):\n        global X\n        X = v\nD = A().s(5)\ndef f(): return X"}, "n", "(5)", "(6)"),
+    "a global bound by its text": ({"n": "def init(k, v): globals()[k] = v\nD = init('X', 5)\ndef f(): return X"}, "n", "5", "6"),
+    "a call in an annotation": ({"n": "import q\nfrom h import K\ndef f(): return K", "h": "K = []\ndef add(v):\n    K.append(v)\n    return int", "q": "from h import add\ndef g(x: add(1)): pass"}, "q", "1", "2"),
+    "a subclass made by type": ({"n": "class S: pass\nC = type('C', (S,), {'a': 3})\ndef f(): return [k.a for k in S.__subclasses__()]"}, "n", "3", "4"),
+    "a subclass made by type, that its base collects": ({"n": "class S:\n    kinds = []\n    def __init_subclass__(cls): S.kinds.append(cls)\nC = type('C', (S,), {'a': 3})\ndef f(): return [k.a for k in S.kinds]"}, "n", "3", "4"),
+    "a subclass made by a function": ({"n": "class S: pass\ndef make(n, a): return type(n, (S,), {'a': a})\nC = make('C', 3)\ndef f(): return [k.a for k in S.__subclasses__()]"}, "n", "3", "4"),
+    "an import in the body of a class": ({"n": "class A:\n    from h import g\ndef f(): return A.g()", "h": "def g(): return 1"}, "h", "1", "2"),
+    "an import in the body of a class under a condition": ({"n": "import os\nif os.name:\n    class A:\n        from h import g\ndef f(): return A.g()", "h": "def g(): return 1"}, "h", "1", "2"),
+    "a global bound by an import": ({"n": "def load():\n    global g\n    from h import g\ndef f():\n    load()\n    return g()", "h": "def g(): return 1"}, "h", "1", "2"),
+    "what a library keeps, by an assigned call": ({"n": "import decimal, q\ndef f(): return decimal.Decimal(1) / 3", "q": "import decimal\nOLD = decimal.setcontext(decimal.Context(prec=5))"}, "q", "5", "6"),
+    "what a library keeps, by a function": ({"n": "import decimal, q\ndef f(): return decimal.Decimal(1) / 3", "q": "import decimal\ndef set(n): decimal.getcontext().prec = n\ndef do(n): return decimal.setcontext(n)\nOLD = do(5)"}, "q", "(5)", "(6)"),
+    "what a library keeps, through a variable": ({"n": "import decimal, q\ndef f(): return decimal.Decimal(1) / 3", "q": "import decimal\nC = decimal.getcontext()\nC.prec = 5"}, "q", "5", "6"),
+    "a default in the environment": ({"n": "import os\nX = os.environ.setdefault('X', '1')\ndef f(): return os.environ['X']"}, "n", "'1'", "'2'"),
+    "an item in the environment, by a function": ({"n": "import os\ndef put(v): os.environ['X'] = v\nX = put('1')\ndef f(): return os.environ['X']"}, "n", "'1'", "'2'"),
+    "a handler given to a library": ({"n": "import q\ndef f(): return 'x'.encode('ascii', 'mine')", "q": "import codecs\ndef handler(e): return ('1', e.end)\nOK = codecs.register_error('mine', handler)"}, "q", "'1'", "'2'"),
+    "a name bound again after a condition": ({"n": "import os\nif os.name:\n    K = 1\nK = 2\ndef f(): return K"}, "n", "K = 2", "K = 3"),
+    "a submodule by getattr that another module imports": ({"n": "import p, q\ndef f(): return getattr(p, 'b').K", "q": "import p.b", "p/__init__": "", "p.b": "K = 1"}, "p.b", "1", "2"),
+    "a submodule by a package's __getattr__": ({"n": "import p\ndef f(): return p.K", "p/__init__": "import importlib\nM = {'K': '.b'}\ndef __getattr__(n): return getattr(importlib.import_module(M[n], __name__), n)", "p.b": "K = 1"}, "p.b", "1", "2"),
+    "a function by pydoc.locate": ({"n": "import pydoc\ndef f(): return pydoc.locate('p.b.g')()", "p/__init__": "", "p.b": "def g(): return 1"}, "p.b", "1", "2"),
+    "a function by resolve_name": ({"n": "import pkgutil\ndef f(): return pkgutil.resolve_name('p.b:g')()", "p/__init__": "", "p.b": "def g(): return 1"}, "p.b", "1", "2"),
+    "a program by its path": ({"n": "import subprocess\ndef f(): return subprocess.run(['python', 'tool.py'])", "tool": "print(1)"}, "tool", "1", "2"),
+    "a program by its name": ({"n": "import subprocess\ndef f(): return subprocess.run(['python', '-m', 'tool'])", "tool": "print(1)"}, "tool", "1", "2"),
+    "a function by its text, what it uses": ({"n": "import pydoc\ndef f(): return pydoc.locate('p.b.g')()", "p/__init__": "", "p.b": "K = 1\ndef g(): return K"}, "p.b", "1", "2"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HIT)
+def test_an_edit_changes_the_digest(case: str) -> None:
+    modules, module, old, new = HIT[case]
+    assert changes(modules, module, old, new)
+
+
+# What does nothing to what is reached, and must rebuild nothing.
+MISS = {
+    "a function with a decorator of the project that keeps nothing": ({"n": "from t import timed\n@timed\ndef g(): return 1\n@timed\ndef h(): return 2\ndef f(): return g()", "t": "import functools\ndef timed(g):\n    @functools.wraps(g)\n    def inner(*a): return g(*a)\n    inner.calls = 0\n    return inner"}, "n", "return 2", "return 3"),
+    "a function with a library's decorator and annotations": ({"n": "from functools import lru_cache\nclass M: pass\n@lru_cache\ndef g(m: M): return 2\ndef f(): return M()"}, "n", "return 2", "return 3"),
+    "another object of a plain class": ({"n": "class M:\n    def __init__(self, v): self.v = v\nA = M(1)\nB = M(2)\ndef f(): return A.v"}, "n", "M(2)", "M(3)"),
+    "another constant made by a function": ({"n": "K = 3\ndef make(v): return v * K\nA = make(1)\nB = make(2)\ndef f(): return A, K"}, "n", "make(2)", "make(7)"),
+    "a constant made from a path": ({"n": "from pathlib import Path\nROOT = Path('a')\nA = ROOT / 'b'\nB = ROOT / 'c'\ndef f(): return A"}, "n", "'c'", "'d'"),
+    "an item of a plain table": ({"n": "T = {'a': 1, 'b': 2}\nX = T['a']\ndef f(): return T"}, "n", "T['a']", "T['b']"),
+    "a copy of a list": ({"n": "T = [1]\nX = sorted(T)\ndef f(): return T"}, "n", "sorted(T)", "list(T)"),
+    "an array of a library": ({"n": "import numpy as np\nA = np.array([1])\nB = np.array([2])\ndef f(): return np.sum(A)"}, "n", "[2]", "[3]"),
+    "a registry that is not used": ({"n": ADD + "A = add(T, 1)\ndef f(): return 1"}, "n", "(T, 1)", "(T, 2)"),
+    "an import in the body of a class that is not used": ({"n": "class A:\n    from h import g\ndef f(): return 1", "h": "def g(): return 1"}, "h", "1", "2"),
+    "another function of a module named in a text": ({"n": "import pydoc\ndef f(): return pydoc.locate('p.b.g')()", "p/__init__": "", "p.b": "def g(): return 1\ndef h(): return 2"}, "p.b", "2", "3"),
+    "a program that is not run": ({"n": "def f(): return 'tool'", "tool": "print(1)"}, "tool", "1", "2"),
+    "an object made from another by a library": ({"n": "from dataclasses import dataclass, replace\n@dataclass\nclass M:\n    x: int\nA = M(1)\nB = replace(A, x=2)\ndef f(): return 1"}, "n", "x=2", "x=3"),
+    "a decorator that keeps the name of a function": ({"n": "from functools import update_wrapper\ndef timed(inner):\n    return update_wrapper(lambda: inner(), inner)\n@timed\ndef g(): return 1\n@timed\ndef h(): return 2\ndef f(): return g()"}, "n", "return 2", "return 3"),
+    "a method that overrides": ({"n": "from typing import override\nclass A:\n    @override\n    def m(self): return 2\ndef f(): return 1"}, "n", "return 2", "return 3"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MISS)
+def test_an_edit_changes_nothing(case: str) -> None:
+    modules, module, old, new = MISS[case]
+    assert not changes(modules, module, old, new)

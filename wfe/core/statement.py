@@ -1,0 +1,309 @@
+"""One statement -> the names that it binds, the dotted names in it, and what it does to others when it runs.
+
+Knows syntax trees alone. `source` makes a module of them.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Iterator
+from typing import Final
+
+Chain = tuple[str, ...]
+
+# Builtins whose call changes nothing but what is called inside it.
+HARMLESS: Final = frozenset(dir(builtins)) - {
+    "setattr",
+    "delattr",
+    "exec",
+    "eval",
+    "next",
+    "__import__",
+    "map",
+    "filter",
+    "type",
+    "getattr",
+}
+_MUTABLE: Final = (ast.List, ast.Dict, ast.Set, ast.Call, ast.ListComp, ast.DictComp, ast.SetComp)
+_FUNCTION: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
+# Methods that no operator calls, or that only tell.
+_PLAIN: Final = frozenset({"__init__", "__new__", "__post_init__", "__repr__", "__str__", "__hash__"})
+
+
+# --- names
+
+
+def bound(statement: ast.stmt) -> list[str] | None:
+    """The names that a plain definition or assignment binds; None for a statement that does more than bind."""
+    walrus = [node.target.id for node in at_import(statement) if isinstance(node, ast.NamedExpr)]
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        # What a function declares global, it may bind whenever it is called.
+        outer = [name for node in ast.walk(statement) if isinstance(node, ast.Global) for name in node.names]
+        return list(dict.fromkeys((statement.name, *walrus, *outer)))
+    targets: list[ast.expr] = []
+    if isinstance(statement, ast.Assign):
+        targets = list(statement.targets)
+    elif isinstance(statement, ast.AnnAssign | ast.AugAssign):
+        targets = [statement.target]
+    elif isinstance(statement, getattr(ast, "TypeAlias", ())):
+        targets = [statement.name]  # type: ignore[attr-defined]
+    names: list[str] = []
+    if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        names.extend(walrus)
+    while targets:
+        target = targets.pop()
+        if isinstance(target, ast.Tuple | ast.List):
+            targets.extend(target.elts)
+        elif isinstance(target, ast.Starred | ast.Attribute | ast.Subscript):
+            targets.append(target.value)
+        elif isinstance(target, ast.Name) and target.id != "_":
+            names.append(target.id)
+        else:
+            return None
+    return names or None
+
+
+def stored(statement: ast.AST) -> Iterator[str]:
+    """All names that are bound somewhere in a statement."""
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+
+
+def chains(tree: ast.AST) -> set[Chain]:
+    """The dotted names in a tree, longest first part: `np.linalg.norm(x)` is ("np", "linalg", "norm") and ("x",), and
+    `g().x` is ("g",) and ("", "x")."""
+    found: set[Chain] = set()
+    todo = [tree]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Attribute):
+            names: list[str] = []
+            base: ast.expr = node
+            while isinstance(base, ast.Attribute):
+                names.append(base.attr)
+                base = base.value
+            if isinstance(base, ast.Name):
+                found.add((base.id, *reversed(names)))
+            else:
+                found.add(("", *reversed(names)))
+                todo.append(base)
+            continue
+        if isinstance(node, ast.Name):
+            found.add((node.id,))
+        todo.extend(ast.iter_child_nodes(node))
+    return found
+
+
+def hints(statement: ast.AST) -> Iterator[ast.expr]:
+    for node in ast.walk(statement):
+        if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation is not None:
+            yield node.annotation
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns is not None:
+            yield node.returns
+
+
+def quoted(annotation: ast.expr) -> Iterator[Chain]:
+    """The dotted names in the texts of an annotation: `get_type_hints` makes values of them."""
+    for node in ast.walk(annotation):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            try:
+                yield from chains(ast.parse(node.value.strip(), mode="eval"))
+            except (SyntaxError, ValueError):
+                continue
+
+
+def is_main(statement: ast.stmt) -> bool:
+    test = statement.test if isinstance(statement, ast.If) and not statement.orelse else None
+    if not isinstance(test, ast.Compare) or len(test.comparators) != 1 or not isinstance(test.ops[0], ast.Eq):
+        return False
+    sides = (test.left, test.comparators[0])
+    return any(isinstance(side, ast.Name) and side.id == "__name__" for side in sides) and any(
+        isinstance(side, ast.Constant) and side.value == "__main__" for side in sides
+    )
+
+
+# --- what it does when it runs
+
+
+def _hints(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.expr]:
+    given = function.args
+    every = (*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg)
+    found = [one.annotation for one in every if one is not None and one.annotation is not None]
+    return [*found, function.returns] if function.returns is not None else found
+
+
+def at_import(statement: ast.stmt) -> Iterator[ast.AST]:
+    """The nodes of a statement that are evaluated when it runs: no body of a function, but its decorators and defaults, and
+    the annotations that call something."""
+    todo: list[ast.AST] = [statement]
+    while todo:
+        node = todo.pop()
+        yield node
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            todo.extend(node.decorator_list)
+            todo.extend(one for one in (*node.args.defaults, *node.args.kw_defaults) if one is not None)
+            todo.extend(one for one in _hints(node) if any(isinstance(part, ast.Call) for part in ast.walk(one)))
+        elif not isinstance(node, ast.Lambda):
+            todo.extend(ast.iter_child_nodes(node))
+
+
+def named(statement: ast.stmt) -> frozenset[Chain]:
+    """The dotted names that a statement uses when it runs."""
+    found: set[Chain] = set()
+    inner: set[int] = set()
+    for node in at_import(statement):
+        if isinstance(node, ast.Name | ast.Attribute) and id(node) not in inner:
+            base: ast.expr = node
+            while isinstance(base, ast.Attribute):
+                base = base.value
+                inner.add(id(base))
+            if isinstance(base, ast.Name) and not isinstance(base.ctx, ast.Store):
+                found.update(chains(node))
+    return frozenset(found)
+
+
+def _is_harmless(called: ast.expr, harmless: frozenset[str]) -> bool:
+    return isinstance(called, ast.Name) and called.id in harmless
+
+
+def acts(statement: ast.stmt, harmless: frozenset[str]) -> set[Chain]:
+    """The dotted names that a statement calls, gives to a call, decorates with, or changes in place when it runs.
+
+    `@register` above a function fills a registry; `A = add(1)` may append to a list, `A = add(TABLE, 1)` to that one;
+    after `D = C`, `D["a"] = 1` changes C. harmless: the builtins that are none of these.
+    """
+    found: set[Chain] = set()
+    for node in at_import(statement):
+        if isinstance(node, ast.Call):
+            if not _is_harmless(node.func, harmless):
+                found.update(chains(node))
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            marks = [one for one in node.decorator_list if not _is_harmless(one, harmless)]
+            hints = _hints(node) if marks and not isinstance(node, ast.ClassDef) else []
+            for one in (*marks, *hints):
+                found.update(chains(one))
+        elif isinstance(node, ast.AugAssign):
+            found.update(chains(node.target))
+        elif isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
+            found.update(chains(node.value))
+    return {chain for chain in found if chain[0] and chain[0] not in harmless}
+
+
+def given(statement: ast.stmt, harmless: frozenset[str]) -> set[Chain]:
+    """The dotted names that a statement gives as they are to a call: even a plain function or a module may be changed by
+    that."""
+    found: set[Chain] = set()
+    for node in at_import(statement):
+        if not isinstance(node, ast.Call) or _is_harmless(node.func, harmless):
+            continue
+        todo: list[ast.expr] = [*node.args, *(one.value for one in node.keywords)]
+        while todo:
+            one = todo.pop()
+            if isinstance(one, ast.List | ast.Tuple | ast.Set):
+                todo.extend(one.elts)
+            elif isinstance(one, ast.Dict):
+                todo.extend(one.values)
+            elif isinstance(one, ast.Starred):
+                todo.append(one.value)
+            elif isinstance(one, ast.Name | ast.Attribute):
+                found.update(chains(one))
+    return {chain for chain in found if chain[0]}
+
+
+def operated(statement: ast.stmt) -> set[Chain]:
+    """The dotted names whose class decides what a statement does: by an operator, an item, an attribute, or by being put
+    into the body of a class."""
+    found: set[Chain] = set()
+    for node in at_import(statement):
+        parts: list[ast.expr] = []
+        if isinstance(node, ast.BinOp):
+            parts = [node.left, node.right]
+        elif isinstance(node, ast.UnaryOp):
+            parts = [node.operand]
+        elif isinstance(node, ast.Compare):
+            parts = [node.left, *node.comparators]
+        elif isinstance(node, ast.Subscript | ast.Attribute | ast.Starred):
+            parts = [node.value]
+        elif isinstance(node, ast.comprehension):
+            parts = [node.iter]
+        elif isinstance(node, ast.ClassDef):
+            parts = [
+                one.value for one in node.body if isinstance(one, ast.Assign | ast.AnnAssign) and one.value is not None
+            ]
+        for one in parts:
+            if isinstance(one, ast.Name | ast.Attribute):
+                found.update(chains(one))
+    return {chain for chain in found if chain[0]}
+
+
+def answers(statement: ast.stmt) -> bool:
+    """Whether a statement makes something of which an operator may do more than tell a value."""
+    for node in ast.walk(statement):
+        if isinstance(node, ast.ClassDef):
+            for one in node.body:
+                if isinstance(one, ast.FunctionDef) and (
+                    one.decorator_list or (one.name.startswith("__") and one.name not in _PLAIN)
+                ):
+                    return True
+        elif "defaultdict" in (getattr(node, "id", ""), getattr(node, "attr", "")):
+            return True
+    return False
+
+
+def alters(statement: ast.stmt) -> tuple[set[str], bool]:
+    """The names through which a statement, or a function in it, sets attributes or items; and whether what it so changes
+    may be more than variables and lists: an attribute of a class, a function or a module, or a global name."""
+    heads: set[str] = set()
+    sets = False
+    own = {"self"} if isinstance(statement, ast.ClassDef) else set()
+    inner = {node.name for node in ast.walk(statement) if isinstance(node, _FUNCTION) and node is not statement}
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
+            heads.update(chain[0] for chain in chains(node.value))
+            if isinstance(node, ast.Attribute):
+                sets = sets or not (isinstance(node.value, ast.Name) and node.value.id in own | inner)
+        elif isinstance(node, ast.Attribute) and node.attr in ("__dict__", "__setattr__"):
+            # A frozen dataclass sets its own attributes by `object.__setattr__`.
+            sets = sets or not (isinstance(node.value, ast.Name) and node.value.id in own | {"object"})
+        elif isinstance(node, ast.Global) or (isinstance(node, ast.Name) and node.id in ("setattr", "delattr")):
+            sets = True
+    return heads, sets
+
+
+def stateful(statement: ast.stmt) -> bool:
+    """Whether what a statement binds can be changed in place: a variable that is no constant; a class or function that keeps
+    something."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+        defaults = (*statement.args.defaults, *statement.args.kw_defaults)
+        return bool(statement.decorator_list) or any(isinstance(one, _MUTABLE) for one in defaults)
+    if isinstance(statement, ast.ClassDef):
+        if any(isinstance(node, ast.FunctionDef) and node.name == "__init_subclass__" for node in ast.walk(statement)):
+            return True
+        values = [one.value for one in statement.body if isinstance(one, ast.Assign | ast.AnnAssign)]
+        return any(isinstance(one, _MUTABLE) for one in values) or bool(statement.keywords)
+    if isinstance(statement, ast.Assign | ast.AnnAssign):
+        plain = all(isinstance(one, ast.Name) for one in getattr(statement, "targets", [])) or isinstance(
+            getattr(statement, "target", None), ast.Name
+        )
+        return not (plain and (statement.value is None or _is_constant(statement.value)))
+    return True
+
+
+def _is_constant(value: ast.expr) -> bool:
+    kinds = (ast.Constant, ast.Tuple, ast.UnaryOp, ast.BinOp, ast.unaryop, ast.operator, ast.expr_context, ast.Lambda)
+    return isinstance(value, ast.Lambda) or all(isinstance(node, kinds) for node in ast.walk(value))
+
+
+def only_imports(statement: ast.stmt) -> bool:
+    """Whether a statement does no more than to choose what is imported: `try: import fast` and `except ImportError`."""
+    kinds = (ast.If, ast.Try, ast.Import, ast.ImportFrom, ast.Pass, ast.Assign)
+    return not any(
+        (isinstance(node, ast.stmt) and not isinstance(node, kinds))
+        or (isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load))
+        or isinstance(node, ast.Call)
+        for node in ast.walk(statement)
+    )
