@@ -273,3 +273,25 @@ def test_a_folder_that_became_another_is_noticed_by_a_remembered_plan(space: Spa
     space.file("two/f.txt", "again")
     (space.root / "one/f.txt").unlink()
     assert space.run().values["read"]["text"] == "again"
+
+
+def test_a_directory_is_read_after_what_is_written_into_it(space: Space) -> None:
+    """Whichever stands first: in one run, and not stale until the next."""
+    space.nodes(
+        WRITER + "\n@workflow_node\ndef names(d: Path): return {'names': sorted(one.name for one in d.iterdir())}\n"
+    )
+    nodes = [
+        {"id": "names", "inputs": {"d": "d"}},
+        {"id": "write", "inputs": {"text": "${text}", "path": "d/x.txt"}},
+        {"id": "deep", "function": "n.write", "inputs": {"text": "1", "path": "d/deep/y.txt"}},
+    ]
+    space.workflow(nodes, params={"text": "1"})
+    assert space.run().values["names"]["names"] == ["deep", "x.txt"]
+    space.run(text="2")
+    space.ran("write", "names")
+    space.run(text="2")
+    space.nothing_ran()
+    # One that needs the reader cannot come before it; then the directory is what it was.
+    nodes[1]["depends_on"] = ["names"]  # type: ignore[index]
+    space.workflow(nodes, params={"text": "1"})
+    space.run()

@@ -7,7 +7,7 @@ stays pure. Does not look at files and does not know what is current.
 from __future__ import annotations
 
 import os.path
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ from wfe.core.disk import LEXICAL, Disk
 from wfe.core.document import Path
 from wfe.core.fan import expand, fan_of, matrix_of
 from wfe.core.fan_files import FanFiles
-from wfe.core.graph import Cycle, order
+from wfe.core.graph import Cycle, closure, order
 from wfe.core.include import inline
 from wfe.core.params import settle, stand_in, uncertain
 from wfe.core.plan import Plan
@@ -115,6 +115,14 @@ _NODE_OPTIONS = (
 )
 
 
+def _folders_of(place: str) -> Iterator[str]:
+    """The directories that a file lies in, the nearest first, without the root."""
+    folder = os.path.dirname(place)
+    while folder and folder != os.path.dirname(folder):
+        yield folder
+        folder = os.path.dirname(folder)
+
+
 class _Planner:
     def __init__(
         self,
@@ -135,6 +143,7 @@ class _Planner:
         self.problems = problems
         self.signatures: dict[str, Signature | None] = {}
         self.codes: dict[str, Code] = {}
+        self.written_into: dict[str, list[str]] = {}  # place of a directory -> the steps that write into it
 
     def plan(self) -> Plan:
         nodes = self.workflow.nodes
@@ -338,8 +347,7 @@ class _Planner:
     def files_as_folders(self, binder: Binder) -> None:
         """What one step writes as a file, another cannot write into."""
         for place, (name, _, at) in binder.targets.items():
-            folder = os.path.dirname(place)
-            while folder and folder != os.path.dirname(folder):
+            for folder in _folders_of(place):
                 other = binder.targets.get(folder)
                 if other:
                     self.wrong(
@@ -347,23 +355,30 @@ class _Planner:
                         f"step {name!r} writes into {os.path.basename(folder)!r}, which step {other[0]!r} writes as a file",
                         f"the other is at {self.workflow.place(other[2])}",
                     )
-                folder = os.path.dirname(folder)
 
     def edges_of_files(self, steps: dict[str, Step], binder: Binder) -> None:
-        """An input file that another step writes is that step's output: bind it so, which makes the edge."""
+        """An input file that another step writes is that step's output: bind it so, which makes the edge. A directory that
+        another step writes into is read after it, unless that step needs the reader."""
+        for place, (writer, _, _) in binder.targets.items():
+            for folder in _folders_of(place):
+                self.written_into.setdefault(folder, []).append(writer)
         for name, step in steps.items():
             for parameter, binding in step.inputs.items():
                 if binding.kind != "file":
                     continue
                 refs = []
                 for path, text in texts_in(binding.value):
-                    writer = binder.targets.get(self.disk.place(text))
-                    if writer and writer[0] == name:
+                    place = self.disk.place(text)
+                    target = binder.targets.get(place)
+                    if target and target[0] == name:
                         self.wrong(
-                            writer[2], f"step {name!r} writes {text!r}, which it also reads", "write another file"
+                            target[2], f"step {name!r} writes {text!r}, which it also reads", "write another file"
                         )
-                    elif writer:
-                        refs.append((path, Ref(writer[0], (writer[1],))))
+                    elif target:
+                        refs.append((path, Ref(target[0], (target[1],))))
+                    for writer in self.written_into.get(place, ()):
+                        if name not in closure([writer], {other: one.needs for other, one in steps.items()}):
+                            step = replace(step, needs=tuple(dict.fromkeys([*step.needs, writer])))
                 if refs:
                     tree, holes = binding_refs(binding.value, refs)
                     bound = binding._replace(value=tree, refs=(*binding.refs, *holes))
@@ -387,7 +402,7 @@ class _Planner:
                         )
                         continue
                     hint = self.absent(path)
-                    if hint is not None and not fans.may_write(path):
+                    if hint is not None and not fans.may_write(path) and self.disk.place(path) not in self.written_into:
                         text = f"step {node.id!r}: input {parameter!r}: there is no file {path!r}"
                         self.wrong((*node.at, "inputs", parameter), text, hint)
 
