@@ -73,6 +73,17 @@ def test_a_failure_blocks_what_depends_on_it_and_exits_with_1(project: ProjectUn
     assert "<html" in wfe("report").out
 
 
+def test_a_run_that_a_failure_ended_has_failed_for_all_who_look_back(project: ProjectUnderTest, wfe) -> None:
+    nodes = [{"id": "a", "function": "some.fails"}, {"id": "b", "function": "some.array"}]
+    project.workflow("bad", nodes=nodes)
+    done = wfe("run", "bad", "--summary", "s.md")
+    assert done.code == 1 and "bad: 1 failed (a), 1 cancelled" in done.out
+    assert wfe("runs", "--json").lines()[0]["ending"] == "failed"
+    assert "  failed  1 failed, 1 cancelled" in wfe("runs").out
+    assert "<title>bad failed</title>" in wfe("report").out
+    assert "### bad failed" in (project.root / "s.md").read_text()
+
+
 def test_inline_runs_in_this_process_and_pdb_stops_where_it_fails(project: ProjectUnderTest, wfe) -> None:
     project.workflow("bad", nodes=[{"id": "a", "function": "some.fails"}])
     done = wfe("run", "bad", "a", "--inline", "--pdb", stdin="p 'here', total\nq\n")

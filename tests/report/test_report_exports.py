@@ -62,6 +62,29 @@ def test_goldens(whole: list[Event], golden: Make) -> None:
     golden("run.html", page(told, {"detect": ["resize"], "draw": ["detect"]}))
 
 
+@pytest.mark.parametrize(
+    ("states", "ending", "verdict"),
+    [
+        ([StepState.RAN, StepState.SKIPPED], "ok", "succeeded"),
+        ([StepState.FAILED, StepState.CANCELLED], "failed", "failed"),
+        ([StepState.RAN, StepState.CANCELLED], "interrupted", "was interrupted"),
+        ([], "unfinished", "did not finish"),
+    ],
+)
+def test_how_a_run_ended_is_said_alike(states: list[StepState], ending: str, verdict: str, tell: Make) -> None:
+    events: list[Event] = []
+    story = tell(events.append)
+    story.start(2)
+    for number, state in enumerate(states):
+        story.end(f"s{number}", state)
+    if states:
+        story.finish()
+    told = retell(events)
+    assert (told.ending, told.well) == (ending, ending == "ok")
+    assert f"<title>detect_image {verdict}</title>" in page(told)
+    assert markdown(told).startswith(f"### detect\\_image {verdict}\n")
+
+
 def test_junit_counts_what_it_holds() -> None:
     """The numbers on a suite are those of its cases, whatever the texts are; it is well-formed XML."""
     root = ElementTree.fromstring(junit(_all(EVIL)).encode())

@@ -16,7 +16,7 @@ from wfe.core.outcome import Outcome, RunFinished, RunStarted, StepState
 from wfe.errors import WfeError, nearest
 from wfe.report.ndjson import event_of, events
 from wfe.report.recording import recordings
-from wfe.report.retold import Retold, retell
+from wfe.report.retold import Retold, ending, retell
 
 _END = 4096  # bytes; a last line has some 250
 
@@ -35,12 +35,8 @@ class Past:
 
     @property
     def ending(self) -> str:
-        """ "ok", "failed", "interrupted", or "unfinished" (killed, or still going on)."""
-        if self.counts is None:
-            return "unfinished"
-        if self.counts.get("cancelled"):
-            return "interrupted"
-        return "failed" if self.counts.get("failed") or self.counts.get("blocked") else "ok"
+        """As `retold.ending`."""
+        return ending(self.counts)
 
 
 def past(folder: Path, workflow: str = "", most: int | None = None) -> list[Past]:

@@ -17,8 +17,7 @@ _SHOWN = (StepState.FAILED, StepState.SKIPPED, StepState.RAN, StepState.RESTORED
 
 def markdown(told: Retold, slowest: int = 20) -> str:
     """A headline, a table of the steps that matter (failed, skipped, the `slowest` that ran), tracebacks folded."""
-    verdict = "succeeded" if told.well else "failed" if told.finished else "did not finish"
-    lines = [f"### {_cell(told.workflow or 'workflow')} {verdict}", ""]
+    lines = [f"### {_cell(told.workflow or 'workflow')} {told.verdict}", ""]
     lines += [f"{tally(told.counts)} in {duration(told.seconds)}", ""]
     rows: list[Outcome] = []
     left_out = 0

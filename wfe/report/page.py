@@ -24,13 +24,12 @@ def page(told: Retold, needs: Mapping[str, Sequence[str]] | None = None) -> str:
     needs: step -> the steps that it depends on; without it the page does not tell.
     """
     shown, left_out = _chosen(told)
-    verdict = "succeeded" if told.well else "failed" if told.finished else "did not finish"
     name = _text(told.workflow or "workflow")
-    title = f"{name} {verdict}"
+    title = f"{name} {told.verdict}"
     when = datetime.fromtimestamp(told.time, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     body = [
         f'<header><p class="what">wfe run {_text(told.run)}</p>',
-        f'<h1>{name} <span class="verdict {"good" if told.well else "bad"}">{verdict}</span></h1>',
+        f'<h1>{name} <span class="verdict {"good" if told.well else "bad"}">{told.verdict}</span></h1>',
         f"<p>{escape(tally(told.counts))} in <b>{duration(told.seconds)}</b>, started {when}.</p></header>",
         _proportions(told),
         _failures(told.of(StepState.FAILED)),

@@ -5,7 +5,7 @@ Knows what each step went through and when. Does not know files or forms of outp
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from wfe.core.outcome import (
@@ -63,10 +63,38 @@ class Retold:
         return [stay.outcome for stay in self.stays.values() if stay.outcome and stay.outcome.state is state]
 
     @property
+    def ending(self) -> str:
+        """As `ending`."""
+        return ending(self.counts if self.finished else None)
+
+    @property
     def well(self) -> bool:
         """Whether the run came to its end with nothing failed, blocked or cancelled."""
-        bad = (StepState.FAILED, StepState.BLOCKED, StepState.CANCELLED)
-        return self.finished and not any(self.counts.get(state.value) for state in bad)
+        return self.ending == "ok"
+
+    @property
+    def verdict(self) -> str:
+        """The ending as a headline has it."""
+        return _VERDICTS[self.ending]
+
+
+_VERDICTS = {
+    "ok": "succeeded",
+    "failed": "failed",
+    "interrupted": "was interrupted",
+    "unfinished": "did not finish",
+}
+
+
+def ending(counts: Mapping[str, int] | None) -> str:
+    """How a run with these counts ended: "ok", "failed", "interrupted", or, without any, "unfinished" (killed, or still going
+    on)."""
+    if counts is None:
+        return "unfinished"
+    # Asked first: a failure cancels what had not begun, unless the others were to go on.
+    if counts.get("failed") or counts.get("blocked"):
+        return "failed"
+    return "interrupted" if counts.get("cancelled") else "ok"
 
 
 def retell(events: Iterable[Event]) -> Retold:
