@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 from fans import NODES, fan, upstream
-from space import Space
+from space import Listen, Space
 
 from wfe.core.fan import keys_of
-from wfe.core.outcome import StepState
+from wfe.core.outcome import RunFinished, StepState
+from wfe.engine.project import Project
 from wfe.errors import WorkflowError
+from wfe.front import perform
 from wfe.report.board import Board
 
 
@@ -69,6 +71,36 @@ def test_the_live_counts_add_up(space: Space, make: Any) -> None:
         board = Board()
         space.run(change=lambda run, board=board: run.listeners.append(board))
         assert board.done == board.steps == sum(board.counts.values()), (items, board.counts)
+
+
+@pytest.mark.parametrize("make", [fan, upstream])
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "edited"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"force_all": True},
+        {"force_all": True, "steps": ["each"]},
+        {"force_all": True, "steps": ["each[b]"]},
+        {"force_all": True, "forced": frozenset({"each[b]"})},
+        {"forced": frozenset({"each"})},
+        {"forced": frozenset({"each[b]"})},
+        {"forced": frozenset({"each[b]"}), "steps": ["each"]},
+        {"steps": ["each[b]"]},
+        {"steps": ["each"]},
+    ],
+    ids=str,
+)
+def test_the_live_counts_are_of_what_was_asked_for(space: Space, make: Any, kept: bool, asked: Any) -> None:
+    """Current steps that are run all the same count once, and those that were not asked for never."""
+    make(space, ["a", "b"])
+    space.run()
+    make(space, ["a", "b"] if kept else ["b", "c", "d"])
+    board, listen = Board(), Listen()
+    perform(Project.at(space.root), "w", {}, listeners=lambda project: [board, listen], inline=True, **asked)
+    last = listen.heard[-1]
+    assert isinstance(last, RunFinished)
+    assert {state: number for state, number in last.counts.items() if number} == board.counts
+    assert board.done == board.steps == sum(board.counts.values())
 
 
 def test_a_damaged_item_is_seen_and_mended(space: Space) -> None:

@@ -19,6 +19,7 @@ from space import Space, environ
 
 from wfe.core.outcome import StepState
 from wfe.errors import ExitCode, WfeError
+from wfe.report.board import Board
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="uses FIFOs")
 
@@ -194,7 +195,9 @@ def test_a_damaged_result_of_a_step_with_resources_is_made_again(space: Space) -
     with contextlib.closing(sqlite3.connect(space.root / "cache" / "state.db", isolation_level=None)) as db:
         db.execute("UPDATE trace SET body = zeroblob(20)")
     simple(space, by=3)
-    assert space.run().values["b"]["v"] == 3
+    board = Board()
+    assert space.run(change=lambda run: run.listeners.append(board)).values["b"]["v"] == 3
+    assert (board.done, board.steps) == (2, 2) and board.counts["ran"] == 2
 
 
 @pytest.mark.parametrize("jobs", [-1, "a"])

@@ -30,6 +30,7 @@ from wfe.core.outcome import (
 )
 from wfe.core.rebuild import Verdict
 from wfe.core.step import Step
+from wfe.engine import counted
 from wfe.engine.ahead import Ahead
 from wfe.engine.decide import Pending, pending_of
 from wfe.engine.gate import Gate, Place, sizes
@@ -78,7 +79,9 @@ class Run(Known):
         self.outcomes: dict[str, Outcome] = {}
         self.bugs: list[str] = []  # tracebacks of errors in wfe itself
         self.began = time.time()
+        self.chosen: set[str] | None = None  # what was asked for, and all that it needs; None: every step
         self.only: dict[str, set[str]] = {}  # fan -> its steps that were asked for, where it was not asked for itself
+        self.everything = False  # whether current steps are performed too
         self.pending: dict[str, Pending] = {}  # what was decided for steps that are not done yet
         self.goes_on = True  # whether steps are begun after one that failed
         self.stopping = threading.Event()  # set when the run was asked to end
@@ -169,23 +172,28 @@ class Run(Known):
     def check(self, everything: bool = False) -> None:
         """Raises WorkflowError when a step asks for more than a pool has, EnvironmentFailure when the cache lies where files
         cannot be locked; neither where all is current, unless `everything` is to be run."""
-        if everything or any(name not in self.marks for name in self.index.ids):
+        self.everything = everything
+        if self._open():
             _ = self.gate, self.workspace.claims
+
+    def _open(self) -> bool:
+        return self.everything or any(name not in self.marks for name in self.index.ids)
 
     def start(self) -> None:
         """Tell that the run begins."""
         self.begun = True
-        open_ = any(one not in self.marks for one in self.index.ids)
-        estimates = {name: row[5] for name, row in self.rows.items() if name not in self.marks} if open_ else {}
+        open_ = self._open()
+        estimates = {name: row[5] for name, row in self.rows.items() if self._is_open(name)} if open_ else {}
         pools = self.gate.pools if open_ else {}
-        steps = len(self.index.ids) + sum(max(len(names), 1) - 1 for names in self.members.values())
-        # Of a fan that is not current as a whole none counts yet: it is one step, until its items are known.
-        current = sum(1 for name in self.outcomes if name.partition("[")[0] in self.marks)
+        steps, current = counted.counts(self)
         self.tell(RunStarted(self.id, self.workflow, steps, self.jobs, self.began, estimates, pools, current))
         if self.workspace.state.note:
             self.note(self.workspace.state.note)
         if open_:
             self._warm()
+
+    def _is_open(self, name: str) -> bool:
+        return counted.asked(self, name) and (self.everything or name not in self.marks)
 
     def _warm(self) -> None:
         """Let workers start while the scheduler is made ready: both take as long. Only when a step will surely be run, for one
@@ -213,15 +221,15 @@ class Run(Known):
         """As in Known; told when it is news."""
         news = self.begun and name not in self.members
         steps = super().expand(name)
-        if news and steps:
-            self.tell(FanKnown(name, len(steps), sum(1 for one in steps if one.id in self.outcomes)))
+        if news and steps and counted.asked(self, name):
+            self.tell(FanKnown(name, *counted.counts_of(self, name)))
         return steps
 
     def choose(self, names: Sequence[str]) -> set[str]:
         """The steps to perform when these are asked for, and all that they need; of a fan perhaps some of its steps. Raises
         WorkflowError for a name that no step has."""
         fans = [name.partition("[")[0] for name in names]
-        wanted = self.plan.select(fans)
+        wanted = self.chosen = self.plan.select(fans)
         for name, fan in zip(names, fans, strict=True):
             self._check_item(name, fan)
         self.only = {}

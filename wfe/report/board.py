@@ -139,7 +139,10 @@ class Board:
         self._remaining -= self._estimates.pop(event.step, 0.0)
         state = event.outcome.state.value
         self.counts[state] = self.counts.get(state, 0) + 1
-        self.done += 1
+        if self.done < self.steps:
+            self.done += 1
+        elif self.counts.get("current"):
+            self.counts["current"] -= 1  # its result was damaged, and it was made again: it had been counted before
 
     def _run_finished(self, event: RunFinished) -> None:
         self.running.clear()
