@@ -23,7 +23,7 @@ from wfe.report.live import Live
 from wfe.report.ndjson import Json
 from wfe.report.outlet import Outlet
 from wfe.report.recording import Recording
-from wfe.report.wording import clean, duration, last_line, one_line, shortened
+from wfe.report.wording import clean, duration, last_line, one_line, share, shortened
 
 Make = Callable[..., Any]
 
@@ -161,6 +161,21 @@ def test_the_command_that_runs_a_step_again_is_quoted(tell: Make) -> None:
 def test_durations(seconds: float, said: str) -> None:
     """Each size in its unit, with no jump at the borders."""
     assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("used", "size", "said"),
+    [
+        (1, 2, "1 of 2"),
+        (0.5, 20_000, "0.5 of 20000"),
+        (4.5e9, 16e9, "4.5 of 16 GB"),
+        (2**29, 2**30, "0.5369 of 1.074 GB"),
+        (0, 500e6, "0 of 500 MB"),
+        (10e9, 2**60, "10 of 1152921505 GB"),
+    ],
+)
+def test_shares_of_a_pool(used: float, size: float, said: str) -> None:
+    assert share(used, size) == said
 
 
 def test_texts_are_made_harmless() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -39,6 +40,28 @@ def test_a_step_that_asks_for_more_than_there_is_is_told_with_the_pool() -> None
     assert "step 'a' asks for 2 of pool 'gpu', which has 1" in text
     assert "step 'b' asks for 2 of pool 'npu', which has 1" in text
     assert "step 'c': resource 'gpu'" in text
+
+
+@pytest.mark.parametrize(
+    ("pools", "pool", "wanted", "said"),
+    [
+        ({"disk": "1GiB"}, "disk", "2GB", "asks for 2GB of pool 'disk', which has 1GiB"),
+        ({"disk": 1073741824}, "disk", 2 * 10**9, "asks for 2000000000 of pool 'disk', which has 1073741824"),
+        ({}, "memory", "900TB", " GB"),
+    ],
+)
+def test_sizes_are_told_as_they_were_written(pools: dict[str, Any], pool: str, wanted: float | str, said: str) -> None:
+    with pytest.raises(WorkflowError) as caught:
+        sizes(pools, {"a": [(pool, wanted)]})
+    assert said in str(caught.value) and "e+" not in str(caught.value)
+
+
+def test_a_wrong_size_is_told_alone() -> None:
+    with pytest.raises(WorkflowError) as caught:
+        sizes({"gpu": "many"}, {"a": [("gpu", 2)]})
+    assert [str(one) for one in caught.value.problems] == [
+        "pool 'gpu': 'many' is no amount; write a number, or a size like '4GB'"
+    ]
 
 
 def test_memory_has_the_size_of_the_machine() -> None:

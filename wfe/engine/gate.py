@@ -28,6 +28,7 @@ def sizes(pools: Mapping[str, float | str], asked: Mapping[str, Sequence[tuple[s
             found[pool] = amount(size)
         except ValueError as error:
             problems.append(Problem(f"pool {pool!r}: {error}"))
+            found[pool] = float("inf")  # so that no step asks for more
     for step, resources in asked.items():
         for pool, wanted in resources:
             if pool not in found:
@@ -35,16 +36,19 @@ def sizes(pools: Mapping[str, float | str], asked: Mapping[str, Sequence[tuple[s
             try:
                 if amount(wanted) > found[pool]:
                     hint = f"give the pool more: workflow.settings.pools, or --pool {shlex.quote(f'{pool}={wanted}')}"
+                    has = pools[pool] if pool in pools else _in_gigabytes(found[pool]) if pool == "memory" else 1
                     problems.append(
-                        Problem(
-                            f"step {step!r} asks for {wanted} of pool {pool!r}, which has {found[pool]:g}", hint=hint
-                        )
+                        Problem(f"step {step!r} asks for {wanted} of pool {pool!r}, which has {has}", hint=hint)
                     )
             except ValueError as error:
                 problems.append(Problem(f"step {step!r}: resource {pool!r}: {error}"))
     if problems:
         raise WorkflowError(problems)
     return found
+
+
+def _in_gigabytes(size: float) -> str:
+    return f"{size / 1e9:.4g} GB"
 
 
 def _memory() -> float:

@@ -57,9 +57,13 @@ def about(seconds: float) -> str:
 
 def share(used: float, size: float) -> str:
     """How much of a pool is used: `1 of 2`, `3.2 of 16 GB`."""
-    if size < 1e6:
-        return f"{used:g} of {size:g}"
-    return f"{used / 1e9:.3g} of {size / 1e9:.3g} GB"
+    one, unit = (1e9, " GB") if size >= 1e9 else (1e6, " MB") if size >= 1e6 else (1.0, "")
+    return f"{_digits(used / one)} of {_digits(size / one)}{unit}"
+
+
+def _digits(number: float) -> str:
+    """At most four digits, but never as a power of ten."""
+    return f"{number:.4g}" if number < 9999 else f"{number:.0f}"
 
 
 def clean(text: str) -> str:
