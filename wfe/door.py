@@ -132,10 +132,20 @@ def _known(pools: Mapping[str, object], plan: Plan) -> None:
             raise WfeError(f"no step takes from a pool {name!r}", hint, ExitCode.USAGE)
 
 
-@contextlib.contextmanager
-def signals(run: Run) -> Iterator[None]:
+def signals(run: Run) -> contextlib.AbstractContextManager[None]:
     """While open, the first Ctrl-C or SIGTERM lets no further step begin and gives those that run GRACE seconds; the
     second kills them at once. What is done is kept either way. In the main thread only: elsewhere no handler can be set.
+    """
+    return heeding(run.stopping, run.stop)
+
+
+@contextlib.contextmanager
+def heeding(
+    stopping: threading.Event, stop: Callable[[], object], passed_on: Callable[[], bool] = lambda: True
+) -> Iterator[None]:
+    """As `signals`, for more than one run: the first sets `stopping`, the second calls `stop`, and so do GRACE seconds.
+
+    passed_on: called after the first, from a thread of its own; whether there is something that may finish.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -145,15 +155,16 @@ def signals(run: Run) -> Iterator[None]:
     asked: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
     def heed() -> None:
-        timer = threading.Timer(GRACE, run.stop)
+        timer = threading.Timer(GRACE, stop)
         timer.daemon = True
         while asked.get():
-            if run.stopping.is_set():
-                run.stop()
+            if stopping.is_set():
+                stop()
                 continue
-            run.stopping.set()
-            timer.start()
-            _say("\nstopping: what runs may finish (Ctrl-C again ends it now)\n")
+            stopping.set()
+            if passed_on():
+                timer.start()
+                _say("\nstopping: what runs may finish (Ctrl-C again ends it now)\n")
         timer.cancel()
 
     watcher = threading.Thread(target=heed, name="wfe-signals", daemon=True)

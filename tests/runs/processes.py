@@ -18,6 +18,7 @@ FRONTS = {
     "doit": ["-m", "doit", "run", "workflow=w"],
     "wfe": ["-m", "wfe", "run", "w", "--plain"],
 }
+COMMANDS = {**FRONTS, "watch": ["-m", "wfe", "watch", "w"]}
 
 WAITS = """
 import os
@@ -63,7 +64,7 @@ class Running:
         self.said = ""
         name, _, value = self.mark.partition("=")
         self.process = subprocess.Popen(
-            [sys.executable, *FRONTS[front], *arguments],
+            [sys.executable, *COMMANDS[front], *arguments],
             cwd=space.root,
             env=environ(**{name: value}),
             stdout=subprocess.PIPE,

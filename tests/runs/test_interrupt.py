@@ -12,6 +12,8 @@ import pytest
 from processes import WAITS, Running, door, entered, go, memory_of, staging
 from space import Space, environ
 
+from wfe.report.history import past
+
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc and uses FIFOs")
 
 
@@ -85,6 +87,40 @@ def test_twice_ends_it_at_once(space: Space, front: str, jobs: str, number: int)
         assert "cancelled" in said
         nothing_left(space, running)
         resumes(space, path)
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_watch_ends_as_a_run_does(space: Space, number: int, again: bool) -> None:
+    with door(space) as path:
+        prepare(space, path)
+        running = Running(space, "watch")
+        entered(path)
+        running.process.send_signal(number)
+        running.until("stopping:")
+        if again:
+            running.process.send_signal(number)
+        else:
+            go(path)
+        code, said = running.end()
+        assert code == 130, said
+        assert "waiting for a change" not in said and "Traceback" not in said
+        assert ("ran       waits" in said) is not again
+        nothing_left(space, running)
+        assert [one.ending for one in past(space.cache / "runs")] == ["interrupted"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_watch_that_waits_ends_at_once(space: Space, number: int) -> None:
+    space.nodes(WAITS)
+    space.workflow([{"id": "quick"}])
+    running = Running(space, "watch")
+    running.until("waiting for a change")
+    before = running.said
+    running.process.send_signal(number)
+    assert running.end() == (130, before)
+    nothing_left(space, running)
+    assert [one.ending for one in past(space.cache / "runs")] == ["ok"]
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])

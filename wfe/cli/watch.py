@@ -37,7 +37,7 @@ def watch(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what the steps print, too.")] = False,
 ) -> None:
     """Run a workflow, and again whenever a file changes that it reads: its document, its nodes, its input files. A run
-    that a change makes stale is ended first. Ctrl-C ends it all.
+    that a change makes stale is ended first. Ctrl-C ends it all: what runs gets five seconds, at the second none.
 
     \b
     wfe watch detect
@@ -45,26 +45,31 @@ def watch(
     """
     import watchfiles
 
+    from wfe.door import heeding
+
     where, given = here.project(), here.settings(sets or ())
     where.find(workflow)
     loop = Loop(where, workflow, {"given": given, "steps": tuple(steps or ()), "jobs": jobs, "verbose": verbose})
-    stop = threading.Event()
-    loop.begin()
-    try:
-        # Directories are watched, not files: an editor that saves by renaming would take a watched file away.
-        for changes in watchfiles.watch(
-            *loop.folders(), watch_filter=None, debounce=debounce, step=50, stop_event=stop, raise_interrupt=True
-        ):
-            touched = sorted({Path(path) for _, path in changes})
-            if any(loop.concerns(path) for path in touched):
-                loop.end()
-                typer.echo(f"\n{_named(where, [path for path in touched if loop.concerns(path)])} changed")
-                loop.begin()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        stop.set()
-        loop.end()
+    with heeding(loop.stopping, loop.stop, loop.finish):
+        loop.begin()
+        try:
+            # Directories are watched, not files: an editor that saves by renaming would take a watched file away.
+            for changes in watchfiles.watch(
+                *loop.folders(), watch_filter=None, debounce=debounce, step=50, stop_event=loop.stopping
+            ):
+                touched = sorted({Path(path) for _, path in changes})
+                if any(loop.concerns(path) for path in touched):
+                    loop.stop()
+                    loop.wait()
+                    if loop.stopping.is_set():
+                        break
+                    typer.echo(f"\n{_named(where, [path for path in touched if loop.concerns(path)])} changed")
+                    loop.begin()
+        except BaseException:
+            loop.stop()
+            raise
+        finally:
+            loop.wait()
     raise typer.Exit(ExitCode.INTERRUPTED)
 
 
@@ -74,7 +79,7 @@ def _named(where: Project, paths: list[Path]) -> str:
 
 
 class Loop:
-    """One run after the other, each in a thread of its own; `end` cancels the one that goes on.
+    """One run after the other, each in a thread of its own. stopping: set when there is to be no other.
 
     Knows which files the last run read. A run that could not begin (the document is wrong) read them all, as far as is
     known: any change under workflows/ and nodes/ begins the next.
@@ -85,8 +90,10 @@ class Loop:
         self.workflow = workflow
         self.options = options
         self.document = where.find(workflow).resolve()
+        self.stopping = threading.Event()
         self._door: Door | None = None
-        self._thread: threading.Thread | None = None
+        self._stale = False  # whether the run that goes on is to end
+        self._thread = threading.Thread()
         self._read: set[Path] | None = None
         self._written: set[Path] = set()
         self._lock = threading.Lock()
@@ -112,17 +119,31 @@ class Loop:
 
     def begin(self) -> None:
         """Start a run."""
+        self._stale = False
         self._thread = threading.Thread(target=self._run, name="wfe-watch", daemon=True)
         self._thread.start()
 
-    def end(self) -> None:
-        """End the run that goes on, and wait for it."""
+    def finish(self) -> bool:
+        """Let the run that goes on begin no further step. Whether there is one. Callable from any thread."""
         with self._lock:
+            self._stale = True
+            door = self._door
+        if door is not None:
+            door.run.stopping.set()
+        return door is not None
+
+    def stop(self) -> None:
+        """End the run that goes on, now. Callable from any thread."""
+        with self._lock:
+            self._stale = True
             door = self._door
         if door is not None:
             door.run.stop()
-        if self._thread is not None:
-            self._thread.join()
+
+    def wait(self) -> None:
+        """Wait for the end of the run that goes on."""
+        while self._thread.is_alive():
+            self._thread.join(0.5)  # a signal that another thread got does not wake this one
 
     def _run(self) -> None:
         from wfe.cli.ending import guarded
@@ -142,6 +163,8 @@ class Loop:
         code = guarded(go)
         with self._lock:
             self._door = None
+        if self.stopping.is_set():
+            return
         if code == ExitCode.WORKFLOW:
             typer.echo(f"not run; waiting for a change ({time.strftime('%H:%M:%S')})")
         else:
@@ -160,6 +183,8 @@ class Loop:
             self._read = read - written
             self._written = written
             self._door = door
+            if self._stale or self.stopping.is_set():
+                run.stopping.set()
 
     def _paths(self, names: Iterable[str]) -> set[Path]:
         return {(self.where.root / name).resolve() for name in names if isinstance(name, str | os.PathLike)}
