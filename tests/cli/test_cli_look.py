@@ -102,6 +102,25 @@ def test_show_says_when_the_result_is_an_earlier_one(project: ProjectUnderTest, 
     assert wfe("show", "picky:half.half").err == ""
 
 
+@pytest.mark.parametrize("foreach", [None, "$read.numbers"], ids=["constant", "upstream"])
+def test_show_lists_what_the_workflow_has_now(foreach: str | None, project: ProjectUnderTest, wfe) -> None:
+    def numbers(*found: int) -> None:
+        project.write("in.txt", " ".join(map(str, found)))
+        read = {"id": "read", "function": "some.numbers", "inputs": {"source": "in.txt"}}
+        each = {"id": "each", "function": "some.double", "foreach": foreach or list(found), "inputs": {"item": "$item"}}
+        project.workflow("fan", [read, each])
+        assert wfe("run", "fan").code == 0
+
+    numbers(1, 2)
+    assert [one["step"] for one in wfe("show", "fan", "--json").lines()] == ["each[1]", "each[2]", "read"]
+    numbers(2, 3)
+    done = wfe("show", "fan", "--json")
+    assert [one["step"] for one in done.lines()] == ["each[2]", "each[3]", "read"]
+    assert done.err == "left out, since the workflow does not have them now: each[1]\n"
+    project.write("workflows/fan.json", "{")
+    assert [one["step"] for one in wfe("show", "fan", "--json").lines()] == ["each[1]", "each[2]", "each[3]", "read"]
+
+
 def test_show_an_object_an_array_and_a_file(project: ProjectUnderTest, wfe) -> None:
     project.workflow(
         "things",

@@ -15,6 +15,7 @@ import typer
 from wfe.cli import here
 from wfe.core.result import Artifact, Missing, Result
 from wfe.errors import EnvironmentFailure, ExitCode, WfeError, nearest
+from wfe.report.wording import named
 
 if TYPE_CHECKING:
     from wfe.engine.project import Project
@@ -58,7 +59,7 @@ def show(
         if not step:
             if save is not None:
                 raise WfeError(f"--save takes one output, {workflow!r} is a workflow", code=ExitCode.USAGE)
-            _steps(results, workflow, compact)
+            _steps(where, results, workflow, compact)
             return
         members = _members(where, workflow, step, results)
         try:
@@ -150,12 +151,38 @@ def _lacking(where: Project, workflow: str, step: str, why: str, results: Result
     )
 
 
-def _steps(results: Results, workflow: str, compact: bool) -> None:
+def _planned(where: Project, workflow: str, results: Results) -> set[str]:
+    """The steps with a result that the workflow has as it stands; all of them where it cannot be said now."""
+    from wfe.door import enter
+    from wfe.errors import NodeFailure
+
+    known = set(results.steps())
+    try:
+        door = enter(where, workflow, {})
+    except WfeError:
+        return known
+    found: set[str] = set()
+    try:
+        for name in door.run.index.ids:
+            try:
+                found.update([name] if door.run.steps[name].fan is None else [one.id for one in door.run.expand(name)])
+            except (NodeFailure, Missing):
+                found.update(results.members(name))
+    finally:
+        door.close()
+    return known & found
+
+
+def _steps(where: Project, results: Results, workflow: str, compact: bool) -> None:
     if not results.steps():
         raise WfeError(
             f"no step of {workflow!r} has a result yet", f"run it: wfe run {shlex.quote(workflow)}", ExitCode.USAGE
         )
-    for step in sorted(results.steps()):
+    planned = _planned(where, workflow, results)
+    gone = sorted(set(results.steps()) - planned)
+    if gone:
+        typer.echo(f"left out, since the workflow does not have them now: {named(gone, len(gone))}", err=True)
+    for step in sorted(planned):
         try:
             said = _outline(results.find(step))
         except Missing as missing:
