@@ -201,7 +201,7 @@ def _steps(door: Door, called: Invocation) -> Iterator[Task]:
     # Of another command an argument may be an option's value.
     given = [one for one in called.arguments if not one.startswith("-")] if called.command in ("run", "info") else []
     try:
-        if called.command == "run" and not any("*" in one for one in given):
+        if called.command == "run" and given and not any("*" in one for one in given):
             # Of a fan the steps that are asked for, known or not: `each[3]`.
             run.choose([one for one in given if one.partition("[")[0] in run.steps])
         made = list(Tasks(run, called.always, among, given).all())

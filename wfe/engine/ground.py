@@ -74,7 +74,9 @@ class Ground(Disk):
         return "the project's own" if place == self.place("dodo.py") else ""
 
     def holds_cache(self, text: str) -> bool:
-        return _below(self._inside(os.path.join(self._root, text)), self._cache) is not None
+        where = os.path.join(self._root, text)
+        # Of the thousands of files that this is asked of, none is a directory to remember.
+        return os.path.isdir(where) and _below(self._inside(where), self._cache) is not None
 
 
 def _shorter(path: str, root: str) -> str:
