@@ -16,7 +16,7 @@ from wfe.core.disk import LEXICAL, Disk
 from wfe.core.document import Path
 from wfe.core.fan import expand, fan_of, matrix_of
 from wfe.core.fan_files import FanFiles
-from wfe.core.graph import Cycle, closure, order
+from wfe.core.graph import Cycle, closure, order, reverse
 from wfe.core.include import inline
 from wfe.core.params import settle, stand_in, uncertain
 from wfe.core.plan import Plan
@@ -376,9 +376,13 @@ class _Planner:
                         )
                     elif target:
                         refs.append((path, Ref(target[0], (target[1],))))
-                    for writer in self.written_into.get(place, ()):
-                        if name not in closure([writer], {other: one.needs for other, one in steps.items()}):
-                            step = replace(step, needs=tuple(dict.fromkeys([*step.needs, writer])))
+                    writers = self.written_into.get(place)
+                    if writers:
+                        behind = closure([name], reverse({other: one.needs for other, one in steps.items()}))
+                        step = replace(
+                            step,
+                            needs=tuple(dict.fromkeys([*step.needs, *(one for one in writers if one not in behind)])),
+                        )
                 if refs:
                     tree, holes = binding_refs(binding.value, refs)
                     bound = binding._replace(value=tree, refs=(*binding.refs, *holes))
