@@ -152,8 +152,8 @@ class Space:
                 code = door.close(interrupted)
 
             if chosen:
-                door.chosen = tuple(door.run.plan.select([one.partition("[")[0] for one in chosen]))
-            execute(door.run, chosen, keep_going=keep_going, force=force, done=done)
+                door.run.choose(chosen)
+            execute(door.run, keep_going=keep_going, force=force, done=done)
         finally:
             door.close()
         self.last = Ended(dict(door.run.outcomes), code, values, artifacts, listen.heard)

@@ -250,8 +250,8 @@ def _report(project: Project, door: Door, seconds: float) -> Report:
     order = [one for name in run.index.ids for one in run.members.get(name, [name])]
     outcomes = {name: run.outcomes[name] for name in order if name in run.outcomes}
     outcomes.update({name: found for name, found in run.outcomes.items() if name not in outcomes})
-    if door.chosen:
-        wanted = {one for name in door.chosen for one in run.members.get(name, [name])}
+    if run.chosen is not None:
+        wanted = {one for name in run.chosen for one in run.members.get(name, [name])}
         outcomes = {name: found for name, found in outcomes.items() if name in wanted}
     rows = {name: run.rows[name] for name in outcomes if name in run.rows}
     members = {name: tuple(found) for name, found in run.members.items()}

@@ -201,14 +201,13 @@ def _steps(door: Door, called: Invocation) -> Iterator[Task]:
     # Of another command an argument may be an option's value.
     given = [one for one in called.arguments if not one.startswith("-")] if called.command in ("run", "info") else []
     try:
-        if called.command == "run" and given and not any("*" in one for one in given):
-            # Of a fan the steps that are asked for, known or not: `each[3]`.
-            run.choose([one for one in given if one.partition("[")[0] in run.steps])
+        named = [one for one in given if one.partition("[")[0] in run.steps]
+        if called.command == "run" and named and not any("*" in one for one in given):
+            run.choose(named)  # of a fan the steps that are asked for, known or not: `each[3]`
         made = list(Tasks(run, called.always, among, given).all())
         meant = _meant(door, given, made)
         if called.command == "run" and meant:
-            wanted = run.choose(meant)
-            door.chosen = tuple(name for name in run.index.ids if name in wanted)
+            run.choose(meant)
     except WfeError as error:
         _fail(error)
     # doit wants a task even where nothing is to be done.

@@ -36,7 +36,6 @@ class Door:
     run: Run
     workspace: Workspace
     listeners: Sequence[Listener]
-    chosen: tuple[str, ...] = ()
     closed: bool = False
     code: ExitCode = ExitCode.OK
     counts: Mapping[str, int] | None = None
@@ -51,7 +50,7 @@ class Door:
             self.code = ExitCode.INTERRUPTED  # also if what follows does not come to its end
             self.run.stop()
         self.run.close()
-        self.counts = self.run.finish(self.chosen, interrupted)
+        self.counts = self.run.finish(interrupted)
         for listener in self.listeners:
             with contextlib.suppress(BrokenPipeError):
                 getattr(listener, "close", lambda: None)()

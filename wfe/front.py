@@ -43,25 +43,23 @@ def perform(
     )
     run = door.run
     try:
-        wanted = run.choose(steps) if steps else set(run.index.ids)
-        run.check_forced(steps)
+        if steps:
+            run.choose(steps)
+        run.check_forced()
         run.check(force_all)
     except BaseException:
         run.listeners.clear()  # the run did not begin, so it does not end either
         door.close()
         raise
-    if steps:
-        door.chosen = tuple(name for name in run.index.ids if name in wanted)
     try:
         opened(door)
         run.start()
-        if force_all or any(name not in run.marks for name in wanted):
+        if force_all or any(name not in run.marks for name in run.wanted):
             from wfe.schedule.runner import execute
 
             with signals(run):
                 execute(
                     run,
-                    steps,
                     keep_going=keep_going,
                     force=force_all,
                     done=lambda interrupted: _ended(door, interrupted),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -13,7 +14,7 @@ from nodes.vision.tracking import count_in_zone
 from nodes.vision.video import postprocess_video, render_video
 from nodes.vision.video_infer import infer_segment
 from nodes.vision.video_plan import check, plan_segments
-from nodes.vision.video_read import Damage, Moments, frames
+from nodes.vision.video_read import Damage, Frame, Moments, frames
 from wfe import Output
 
 from .conftest import SHAPES, Make, pictures
@@ -22,6 +23,15 @@ from .test_segments import parts
 
 def shades(first: int, count: int) -> list[np.ndarray]:
     return [np.full((64, 64, 3), 3 * (first + index), np.uint8) for index in range(count)]
+
+
+def in_segments(path: Path, whole: list[Frame]) -> tuple[list[Any], list[Any]]:
+    """The file's segments and what is read of each, which must be what was read of the whole."""
+    planned = plan_segments(path, 10)
+    assert planned["frames"] == len(whole) and not planned["damage"]
+    found = parts(path, planned["segments"])
+    assert [frame for part in found for frame in part] == [(round(one.time, 4), one.picture.tobytes()) for one in whole]
+    return planned["segments"], found
 
 
 @pytest.mark.parametrize("bframes", [0, 2])
@@ -39,11 +49,9 @@ def test_recordings_one_behind_the_other(make_video: Make, tmp_path: Path, bfram
     whole = list(frames(path))
     assert np.allclose([frame.time for frame in whole], np.arange(70) / 25, atol=2e-3)
     assert np.allclose([frame.picture.mean() for frame in whole], 3 * np.arange(70), atol=14)
-    planned = plan_segments(path, 10)
-    assert planned["frames"] == 70 and not planned["damage"]
-    found = parts(path, planned["segments"])
-    assert [frame for part in found for frame in part] == [(round(one.time, 4), one.picture.tobytes()) for one in whole]
-    for segment in planned["segments"]:
+    segments, _ = in_segments(path, whole)
+    assert len(whole) == 70
+    for segment in segments:
         check(path, segment)
 
 
@@ -109,10 +117,8 @@ def test_frames_out_of_order_without_times_of_their_own(make_video: Make, tmp_pa
     whole = list(frames(path))
     assert np.allclose([frame.time for frame in whole], np.arange(50) / 25, atol=2e-3)
     assert np.allclose([frame.picture.mean() for frame in whole], 3 * np.arange(50), atol=12)
-    planned = plan_segments(path, 10)
-    assert planned["frames"] == 50 and not planned["damage"]
-    found = parts(path, planned["segments"])
-    assert [frame for part in found for frame in part] == [(round(one.time, 4), one.picture.tobytes()) for one in whole]
+    _, found = in_segments(path, whole)
+    assert len(whole) == 50
     short = plan_segments(path, 10, max_duration=0.4)["segments"]
     assert sum(segment["frames"] for segment in short) == 10
     assert [frame for part in parts(path, short) for frame in part] == found[0][:10]

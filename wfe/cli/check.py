@@ -65,7 +65,8 @@ def _twice(run: Run, step: str) -> dict[str, tuple[str, str]]:
     if any(name not in run.marks for name in needs):
         from wfe.schedule.runner import execute
 
-        execute(run, sorted(needs), keep_going=False, force=False, done=lambda interrupted: None)
+        run.choose(sorted(needs))
+        execute(run, keep_going=False, force=False, done=lambda interrupted: None)
         bad = [name for name in needs if name not in run.marks]
         if bad:
             raise _failed(run, bad)

@@ -61,8 +61,10 @@ def forecasts(
 
     door = enter(where, workflow, given, forced=forced)
     try:
-        door.run.check_forced(steps)
-        return door, explain(door.run, steps, force_all)
+        if steps:
+            door.run.choose(steps)
+        door.run.check_forced()
+        return door, explain(door.run, force_all)
     except BaseException:
         door.close()
         raise

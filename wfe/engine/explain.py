@@ -8,7 +8,6 @@ names of the steps that it waits for. Performs nothing and prints nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -64,14 +63,13 @@ class Forecast:
         return found
 
 
-def explain(run: Run, chosen: Sequence[str] = (), force_all: bool = False) -> list[Forecast]:
-    """The forecasts of a run that was opened and not started, in the order of the plan; of `chosen` steps and what they
-    need, if any are given. A fan whose items are known is told by its steps. Raises WfeError for an unknown step.
+def explain(run: Run, force_all: bool = False) -> list[Forecast]:
+    """The forecasts of a run that was opened and not started, in the order of the plan, of the steps that were chosen. A fan
+    whose items are known is told by its steps.
 
     The run cannot be performed afterwards: it then holds results that are not in the workspace yet.
     """
-    wanted = run.choose(chosen) if chosen else None
-    return _Foresight(run, force_all).all(wanted)
+    return _Foresight(run, force_all).all()
 
 
 class _Foresight:
@@ -81,10 +79,11 @@ class _Foresight:
         # step -> the steps that must run before its result is known; no entry: it is known
         self.waits: dict[str, tuple[str, ...]] = {}
 
-    def all(self, wanted: set[str] | None) -> list[Forecast]:
+    def all(self) -> list[Forecast]:
         found: list[Forecast] = []
+        wanted = set(self.run.wanted)
         for name in self.run.index.ids:
-            if wanted is not None and name not in wanted:
+            if name not in wanted:
                 continue
             if name in self.run.marks and not self.force_all:
                 members = self.run.members.get(name, [name])

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from wfe.core.graph import closure, reverse
@@ -225,11 +225,11 @@ class Run(Known):
             self.tell(FanKnown(name, *counted.counts_of(self, name)))
         return steps
 
-    def choose(self, names: Sequence[str]) -> set[str]:
-        """The steps to perform when these are asked for, and all that they need; of a fan perhaps some of its steps. Raises
-        WorkflowError for a name that no step has."""
+    def choose(self, names: Sequence[str]) -> None:
+        """Let the run be of these steps and all that they need; of a fan perhaps of some of its steps. Raises WorkflowError for
+        a name that no step has."""
         fans = [name.partition("[")[0] for name in names]
-        wanted = self.chosen = self.plan.select(fans)
+        self.chosen = self.plan.select(fans)
         for name, fan in zip(names, fans, strict=True):
             self._check_item(name, fan)
         self.only = {}
@@ -237,7 +237,11 @@ class Run(Known):
             # What needs the fan needs all of its steps.
             if fan not in self.plan.select([one for one in fans if one != fan]):
                 self.only[fan] = {name for name, of in zip(names, fans, strict=True) if of == fan}
-        return wanted
+
+    @property
+    def wanted(self) -> Collection[str]:
+        """The steps of the plan that were chosen: all of them, if none were."""
+        return self.index.ids if self.chosen is None else self.chosen
 
     def _check_item(self, name: str, fan: str) -> None:
         """Raises WorkflowError for a step of a fan that is none, or whose items are known and that has no such step. What another
@@ -254,16 +258,16 @@ class Run(Known):
         if missing:
             raise NodeFailure(self.plan.no_step(missing[0], known))
 
-    def check_forced(self, chosen: Sequence[str]) -> None:
-        """Raises WorkflowError for a step to force that does not exist, WfeError for one that a run of the `chosen` steps (all,
-        when none are named) leaves out."""
+    def check_forced(self) -> None:
+        """Raises WorkflowError for a step to force that does not exist, WfeError for one that a run of the chosen steps (see
+        `choose`) leaves out."""
         if not self.forced:
             return
         fans = {name: name.partition("[")[0] for name in self.forced}
         self.plan.select(sorted(fans.values()))
         for name, fan in sorted(fans.items()):
             self._check_item(name, fan)
-        wanted = self.choose(chosen) if chosen else set(fans.values())
+        wanted = set(fans.values()) if self.chosen is None else self.chosen
         for name, fan in sorted(fans.items()):
             if fan not in wanted or (name != fan and fan in self.only and name not in self.only[fan]):
                 what = f"step {name!r} cannot be forced: it is not among the chosen steps, nor needed by one"
@@ -447,14 +451,14 @@ class Run(Known):
 
     # --- after
 
-    def finish(self, chosen: Sequence[str] = (), interrupted: bool = False) -> dict[str, int]:
+    def finish(self, interrupted: bool = False) -> dict[str, int]:
         """Say what became of steps that never had their turn, count, and tell that the run is over. Idempotent."""
         if self._finished:
             return count(self.outcomes)
         interrupted = interrupted or self.stopping.is_set()
         self._finished = True
         self.ahead.drop()
-        wanted = set(chosen) or {*self.index.ids, *self.added}
+        wanted = {*self.index.ids, *self.added} if self.chosen is None else set(self.chosen)
         for fan in list(wanted):
             of_it = self.members.get(fan, ())
             wanted.update(one for one in of_it if fan not in self.only or one in self.only[fan])

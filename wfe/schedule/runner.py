@@ -6,7 +6,7 @@ import contextlib
 import queue
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 from doit.control import TaskControl
@@ -78,14 +78,12 @@ class Carriers(MThreadRunner):  # type: ignore[misc]
             self.run.halt()  # those that were handed out and wait for a place
 
 
-def execute(run: Run, chosen: Sequence[str], *, keep_going: bool, force: bool, done: Callable[[bool], None]) -> None:
-    """Perform the steps of `run` that are not current; of `chosen` steps and what they need, if any are given.
+def execute(run: Run, *, keep_going: bool, force: bool, done: Callable[[bool], None]) -> None:
+    """Perform the steps of `run` that are not current, of those that were chosen (see `Run.choose`).
 
     done(interrupted) is called when the run is over. Raises KeyboardInterrupt when it was interrupted.
     """
-    everything = set(run.index.ids)
-    wanted = run.choose(chosen) if chosen else everything
-    among = {name for name in wanted if force or name not in run.marks}
+    among = {name for name in run.wanted if force or name not in run.marks}
     # doit makes the backend itself, from the class alone, so the run is an attribute of a class: one of this run's own,
     # since several runs may go on in one process.
     backend = type("Backend", (Backend,), {"run": run})
