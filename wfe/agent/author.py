@@ -28,6 +28,7 @@ from wfe.agent.prompt import Prompts
 from wfe.agent.spec import Draft, NodeSpec, Permissions
 from wfe.agent.tries import Bench, attempt
 from wfe.agent.verdict import Unusable, Verdict
+from wfe.core import syntax
 from wfe.core.signature import decorator_of, signature_of
 from wfe.errors import WorkflowError
 
@@ -204,7 +205,7 @@ def permissions_of(code: str) -> Permissions:
     refuse.
     """
     try:
-        tree = ast.parse(code)
+        tree = syntax.module(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return Permissions()
     for one in tree.body:

@@ -19,6 +19,7 @@ from wfe.agent import gates, header
 from wfe.agent.gate import Site
 from wfe.agent.spec import Draft, NodeSpec
 from wfe.catalog import Catalogue
+from wfe.core import syntax
 from wfe.core.signature import Signature
 from wfe.errors import WorkflowError
 
@@ -36,7 +37,7 @@ class Example:
     @property
     def digest(self) -> str:
         """SHA-256 of its syntax: the format of an example is no reason to write a node anew."""
-        return sha256(ast.dump(ast.parse(self.text)).encode()).hexdigest()
+        return sha256(ast.dump(syntax.module(self.text)).encode()).hexdigest()
 
 
 def nearest(spec: NodeSpec, project: Path, packaged: str) -> Example:
@@ -108,7 +109,7 @@ def _good(project: Path, one: Signature) -> str | None:
         return None
     if len(text) > _MOST or header.read(text) is not None or "{{" in text:
         return None
-    tree = ast.parse(text)
+    tree = syntax.module(text)
     if any(isinstance(node, ast.ClassDef | ast.AsyncFunctionDef | ast.Global) for node in ast.walk(tree)):
         return None
     from wfe.core.signature import decorator_of

@@ -16,6 +16,7 @@ from wfe.agent.imports import Imports
 from wfe.agent.lint import Lint, Types
 from wfe.agent.spec import Draft, NodeSpec, check_host, check_path
 from wfe.agent.verdict import Verdict
+from wfe.core import syntax
 from wfe.core.signature import decorator_of, signature_of
 from wfe.core.source import source_of
 
@@ -31,7 +32,7 @@ class Parses:
     def look(self, draft: Draft, spec: NodeSpec, site: Site) -> Sequence[Verdict]:
         for place, text in (("code", draft.code), ("test", draft.test)):
             try:
-                ast.parse(text)
+                syntax.module(text)
             except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
                 line = getattr(error, "lineno", None) or 1
                 shown = (getattr(error, "text", None) or "").strip()[:120]
@@ -51,7 +52,7 @@ class Signature:
     name: str = "signature"
 
     def look(self, draft: Draft, spec: NodeSpec, site: Site) -> Sequence[Verdict]:
-        tree = ast.parse(draft.code)
+        tree = syntax.module(draft.code)
         nodes = [
             one
             for one in ast.walk(tree)
@@ -74,7 +75,7 @@ class Signature:
 def _parameters(node: ast.FunctionDef | ast.AsyncFunctionDef, spec: NodeSpec) -> list[Verdict]:
     given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
     found = [(one.arg, _plain(one.annotation)) for one in given]
-    wanted = [(one.name, _plain(ast.parse(one.type, mode="eval").body)) for one in spec.inputs]
+    wanted = [(one.name, _plain(syntax.expression(one.type))) for one in spec.inputs]
     place = f"code:{node.lineno}"
     if found != wanted or node.args.vararg or node.args.kwarg or node.args.defaults or any(node.args.kw_defaults):
         got = ast.unparse(node.args)
@@ -93,7 +94,7 @@ def _parameters(node: ast.FunctionDef | ast.AsyncFunctionDef, spec: NodeSpec) ->
 def _outputs(node: ast.FunctionDef | ast.AsyncFunctionDef, spec: NodeSpec) -> list[Verdict]:
     decorator = decorator_of(node)
     place = f"code:{decorator.lineno if decorator else node.lineno}"
-    wanted = [(one.name, _plain(ast.parse(one.type, mode="eval").body)) for one in spec.outputs]
+    wanted = [(one.name, _plain(syntax.expression(one.type))) for one in spec.outputs]
     expected = "outputs={" + ", ".join(f'"{one.name}": {one.type}' for one in spec.outputs) + "}"
     if not isinstance(decorator, ast.Call):
         return [Verdict(place, f"@workflow_node({expected})", "@workflow_node without arguments")]
@@ -150,7 +151,7 @@ class Honest:
 
     def look(self, draft: Draft, spec: NodeSpec, site: Site) -> Sequence[Verdict]:
         wrong = []
-        for node in ast.walk(ast.parse(draft.code)):
+        for node in ast.walk(syntax.module(draft.code)):
             if isinstance(node, ast.ExceptHandler):
                 inside = [one for statement in node.body for one in ast.walk(statement)]
                 raises = any(isinstance(one, ast.Raise) for one in inside)

@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 from wfe.agent.gate import Site
 from wfe.agent.spec import Draft, NodeSpec
 from wfe.agent.verdict import Verdict
+from wfe.core import syntax
 from wfe.core.signature import decorator_of, signature_of
 
 _FROM_WFE = ("workflow_node", "Output", "Skip", "Refuse", "log", "progress", "device")
@@ -31,7 +32,7 @@ class Imports:
     name: str = "imports"
 
     def look(self, draft: Draft, spec: NodeSpec, site: Site) -> Sequence[Verdict]:
-        tree = ast.parse(draft.code)
+        tree = syntax.module(draft.code)
         node = next(one for one in tree.body if isinstance(one, ast.FunctionDef) and decorator_of(one))
         declared = {
             str(canonicalize_name(name))
@@ -41,7 +42,7 @@ class Imports:
         used: set[str] = set()
         for line, module, names in imported(tree):
             wrong += self.judge(f"code:{line}", module, names, declared, used)
-        for line, module, names in imported(ast.parse(draft.test)):
+        for line, module, names in imported(syntax.module(draft.test)):
             if module != spec.module and module.partition(".")[0] != "pytest":
                 wrong += self.judge(f"test:{line}", module, names, declared, set())
         if idle := declared - used:

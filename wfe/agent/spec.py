@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Any
 
+from wfe.core import syntax
 from wfe.core.signature import Parameter, Signature
 from wfe.core.types import Type, type_of
 from wfe.errors import WorkflowError
@@ -40,9 +41,8 @@ class Field:
 
     @property
     def kind(self) -> Type:
-        import ast
 
-        return type_of(ast.parse(self.type, mode="eval").body)
+        return type_of(syntax.expression(self.type))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from wfe.core import syntax
 from wfe.core.digest import digest
 from wfe.core.signature import DECORATOR, Signature, aliases_of, annotated, decorator_of, signature_of
 from wfe.core.statement import (
@@ -187,7 +188,7 @@ Alias = Callable[[str, str], ast.expr | None]
 
 def source_of(text: str, module: str, package: bool = False, alias: Alias = lambda module, name: None) -> Source:
     """Read the text of `module` (a package's `__init__` when `package`). Raises SyntaxError."""
-    tree = ast.parse(text)
+    tree = syntax.module(text)
     home = module if package else module.rpartition(".")[0]
     found = Source(module, aliases=aliases_of(tree))
     told = ast.get_docstring(tree, clean=False)

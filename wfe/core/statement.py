@@ -10,6 +10,8 @@ import builtins
 from collections.abc import Iterator
 from typing import Final
 
+from wfe.core import syntax
+
 Chain = tuple[str, ...]
 
 # Builtins whose call changes nothing but what is called inside it.
@@ -111,7 +113,7 @@ def quoted(annotation: ast.expr) -> Iterator[Chain]:
     for node in ast.walk(annotation):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             try:
-                yield from chains(ast.parse(node.value.strip(), mode="eval"))
+                yield from chains(syntax.expression(node.value.strip()))
             except (SyntaxError, ValueError):
                 continue
 

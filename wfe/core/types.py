@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from wfe.core import syntax
+
 
 @dataclass(frozen=True, slots=True)
 class Type:
@@ -150,7 +152,7 @@ def type_of(node: ast.expr | None, aliases: Mapping[str, ast.expr] | None = None
             return NONE
         if isinstance(node.value, str):
             try:
-                return type_of(ast.parse(node.value, mode="eval").body, aliases, depth + 1)
+                return type_of(syntax.expression(node.value), aliases, depth + 1)
             except SyntaxError:
                 return ANY
         return ANY

@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from wfe.core import syntax
+
 _REF: Final = re.compile(r"\$([A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*)")
 _TEXT: Final = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
 
@@ -102,7 +104,7 @@ def _parse(expression: str) -> ast.expr:
     if len(expression) > 10_000:
         raise WhenError("the expression has more than 10,000 characters")
     try:
-        return ast.parse(expression.strip(), mode="eval").body
+        return syntax.expression(expression.strip())
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise WhenError(f"not an expression: {getattr(error, 'msg', error)}") from None
 

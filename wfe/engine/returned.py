@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from wfe.core import syntax
 from wfe.core.result import Artifact, Result, put
 from wfe.core.step import Step
 from wfe.core.types import Type, type_of
@@ -121,7 +122,7 @@ def npy_note(path: str) -> str:
 
 @lru_cache(maxsize=512)
 def _type(text: str) -> Type:
-    return type_of(ast.parse(text, mode="eval").body)
+    return type_of(syntax.expression(text))
 
 
 def _check(step: Step, value: Any, holes: list[Hole]) -> None:
