@@ -10,7 +10,9 @@ import pytest
 
 from wfe.core import syntax
 
-TEXT = "\n".join(f"def f{n}(a, b):\n    return [a.x[{n}], {{'k': (b, -a)}}, lambda: a if b else {n}]" for n in range(200))
+TEXT = "\n".join(
+    f"def f{n}(a, b):\n    return [a.x[{n}], {{'k': (b, -a)}}, lambda: a if b else {n}]" for n in range(200)
+)
 
 
 @pytest.fixture

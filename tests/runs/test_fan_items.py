@@ -8,6 +8,7 @@ import pytest
 from fans import NODES, fan, upstream
 from space import Space
 
+from wfe.core.outcome import StepState
 from wfe.errors import WorkflowError
 
 
@@ -108,3 +109,44 @@ def test_a_step_that_a_current_fan_has_not_is_told(space: Space, make: Any) -> N
         assert f"has no step {name!r}" in space.doit("run", "workflow=w", name, code=3).stderr
     told = space.wfe("run", "w", "each[a]", "--dry-run").stdout
     assert "each[a]" in told and "each[b]" not in told
+
+
+TIMES = """
+@workflow_node(outputs={"out": str})
+def times(word: str, count: int = 1): return {"out": word * count}
+"""
+
+
+@pytest.mark.parametrize(
+    ("shape", "inputs", "said"),
+    [
+        (
+            {"foreach": ["a", 3, True]},
+            {"word": "$item"},
+            "step 'times[3]': input 'word' must be str, found {}, and 1 more",
+        ),
+        ({"foreach": [{"w": "a"}, {"w": 3}]}, {"word": "$item.w"}, "input 'word' must be str, found {}"),
+        ({"matrix": {"w": ["a", 3]}}, {"word": "$matrix.w"}, "step 'times[3]': input 'word' must be str, found {}"),
+        ({"foreach": ["a", 3]}, {"word": "${item}"}, "step 'times[3]': input 'word' must be str, found {}"),
+        ({"foreach": ["a"]}, {"word": "${key}", "count": "${key}"}, "input 'count' must be int, found a text ('a')"),
+        ({"foreach": ["$n"]}, {"word": "a", "count": "x ${index}"}, "input 'count' must be int, found a text"),
+    ],
+)
+def test_a_constant_item_of_the_wrong_type_is_told_before_the_run(
+    space: Space, shape: dict[str, Any], inputs: dict[str, Any], said: str
+) -> None:
+    space.nodes(NODES + TIMES)
+    fan = {"id": "times", "function": "n.times", **shape, "inputs": inputs}
+    space.workflow([{"id": "n", "function": "n.each", "inputs": {"x": 1}}, fan])
+    with pytest.raises(WorkflowError) as caught:
+        space.run()
+    assert said.format("a whole number (3)") in str(caught.value)
+
+
+def test_a_value_in_braces_keeps_its_type(space: Space) -> None:
+    space.nodes(NODES + TIMES)
+    inputs = {"word": "${item.w}", "count": "${item.n}"}
+    shape = {"foreach": {"in": [{"w": "a", "n": 2}, {"w": 3, "n": 1}], "key": "w"}, "when": "$item.n > 1"}
+    space.workflow([{"id": "times", **shape, "inputs": inputs}])
+    assert space.run().of(StepState.SKIPPED) == {"times[3]"}
+    assert space.value("times[a]") == {"out": "aa"}

@@ -11,7 +11,7 @@ from typing import Any
 from wfe.core.disk import LEXICAL, Disk
 from wfe.core.document import Path
 from wfe.core.parse import describe
-from wfe.core.reference import NotAReference, escape, refs_in, substitute, unescape
+from wfe.core.reference import NotAReference, escape, names_in, refs_in, substitute, unescape
 from wfe.core.signature import Parameter, Signature
 from wfe.core.step import ITEM, ITEMS, OUTER, Binding, binding_refs
 from wfe.core.types import ANY, OUTPUT, PATH, Type
@@ -184,7 +184,9 @@ class Binder:
         plain = unescape(tree)
         if not items:
             tree = plain
-        if not refs and not parameter.type.accepts(plain):
+        # A text that is nothing but `${key}` becomes what it stands for: of which type, only the items tell.
+        waits = bool(items) and list(names_in(value)) != list(names_in(value, spliced=True))
+        if not refs and not waits and not parameter.type.accepts(plain):
             self.wrong(
                 at, f"step {node.id!r}: input {parameter.name!r} must be {parameter.type}, found {describe(plain)}"
             )

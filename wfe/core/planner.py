@@ -19,6 +19,7 @@ from wfe.core.fan_files import FanFiles
 from wfe.core.graph import Cycle, closure, order, reverse
 from wfe.core.include import inline
 from wfe.core.params import settle, stand_in, uncertain
+from wfe.core.parse import describe
 from wfe.core.plan import Plan
 from wfe.core.reference import escape, substitute
 from wfe.core.signature import Signature
@@ -191,10 +192,28 @@ class _Planner:
             try:
                 inner = None if step.fan.inner is None else step.fan.inner[0]
                 found[node.id] = expand(step, step.fan.items, (), inner, self.disk)
+                self.check_types(node, found[node.id])
             except ValueError as error:
                 at = "matrix" if node.matrix is not None else "foreach"
                 self.wrong((*node.at, at), f"step {node.id!r}: {error}")
         return found
+
+    def check_types(self, node: Node, members: Sequence[Step]) -> None:
+        """Whether the inputs' types take what the items of a fan over constants put in, unless `when` may leave some out."""
+        signature = self.signatures.get(node.function)
+        for name in node.inputs if node.when is None else ():
+            parameter = signature.parameter(name) if signature else None
+            if parameter is None or parameter.type.has("output"):
+                continue
+            given = [(one.id, one.inputs[name]) for one in members if name in one.inputs]
+            wrong = [(id, one.value) for id, one in given if not one.refs and not parameter.type.accepts(one.value)]
+            if wrong:
+                id, value = wrong[0]
+                more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+                self.wrong(
+                    (*node.at, "inputs", name),
+                    f"step {id!r}: input {name!r} must be {parameter.type}, found {describe(value)}{more}",
+                )
 
     def wrong(self, path: Path, message: str, hint: str = "") -> None:
         self.problems.append(Problem(message, self.workflow.place(path), hint))
