@@ -69,17 +69,46 @@ def test_the_commands_run_as_they_stand(clone: Path, environ: dict[str, str]) ->
     assert (clone / "cache" / "results" / "quickstart" / "shapes.jpg").is_file()
 
 
-def test_the_example_workflow_runs(tmp_path: Path, environ: dict[str, str]) -> None:
-    document = next(text for text in blocks("json") if '"nodes"' in text)
-    nodes = next(text for text in blocks("python") if text.startswith("# nodes/hello.py"))
-    dodo = next(text for text in blocks("python") if "open_project" in text)
-    for name, text in (("workflows/hello.json", document), ("nodes/hello.py", nodes), ("dodo.py", dodo)):
+@pytest.fixture
+def example(tmp_path: Path) -> Path:
+    """A project of the README's own examples."""
+    found = [text for kind in ("json", "yaml", "python") for text in blocks(kind)]
+    files = {
+        "workflows/hello.json": next(text for text in found if '"name": "hello"' in text),
+        "dodo.py": next(text for text in found if "open_project" in text),
+        **{text.partition("\n")[0][2:]: text for text in found if re.match(r"# (nodes|workflows)/\w+\.", text)},
+    }
+    assert len(files) == 5
+    for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
-    command = [sys.executable, "-m", "doit", "run", "workflow=hello", "name=you"]
-    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    return tmp_path
+
+
+def run(where: Path, environ: dict[str, str], *arguments: str) -> str:
+    command = [sys.executable, "-m", "doit", "run", *arguments]
+    done = subprocess.run(command, cwd=where, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (tmp_path / "cache" / "results" / "hello.txt").read_text() == "HELLO YOU HELLO YOU"
+    return done.stdout
+
+
+def test_the_example_workflow_runs(example: Path, environ: dict[str, str]) -> None:
+    run(example, environ, "workflow=hello", "name=you")
+    assert (example / "cache" / "results" / "hello.txt").read_text() == "HELLO YOU HELLO YOU"
+
+
+def test_the_example_of_shapes_is_what_it_says(example: Path, environ: dict[str, str]) -> None:
+    (example / "letters").mkdir()
+    for name, text in (("a.txt", "dear all"), ("b.txt", "yours")):
+        (example / "letters" / name).write_text(text)
+    first = run(example, environ, "workflow=survey")
+    assert "4 skipped" in first  # three words
+    assert all(f"ran       {step} " in first for step in ("count[a.txt]", "count[b.txt]", "letter__greet"))
+    (example / "letters" / "c.txt").write_text("one more")
+    second = run(example, environ, "workflow=survey")
+    assert "current   count[a.txt]" in second
+    assert all(f"ran       {step} " in second for step in ("count[c.txt]", "shout[1,hey]", "shout[3,ho]"))
+    assert "4 skipped" in run(example, environ, "workflow=survey", "loud=false")
 
 
 def test_every_verb_that_the_readme_names_exists() -> None:
