@@ -305,11 +305,12 @@ def test_pauses() -> None:
         ("true and null is not false", [], True),
         ("-$a % 3 + 2 * 2 // 3 == 2", [2], True),
         ("max($a, 3) - min(1, 2) / 2 == 2.5", [1], True),
+        ("$a > 1\n  and 'b' == 'b'\n", [2], True),
         ("$a == null", [None], True),
     ],
 )
 def test_conditions(text: str, values: list[Any], holds: bool) -> None:
-    expression, refs = split(text)
+    expression, refs, _ = split(text)
     assert len(refs) == len(values)
     assert evaluate(expression, {f"_r{index}": value for index, value in enumerate(values)}) is holds
 
@@ -317,7 +318,8 @@ def test_conditions(text: str, values: list[Any], holds: bool) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "x", "import os", "open('x')", "$a.b()", "(1).__class__", "[x for x in []]", "lambda: 1", "a := 1", "1 if 1 else 2",
-     "__import__('os')", "2 ** 9", "f'{1}'", "len(x=1)", "$a; 1", "~1", "{'a': 1}", "'a' if", "len(*[1])", "1 << 9"],
+     "__import__('os')", "2 ** 9", "f'{1}'", "len(x=1)", "$a; 1", "~1", "{'a': 1}", "'a' if", "len(*[1])", "1 << 9",
+     "'${a}' == 'b'"],
 )  # fmt: skip
 def test_what_is_not_of_the_language(text: str) -> None:
     with pytest.raises(WhenError):

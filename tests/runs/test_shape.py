@@ -38,7 +38,7 @@ def conditional(space: Space, when: str, n: int = 3, **params: Any) -> None:
             *({"id": name, "inputs": {"n": "$give.n"}} for name in ("strict", "default", "nullable")),
             {"id": "behind", "function": "n.strict", "inputs": {"n": "$strict.got"}},
         ],
-        params={"draw": True, "most": 3, "word": "it's", **params},
+        params={"draw": True, "most": 3, "word": "it's", "sizes": {"a": 1}, "many": [*range(5000)], **params},
     )
 
 
@@ -49,6 +49,7 @@ def conditional(space: Space, when: str, n: int = 3, **params: Any) -> None:
         "${draw}",
         "$first.n <= ${most} and not ${most} > 3",
         '${word} == "it\'s"',
+        "${sizes}['a'] == 1 and 999 in ${many}",
         "len($first.text) == 1",
     ],
 )
@@ -68,12 +69,20 @@ def test_one_that_does_not_shows_the_values_and_dependants_follow_the_rule(space
     space.ran("first", "default", "nullable")
     assert space.value("default") == {"got": 7}
     assert space.value("nullable") == {"got": None}
-    assert found.outcomes["give"].skip == "its condition '$first.n > 2 and True' does not hold ($first.n is 2)"
+    assert found.outcomes["give"].skip == (
+        "its condition '$first.n > 2 and ${draw}' does not hold (${draw} is true, $first.n is 2)"
+    )
     assert "it needs step 'give', which was skipped" in found.outcomes["strict"].skip
     assert found.code == 0
     conditional(space, "$first.n > 2 and ${draw}", n=3)
     space.run()
     assert space.value("behind") == {"got": 3}
+
+
+def test_a_long_value_is_told_by_what_it_is(space: Space) -> None:
+    conditional(space, "5000 in ${many}")
+    told = space.run().outcomes["give"].skip
+    assert "(${many} is #" in told and "(list of 5000))" in told
 
 
 def test_a_parameter_turns_it(space: Space) -> None:
@@ -122,7 +131,7 @@ def test_the_language() -> None:
         ("not ($a.b == 2 or false)", False),
         ("min($a.b, 5) + 1 == 3 and null is null", True),
     ):
-        expression, refs = split(text)
+        expression, refs, _ = split(text)
         assert evaluate(expression, {f"_r{number}": 2 for number in range(len(refs))}) is wanted, text
 
 

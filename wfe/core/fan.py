@@ -309,8 +309,9 @@ def _read(step: Step, where: Mapping[str, _Item], values: Mapping[str, Any]) -> 
 
 
 def _asked(when: Binding, where: Mapping[str, _Item]) -> Binding:
-    """A condition for one item: what it says of a constant item stands beside the expression, as [name there, value]."""
-    known: dict[str, Any] = {}
+    """A condition for one item: a constant one's value stands beside the expression, as those of parameters do."""
+    expression, given = when.value
+    known = dict(given)
     refs = []
     for path, step, trail in when.refs:
         found = where.get(step)
@@ -320,4 +321,4 @@ def _asked(when: Binding, where: Mapping[str, _Item]) -> Binding:
             refs.append((path, found.origin[0], (*found.origin[1], *trail)))
         else:
             known[str(path[0])] = [str(Ref(found.name, trail)), found.dig(trail)]
-    return when._replace(value=[when.value, known] if known else when.value, refs=tuple(refs))
+    return when._replace(value=[expression, known], refs=tuple(refs))

@@ -21,7 +21,7 @@ from wfe.core.include import inline
 from wfe.core.params import settle, stand_in, uncertain
 from wfe.core.parse import describe
 from wfe.core.plan import Plan
-from wfe.core.reference import escape, substitute
+from wfe.core.reference import escape
 from wfe.core.signature import Signature
 from wfe.core.step import ITEMS, Binding, Options, Step, binding_refs, texts_in
 from wfe.core.when import WhenError, split
@@ -346,22 +346,22 @@ class _Planner:
         if node.when is None:
             return None
         at: Path = (*node.at, "when")
-        quoted = {name: repr(escape(value)) for name, value in self.params.items()}
-        unknown: list[str] = []
-        text = substitute(" " + node.when, quoted, lambda _, name: unknown.append(name))
-        for name in unknown:
-            self.wrong(at, f"step {node.id!r}: no parameter {name!r}", nearest(name, list(self.params)))
         try:
-            expression, refs = split(text.replace("${", "{"))
+            expression, refs, params = split(node.when)
         except WhenError as error:
-            if not unknown:
-                self.wrong(at, f"step {node.id!r}: 'when': {error}")
+            self.wrong(at, f"step {node.id!r}: 'when': {error}")
             return None
+        # What stands for a value in the expression: [as the document calls it, the value].
+        given = {}
+        for index, name in enumerate(params):
+            if name not in self.params:
+                self.wrong(at, f"step {node.id!r}: no parameter {name!r}", nearest(name, list(self.params)))
+            given[f"_p{index}"] = [f"${{{name}}}", self.params.get(name)]
         holes = []
         for index, ref in enumerate(refs):
             _, found = binder.tree(node, ref, at, items)
             holes += [((f"_r{index}",), one.step, one.trail) for _, one in found]
-        return Binding("when", expression.strip(), tuple(holes))
+        return Binding("when", [expression.strip(), given], tuple(holes))
 
     def files_as_folders(self, binder: Binder) -> None:
         """What one step writes as a file, another cannot write into."""

@@ -9,12 +9,14 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from wfe.core import syntax
+from wfe.core.reference import names_in
 
 _REF: Final = re.compile(r"\$([A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*)")
+_VALUE: Final = re.compile(_REF.pattern + r"|\$\{([^{}]*)\}")
 _TEXT: Final = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
 
 _COMPARE: Final[Mapping[type, Callable[[Any, Any], Any]]] = {
@@ -52,20 +54,32 @@ class WhenError(ValueError):
     """An expression that is not of the language, or whose values do not fit it; the text says which part."""
 
 
-def split(text: str) -> tuple[str, list[str]]:
-    """`text` with each `$a.b` outside quotes replaced by a name `_r0`, `_r1` ..., and those references in order.
+def split(text: str) -> tuple[str, list[str], list[str]]:
+    """`text` with each `$a.b` outside quotes replaced by a name `_r0`, `_r1` ... and each `${p}` by `_p0`, `_p1` ...; those
+    references and the parameters' names, in order.
 
     Raises WhenError when what remains is not of the language.
     """
     refs: list[str] = []
+    params: list[str] = []
 
     def name(match: re.Match[str]) -> str:
-        refs.append("$" + match[1])
+        if match[1] is None:
+            params.append(match[2])
+            return f"_p{len(params) - 1}"
+        refs.append(f"${match[1]}")
         return f"_r{len(refs) - 1}"
 
-    expression = _outside_quotes(text, name)
-    _check(_parse(expression), len(refs))
-    return expression, refs
+    for quoted in _TEXT.findall(text):
+        for inside in names_in(quoted):
+            raise WhenError(f"{quoted}: a text in quotes stands for itself; write ${{{inside}}} without them")
+    # It may be written over several lines, as YAML lets one.
+    expression = " ".join(_outside_quotes(text, _VALUE, name).split("\n"))
+    _check(
+        _parse(expression),
+        [*(f"_r{index}" for index in range(len(refs))), *(f"_p{index}" for index in range(len(params)))],
+    )
+    return expression, refs, params
 
 
 def renamed(text: str, name: Callable[[str], str]) -> str:
@@ -75,21 +89,21 @@ def renamed(text: str, name: Callable[[str], str]) -> str:
         step, dot, trail = match[1].partition(".")
         return f"${name(step)}{dot}{trail}"
 
-    return _outside_quotes(text, one)
+    return _outside_quotes(text, _REF, one)
 
 
-def _outside_quotes(text: str, replace: Callable[[re.Match[str]], str]) -> str:
+def _outside_quotes(text: str, what: re.Pattern[str], replace: Callable[[re.Match[str]], str]) -> str:
     parts = []
     end = 0
     for quoted in _TEXT.finditer(text):
-        parts += [_REF.sub(replace, text[end : quoted.start()]), quoted[0]]
+        parts += [what.sub(replace, text[end : quoted.start()]), quoted[0]]
         end = quoted.end()
-    parts.append(_REF.sub(replace, text[end:]))
+    parts.append(what.sub(replace, text[end:]))
     return "".join(parts)
 
 
 def evaluate(expression: str, values: Mapping[str, Any]) -> bool:
-    """Whether the expression holds, with `values` for `_r0` ... Raises WhenError when an operation fails on its values."""
+    """Whether the expression holds, with `values` for `_r0`, `_p0` ... Raises WhenError when an operation fails on its values."""
     try:
         return bool(_value(_parse(expression), values))
     except WhenError:
@@ -109,9 +123,9 @@ def _parse(expression: str) -> ast.expr:
         raise WhenError(f"not an expression: {getattr(error, 'msg', error)}") from None
 
 
-def _check(node: ast.expr, refs: int) -> None:
+def _check(node: ast.expr, names: Iterable[str]) -> None:
     try:
-        _value(node, {f"_r{index}": None for index in range(refs)}, dry=True)
+        _value(node, dict.fromkeys(names), dry=True)
     except RecursionError:
         raise WhenError("the expression is nested too deeply") from None
 

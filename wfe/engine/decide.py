@@ -10,11 +10,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from wfe.core.digest import canonical
 from wfe.core.manifest import Manifest, diff, key_of, manifest_of, value_text
 from wfe.core.outcome import Failure
 from wfe.core.rebuild import Decision, Facts, Verdict, decide
-from wfe.core.result import Missing
+from wfe.core.result import Missing, Result
 from wfe.core.step import Step
 from wfe.engine import inputs as inputs_
 from wfe.engine.inputs import Inputs
@@ -108,11 +107,11 @@ def _condition(known: Known, step: Step) -> str:
     from wfe.core.when import WhenError, evaluate
     from wfe.core.workflow import Ref
 
-    expression, given = step.when.value if isinstance(step.when.value, list) else (step.when.value, {})
+    expression, given = step.when.value
     values, told, shown = {}, {}, []
     for hole, (name, value) in given.items():
         values[hole], told[hole] = value, name
-        shown.append(f"{name} is {canonical(value)}")
+        shown.append(f"{name} is {value_text(Result(value))}")
     for (hole,), other, trail in step.when.refs:
         part = inputs_.output(known, other, trail)
         values[hole], told[hole] = None if part is None else part.seen(), str(Ref(other, trail))
@@ -121,5 +120,5 @@ def _condition(known: Known, step: Step) -> str:
         holds = evaluate(unescape(expression), values)
     except WhenError as error:
         raise NodeFailure(f"step {step.id!r}: 'when': {error}") from None
-    text = re.sub(r"\b_r\d+\b", lambda match: told.get(match[0], match[0]), expression)
+    text = re.sub(r"\b_[rp]\d+\b", lambda match: told.get(match[0], match[0]), expression)
     return "" if holds else f"its condition {text!r} does not hold" + (f" ({', '.join(shown)})" if shown else "")
