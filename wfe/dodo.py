@@ -196,11 +196,12 @@ def _steps(door: Door, called: Invocation) -> Iterator[Task]:
         # Open until the process ends: doit has no place where its run is over that comes before this one's end.
         _open.enter_context(signals(run))
         Reporter.done = staticmethod(lambda interrupted: _done(door, interrupted))
-        run.start()
     among = {name for name in run.index.ids if name not in run.marks} if called.plain else None
     # Of another command an argument may be an option's value.
     given = [one for one in called.arguments if not one.startswith("-")] if called.command in ("run", "info") else []
     try:
+        if called.command in ("run", "") and (among is None or among):
+            run.sit()
         named = [one for one in given if one.partition("[")[0] in run.steps]
         if called.command == "run" and named and not any("*" in one for one in given):
             run.choose(named)  # of a fan the steps that are asked for, known or not: `each[3]`
@@ -210,6 +211,8 @@ def _steps(door: Door, called: Invocation) -> Iterator[Task]:
             run.choose(meant)
     except WfeError as error:
         _fail(error)
+    if called.command in ("run", ""):
+        run.start()
     # doit wants a task even where nothing is to be done.
     yield from made or [Task(run.workflow.replace("=", "_"), None, doc=run.plan.description, has_subtask=True)]
 
@@ -222,7 +225,8 @@ def _meant(door: Door, given: Sequence[str], made: Sequence[Task]) -> list[str]:
     meant = {one: fnmatch.filter(names, one) if "*" in one else [written.get(one, one)] for one in given}
     unknown = [one for one, found in meant.items() if not found or (one not in written and found[0] not in names)]
     if unknown:
-        raise WfeError([door.run.plan.no_step(one, names) for one in unknown], code=ExitCode.WORKFLOW)
+        known = list(dict.fromkeys([*door.run.index.ids, *names]))  # of current steps there are no tasks
+        raise WfeError([door.run.plan.no_step(one, known) for one in unknown], code=ExitCode.WORKFLOW)
     return [name for found in meant.values() for name in found]
 
 

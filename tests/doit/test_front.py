@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from space import Space
 
@@ -86,6 +88,9 @@ def test_wrong_names(project: Space) -> None:
     info = project.doit("info", "workflow=w", "shuot", code=3)
     assert (info.stdout, info.stderr) == ("", "workflow 'w' has no step 'shuot'; did you mean 'shout'?\n")
     assert not (project.cache / "steps").exists()
+    project.doit("run", "workflow=w")
+    assert "did you mean 'shout'" in project.doit("run", "workflow=w", "shuot", code=3).stderr
+    assert len(project.wfe("runs", "--json").stdout.splitlines()) == 1  # of which nothing ran is no run
 
 
 def test_run_list_and_info(project: Space) -> None:
@@ -239,6 +244,8 @@ def test_only_what_is_asked_for_is_run_and_counted(space: Space, asked: list[str
         space.doit("run", "workflow=w", "items")
         ran = ran - {"items"}
     told = space.doit("run", "workflow=w", *asked).stdout.splitlines()
+    begun = json.loads(sorted((space.cache / "runs").glob("*.ndjson"))[-1].read_text().splitlines()[0])
+    assert begun["steps"] <= len(ran | {"items"})  # a fan whose items are not known counts as one
     assert {line.split()[1] for line in told if line.startswith("ran ")} == ran
     assert told[-1].startswith(f"w: {len(ran)} ran") and "cancelled" not in "".join(told)
     assert space.doit("run", "workflow=w", *asked).stdout.startswith("w: ")

@@ -94,7 +94,7 @@ class Run(Known):
         self._finished = False
         self.ahead = Ahead(self)
         self._aside: dict[str, Action] = {}  # steps that wait for another attempt, or for another run
-        self._seat: int | None = None
+        self.seat = 0  # how many other runs of this cache were live when this one began
         self._seated = contextlib.ExitStack()
 
     @property
@@ -119,16 +119,14 @@ class Run(Known):
             self._executors.close()
         self._seated.close()
 
-    @property
-    def seat(self) -> int:
-        """How many other runs of this cache were live when this one was first asked; 0 for one that is only looked at."""
-        if self._seat is None:
-            claims = self.workspace.claims if self.begun else None
-            self._seat = 0 if claims is None else self._seated.enter_context(claims.seat())
+    def sit(self) -> None:
+        """Take a seat among the live runs of this cache: once, before the scheduler is made ready."""
+        claims = self.workspace.claims
+        if claims is not None:
+            self.seat = self._seated.enter_context(claims.seat())
             # doit tells nobody that it will not run anything, after a step's name that is none; when the modules are
             # taken down, a seat cannot be given up any more.
             weakref.finalize(self, self._seated.close)
-        return self._seat
 
     # --- telling
 

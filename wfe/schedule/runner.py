@@ -83,6 +83,7 @@ def execute(run: Run, *, keep_going: bool, force: bool, done: Callable[[bool], N
 
     done(interrupted) is called when the run is over. Raises KeyboardInterrupt when it was interrupted.
     """
+    run.sit()
     among = {name for name in run.wanted if force or name not in run.marks}
     # doit makes the backend itself, from the class alone, so the run is an attribute of a class: one of this run's own,
     # since several runs may go on in one process.
