@@ -99,8 +99,8 @@ def test_both_conditions_hold() -> None:
 
 def test_what_comes_before_the_include_comes_before_every_node() -> None:
     found = good([{"id": "a", "function": "n.a"}, include(depends_on=["a"])], {"inner": INNER})
-    assert found["left__load"].depends_on == ("a",)
-    assert found["left__infer"].depends_on == ("left__load", "a")
+    assert (found["left__load"].depends_on, found["left__load"].after) == ((), ("a",))
+    assert (found["left__infer"].depends_on, found["left__infer"].after) == (("left__load",), ("a",))
 
 
 def test_the_include_by_its_own_name_is_its_last_node() -> None:

@@ -174,6 +174,22 @@ def test_include_binds_inputs_and_leads_ids_by_its_own(space: Space) -> None:
     space.ran("right__deep__one")
 
 
+def test_what_an_include_depends_on_comes_before_it_and_gives_it_nothing(space: Space) -> None:
+    """An output of the same name went into a parameter that the included workflow had left to its default."""
+    including(space)
+    space.nodes(
+        NODES + "\n@workflow_node(outputs={'n': int, 'text': str})\ndef other(): return {'n': 9, 'text': 'z'}\n"
+    )
+    space.workflow([{"id": "one", "function": "n.give", "inputs": {"n": 2}}], "inner")
+    nodes = [{"id": "other"}, {"id": "left", "include": "inner", "depends_on": ["other"]}]
+    space.workflow([*nodes, {"id": "deep", "include": "middle", "depends_on": ["left"]}])
+    space.workflow([{"id": "it", "include": "inner"}], "middle")
+    space.run()
+    assert space.value("left__one") == space.value("deep__it__one") == {"n": 2, "text": "t"}
+    order = list(space.last.outcomes)  # type: ignore[union-attr]
+    assert order.index("other") < order.index("left__one") < order.index("deep__it__one")
+
+
 def test_another_document_of_an_included_name_is_noticed(space: Space) -> None:
     including(space)
     space.run()
@@ -197,6 +213,7 @@ def test_a_parameter_reaches_an_included_step(space: Space) -> None:
         ({"include": "inner", "inputs": {"n": "x"}}, "expected integer"),
         ({"include": "inner", "inputs": {"n": 1, "tex": 1}}, "did you mean 'text'"),
         ({"include": "iner", "inputs": {}}, "did you mean 'inner'"),
+        ({"include": "inner", "inputs": {"n": 1}, "depends_on": ["b"]}, "step 'a' depends on unknown step 'b'"),
         ({"include": "w", "inputs": {}}, "include each other in a circle: w -> w"),
         ({"include": "loop", "inputs": {}}, "in a circle: w -> loop -> w"),
     ],
@@ -209,6 +226,7 @@ def test_what_is_wrong_with_an_include(space: Space, node: dict[str, Any], said:
         space.run()
     assert said in str(caught.value)
     assert "workflows/w.json:" in str(caught.value) or "workflows/loop.json:" in str(caught.value)
+    assert len(caught.value.problems) == 1
 
 
 def test_an_included_fan_and_a_fan_over_an_included_step(space: Space) -> None:

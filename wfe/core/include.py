@@ -7,7 +7,7 @@ name an included step by its long id; `$left` alone is the last node of the incl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import replace
 from typing import Any
 
@@ -54,7 +54,8 @@ def inline(
             problems.append(Problem(f"workflows include each other in a circle: {way}", place))
             nodes.append(_stub(node))
             continue
-        bound = _bind(workflow, node, inner, params, problems)
+        bound, lacking = _bind(workflow, node, inner, params, problems)
+        inner = replace(inner, nodes=tuple(_without(one, lacking) for one in inner.nodes))
         inner = inline(inner, bound, load, problems, chain)
         for name in _spliced_references(inner, bound):
             text = f"parameter {name!r} of {inner.name!r} is put into a longer text there, which takes no reference"
@@ -72,9 +73,18 @@ def inline(
                 Problem(f"node id {node.id!r} is used twice", workflow.place((*node.at, "id")), brought[node.id])
             )
         seen.add(node.id)
+    problems.extend(_unknown_before(workflow, seen | ends.keys()))
     if ends:
         nodes = [_redirected(node, ends) for node in nodes]
     return replace(workflow, nodes=tuple(nodes))
+
+
+def _unknown_before(workflow: Workflow, known: Set[str]) -> Iterator[Problem]:
+    for node in workflow.nodes:
+        for position, other in enumerate(node.depends_on if node.include else ()):
+            if other not in known:
+                at = workflow.place((*node.at, "depends_on", position))
+                yield Problem(f"step {node.id!r} depends on unknown step {other!r}", at, nearest(other, list(known)))
 
 
 def _stub(node: Node) -> Node:
@@ -82,10 +92,20 @@ def _stub(node: Node) -> Node:
     return Node(node.id, "", node.at, sound=False)
 
 
+def _without(node: Node, lacking: Set[str]) -> Node:
+    """A node of an included workflow; where a parameter lacks its value, as far as that does not matter."""
+    asked = names_in([node.inputs, node.foreach, node.matrix, node.when])
+    if lacking.isdisjoint(asked):
+        return node
+    return replace(node, inputs={}, foreach=None, matrix=None, when=None, sound=False)
+
+
 def _bind(
     workflow: Workflow, node: Node, inner: Workflow, params: Mapping[str, Any], problems: list[Problem]
-) -> dict[str, Any]:
-    """The value of each parameter of the included workflow; a reference stays a text and is resolved with the rest."""
+) -> tuple[dict[str, Any], set[str]]:
+    """The value of each parameter of the included workflow, and the parameters that lack a right one. A reference stays a
+    text and is resolved with the rest."""
+    lacking: set[str] = set()
     values = {name: escape(param.default) for name, param in inner.params.items() if not param.required}
     for name, raw in node.inputs.items():
         place = workflow.place((*node.at, "inputs", name))
@@ -106,11 +126,14 @@ def _bind(
             # Put into a condition, it would be read as a part of it.
             hint = "give a reference alone, $step.output, or a constant"
             problems.append(Problem(f"parameter {name!r} of {inner.name!r}: {value!r} is no reference", place, hint))
+            lacking.add(name)
         except ValueError as error:
             problems.append(Problem(f"parameter {name!r} of {inner.name!r}: {error}", place))
+            lacking.add(name)
         values[name] = value
     for name, param in inner.params.items():
         if param.required and name not in values:
+            lacking.add(name)
             problems.append(
                 Problem(
                     f"parameter {name!r} of {inner.name!r} has no value",
@@ -118,7 +141,7 @@ def _bind(
                     f"give {name!r} under 'inputs'",
                 )
             )
-    return values
+    return values, lacking
 
 
 def _put_in(raw: Any, params: Mapping[str, Any], place: Place, problems: list[Problem]) -> Any:
@@ -166,7 +189,9 @@ def _moved(one: Node, node: Node, inner: Workflow, bound: Mapping[str, Any]) -> 
         one,
         id=long(one.id),
         at=node.at,
-        depends_on=(*map(long, one.depends_on), *node.depends_on),
+        depends_on=tuple(map(long, one.depends_on)),
+        # Not `depends_on`: an output of the same name would go into a parameter that the included workflow left out.
+        after=(*map(long, one.after), *node.depends_on, *node.after),
         inputs={name: put(value) for name, value in one.inputs.items()},
         foreach=put(one.foreach),
         matrix=put(one.matrix),
@@ -203,6 +228,7 @@ def _redirected(node: Node, ends: Mapping[str, str]) -> Node:
     return replace(
         node,
         depends_on=tuple(ends.get(other, other) for other in node.depends_on),
+        after=tuple(ends.get(other, other) for other in node.after),
         inputs={name: turn(value) for name, value in node.inputs.items()},
         foreach=turn(node.foreach),
         when=node.when if node.when is None else renamed(node.when, lambda name: ends.get(name, name)),

@@ -250,6 +250,7 @@ class _Planner:
                 )
             elif other == node.id:
                 self.wrong((*node.at, "depends_on", position), f"step {node.id!r} depends on itself")
+        before = [other for other in (*node.depends_on, *node.after) if other in known and other != node.id]
         signature = self.signatures[node.function] if node.sound else None
         fan = (
             fan_of(node, binder)
@@ -262,9 +263,7 @@ class _Planner:
         if signature is None:
             for name, raw in node.inputs.items():  # its references can be checked all the same
                 binder.tree(node, raw, (*node.at, "inputs", name), fan.names if fan else ())
-            return Step(
-                node.id, node.function, needs=tuple(dict.fromkeys(other for other in node.depends_on if other in known))
-            )
+            return Step(node.id, node.function, needs=tuple(dict.fromkeys(before)))
         inputs = binder.bind(node, signature, fan.names if fan else ())
         outputs = (
             {name: str(kind) for name, kind in signature.outputs.items()}
@@ -274,14 +273,7 @@ class _Planner:
         refs = [ref for binding in inputs.values() for ref in binding.refs]
         refs += list(fan.steps) if fan else []
         refs += list(when.refs) if when else []
-        needs = tuple(
-            dict.fromkeys(
-                [
-                    *(other for other in node.depends_on if other in known and other != node.id),
-                    *(ref[1] for ref in refs if ref[1] not in ITEMS),
-                ]
-            )
-        )
+        needs = tuple(dict.fromkeys([*before, *(ref[1] for ref in refs if ref[1] not in ITEMS)]))
         return Step(
             id=node.id,
             function=signature.function,

@@ -47,6 +47,7 @@ class Settings:
 class Node:
     """One entry of `nodes`, as written. `at` is its path in the document; options are None where the document is silent.
 
+    after: nodes that come before it and give it nothing by themselves: what the include that brought it in depends on.
     sound: whether its function and its inputs are what the document says; of one that is not, neither is looked into.
     """
 
@@ -69,6 +70,7 @@ class Node:
     resources: Mapping[str, Any] | None = None
     retries: Any = None
     timeout: float | None = None
+    after: tuple[str, ...] = ()
     sound: bool = True
 
 
