@@ -204,3 +204,16 @@ def test_an_id_that_an_include_brings_in_is_taken(order: int) -> None:
     """One of the two steps was dropped without a word, and which depended on their order."""
     found = wrong([include(), {"id": "left__load", "function": "n.load"}][::order], {"inner": INNER})
     assert "node id 'left__load' is used twice; 'left' brings it in from 'inner'" in found
+
+
+def test_pools_come_along() -> None:
+    others: Documents = {
+        "a": {"workflow": {"settings": {"pools": {"gpu": 2, "disk": "2GB", "net": 3}}}, "nodes": []},
+        "b": {"workflow": {"settings": {"pools": {"disk": "900MB"}}}, "nodes": [{"id": "a", "include": "a"}]},
+    }
+    nodes = [{"id": "one", "include": "a"}, {"id": "two", "include": "b"}]
+    text = json.dumps({"workflow": {"settings": {"pools": {"gpu": 1}}}, "nodes": nodes}).encode()
+    found = inline(
+        parse(text, "w.json", "w"), {}, lambda name, _: parse(json.dumps(others[name]).encode(), name, name), []
+    )
+    assert found.settings.pools == {"gpu": 1, "disk": "900MB", "net": 3}

@@ -2,7 +2,8 @@
 
 A node `{"id": "left", "include": "detect", "inputs": {"conf": 0.4, "image": "$load.image"}}` stands for the nodes of
 `detect` as `left__load`, `left__infer` ...; its inputs bind the included workflow's parameters. References from outside
-name an included step by its long id; `$left` alone is the last node of the included workflow.
+name an included step by its long id; `$left` alone is the last node of the included workflow. The sizes of its pools are
+taken where the including workflow says none, of several the smaller.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import replace
 from typing import Any
 
+from wfe.core.amount import amount
 from wfe.core.params import convert
 from wfe.core.reference import NotAReference, escape, names_in, ref_of, substitute
 from wfe.core.when import renamed
@@ -34,6 +36,7 @@ def inline(
     nodes: list[Node] = []
     ends: dict[str, str] = {}
     brought: dict[str, str] = {}
+    pools: dict[str, float | str] = {}
     chain = (*above, workflow)
     for node in workflow.nodes:
         if not node.include:
@@ -66,6 +69,8 @@ def inline(
         nodes.extend(included)
         if included:
             ends[node.id] = included[-1].id
+        for pool, size in inner.settings.pools.items():
+            pools[pool] = min(pools.get(pool, size), size, key=amount)
     seen: set[str] = set()
     for node in nodes:
         if node.id in seen and node.id in brought:
@@ -76,7 +81,8 @@ def inline(
     problems.extend(_unknown_before(workflow, seen | ends.keys()))
     if ends:
         nodes = [_redirected(node, ends) for node in nodes]
-    return replace(workflow, nodes=tuple(nodes))
+    settings = replace(workflow.settings, pools={**pools, **workflow.settings.pools})
+    return replace(workflow, nodes=tuple(nodes), settings=settings)
 
 
 def _unknown_before(workflow: Workflow, known: Set[str]) -> Iterator[Problem]:
