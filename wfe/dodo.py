@@ -191,8 +191,10 @@ def _steps(door: Door, called: Invocation) -> Iterator[Task]:
         # doit's command names the classes itself; there is no setting for them.
         Carriers.run = Serial.run = run
         several = Carriers if run.jobs > 1 else Serial
-        setattr(doit.cmd_run, "MThreadRunner", several)  # noqa: B010 - a name of the module, not of ours
-        setattr(doit.cmd_run, "Runner", Serial)  # noqa: B010
+        # Of processes too (`-P process`): a run cannot be sent to one, and nodes have processes of their own anyway.
+        for runner in ("MRunner", "MThreadRunner"):
+            setattr(doit.cmd_run, runner, several)
+        setattr(doit.cmd_run, "Runner", Serial)  # noqa: B010 - a name of the module, not of ours
         # Open until the process ends: doit has no place where its run is over that comes before this one's end.
         _open.enter_context(signals(run))
         Reporter.done = staticmethod(lambda interrupted: _done(door, interrupted))

@@ -120,6 +120,12 @@ def test_run_list_and_info(project: Space) -> None:
     assert "w: 2 ran, 1 current in" in two and (project.root / "out/a.txt").read_text() == "ABC??"
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_parallel_type_process_runs_as_well(project: Space, jobs: str) -> None:
+    told = project.doit("run", "workflow=w", "-n", jobs, "-P", "process").stdout
+    assert "w: 3 ran in" in told and (project.root / "out/a.txt").read_text() == "ABC!"
+
+
 def test_clean_and_forget(project: Space) -> None:
     project.run()
     told = project.doit("clean", "workflow=w", "-n")

@@ -27,6 +27,11 @@ class Serial(Runner):  # type: ignore[misc]
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments[:5])  # doit gives the runner of `-n 1` that number as well
 
+    @staticmethod
+    def available() -> bool:
+        """doit asks it of the runner in whose place this one may stand (`-P process`)."""
+        return True
+
     def run_tasks(self, task_dispatcher: Any) -> None:
         """Hand out and execute, until nothing is left or a failure ends it."""
         tasks = task_dispatcher.tasks
