@@ -47,25 +47,18 @@ def open_project(dodo: str) -> tuple[dict[str, Any], Callable[[], Iterator[Task]
     given = variables()
     name = given.pop("workflow", "")
     called = invocation()
+    if not name:
+        # doit's own backend and reporter: these tasks are no steps, and whether one is current is its file's own word.
+        plain = {"backend": "json", "dep_file": str(project.cache / "agent" / "doit.json"), "verbosity": 2}
+        return {"par_type": "thread", **plain}, lambda: _unchosen(dodo, project, called, given)
     config: dict[str, Any] = {
         "backend": "wfe",
         "check_file_uptodate": Checker,
         "reporter": Reporter,
         "par_type": "thread",
         "verbosity": 0,
+        "default_tasks": [],
     }
-    generates = any(word.startswith("generate") for word in called.arguments)
-    if not name and (generates or (called.command not in _OF_STEPS and not given)):
-        # doit's own backend and reporter: these tasks are no steps, and whether one is current is its file's own word.
-        plain = {"backend": "json", "dep_file": str(project.cache / "agent" / "doit.json"), "verbosity": 2}
-        if generates:
-            (project.cache / "agent").mkdir(parents=True, exist_ok=True)
-            config = {"par_type": "thread", **plain}
-        return config, lambda: _generations(project, called, given, generates)
-    if not name:
-        if given or called.command in _OF_STEPS:
-            _fail(_of_which(project, called, given))
-        return config, lambda: _workflows(project)
     # Tens of thousands of objects that all live to the end: the collector would only walk over them again and again.
     gc.disable()
     pools = {key.removeprefix(_POOL): given.pop(key) for key in list(given) if key.startswith(_POOL)}
@@ -78,9 +71,7 @@ def open_project(dodo: str) -> tuple[dict[str, Any], Callable[[], Iterator[Task]
         _fail(WfeError([*error.problems, *([Problem(missing)] if missing else [])], code=error.code))
     if door.run.index.plan.max_parallel:
         config["num_process"] = min(door.run.index.plan.max_parallel, 64)
-    if called.command == "forget" and not called.arguments:
-        config["default_tasks"] = list(door.run.index.ids)  # without any, doit 0.37 ends with a TypeError
-    return config, lambda: _steps(door, called)
+    return config, lambda: _steps(door, called, config["default_tasks"])
 
 
 def _alone(run: Run, names: Sequence[str]) -> None:
@@ -114,6 +105,16 @@ def _of_which(project: Project, called: Invocation, given: dict[str, str]) -> Wf
     return WfeError(f"no workflow was chosen; {_names(project)}{shown}", code=ExitCode.USAGE)
 
 
+def _asks_for_others(dodo: str, project: Project, called: Invocation) -> bool:
+    """Whether doit is asked for tasks that the dodo.py makes beside those of wfe."""
+    if not called.arguments or not set(called.arguments).isdisjoint(project.names()):
+        return False
+    module = sys.modules.get(os.path.splitext(os.path.basename(dodo))[0])  # as doit imports it
+    found = vars(module).items() if module is not None else ()
+    makers = [one for name, one in found if name.startswith("task_") or hasattr(one, "create_doit_tasks")]
+    return len(makers) > 1
+
+
 def _names(project: Project) -> str:
     names = project.names()
     return f"there are: {', '.join(names)}" if names else "there are no documents in workflows/"
@@ -125,14 +126,19 @@ def _listeners(project: Project) -> Any:
     return listeners("auto", sys.stdout, os.environ, record=project.cache / "runs", keys=sys.stdin)
 
 
-def _generations(project: Project, called: Invocation, given: dict[str, str], generates: bool) -> Iterator[Task]:
-    """A task for each node that was or is to be generated, after those of the workflows."""
+def _unchosen(dodo: str, project: Project, called: Invocation, given: dict[str, str]) -> Iterator[Task]:
+    """The tasks where no workflow was chosen: one for each workflow, and one for each node that was or is to be generated."""
     from wfe.agent.tasks import tasks
 
+    generates = any(word.startswith("generate") for word in called.arguments)
     if not generates:
+        if (given or called.command in _OF_STEPS) and not _asks_for_others(dodo, project, called):
+            _fail(_of_which(project, called, given))
         yield from _workflows(project)
+    if called.command in _OF_STEPS:
+        (project.cache / "agent").mkdir(parents=True, exist_ok=True)  # where doit writes down what was done
     try:
-        found = tasks(project, given)
+        found = tasks(project, given if generates else {})
     except WfeError as error:
         _fail(error)
     yield from (dict_to_task(_told(one)) for one in found)
@@ -177,8 +183,8 @@ def _description(project: Project, name: str) -> str:
     return workflow.description or workflow.title
 
 
-def _steps(door: Door, called: Invocation) -> Iterator[Task]:
-    """The tasks of the chosen workflow."""
+def _steps(door: Door, called: Invocation, default: list[str]) -> Iterator[Task]:
+    """The tasks of the chosen workflow. Their names are put into `default`: what else the dodo.py makes is not meant."""
     run = door.run
     Backend.run = Reporter.run = run
     if called.command in ("run", ""):
@@ -216,7 +222,9 @@ def _steps(door: Door, called: Invocation) -> Iterator[Task]:
     if called.command in ("run", ""):
         run.start()
     # doit wants a task even where nothing is to be done.
-    yield from made or [Task(run.workflow.replace("=", "_"), None, doc=run.plan.description, has_subtask=True)]
+    made = made or [Task(run.workflow.replace("=", "_"), None, doc=run.plan.description, has_subtask=True)]
+    default += run.index.ids if called.command == "forget" else [task.name for task in made]
+    yield from made
 
 
 def _meant(door: Door, given: Sequence[str], made: Sequence[Task]) -> list[str]:

@@ -56,6 +56,45 @@ def test_without_a_workflow(project: Space) -> None:
     assert of_which.stderr == "mark=...: of which workflow?; say workflow=NAME; there are: w\n"
 
 
+OTHERS = """
+def task_note():
+    return {"actions": ["echo noted >> note.txt"], "file_dep": ["in.txt"], "targets": ["note.txt"]}
+"""
+
+
+def test_tasks_of_the_dodo_itself_are_run_by_their_names(project: Space) -> None:
+    with (project.root / "dodo.py").open("a") as dodo:
+        dodo.write(OTHERS)
+    note = project.root / "note.txt"
+
+    def status() -> str:
+        return project.doit("list", "--status").stdout.split()[0]
+
+    assert status() == "R"
+    for _ in range(2):
+        project.doit("note", "x=1")
+        assert note.read_text() == "noted\n"
+    assert status() == "U"
+    for _ in range(2):  # the second time the steps are current, and so is the task
+        project.doit("run", "workflow=w")
+    project.doit("clean", "workflow=w")
+    project.doit("forget", "workflow=w")
+    assert "w: 3 ran" in project.doit("run", "workflow=w", "-n", "2").stdout
+    assert note.read_text() == "noted\n", "whoever chooses a workflow has not asked for the tasks beside it"
+    assert "R note" in project.doit("list", "workflow=w", "--status").stdout, "nothing is known of it there"
+    project.file("in.txt", "other")
+    project.doit("run", "note")
+    assert note.read_text() == "noted\nnoted\n"
+    assert project.doit("run", code=2).stderr == "no workflow was chosen; there are: w\n  doit run workflow=w\n"
+    project.doit("run", "w", code=2)
+    assert "nothing" in project.doit("run", "nothing", code=3).stderr
+    assert "no step 'note'" in project.doit("run", "workflow=w", "note", code=3).stderr
+    # Where its own settings choose it, it is run, and it is no step.
+    with (project.root / "dodo.py").open("a") as dodo:
+        dodo.write('DOIT_CONFIG["default_tasks"] = ["note"]\n')
+    project.doit("run", "workflow=w")
+
+
 def test_names_that_doit_or_a_shell_takes_otherwise(project: Space) -> None:
     document = (project.root / "workflows" / "w.json").read_text()
     project.file("workflows/eq=x.json", document)

@@ -64,6 +64,10 @@ class Known:
             return self.added[name]
         return self.steps[name]
 
+    def has(self, name: str) -> bool:
+        """Whether a step of the plan is called so, or the fan that such a step would be an item of."""
+        return name.partition("[")[0] in self.steps
+
     def result(self, step: str) -> Result | None:
         """The result of a step, None when it was skipped. Raises NodeFailure when it is lost: not Missing, which an
         injected input takes for an output that the step never had, and would leave out."""

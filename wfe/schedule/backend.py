@@ -20,7 +20,7 @@ class Backend:
     """One doit invocation's view of the state of the run `Backend.run`.
 
     A step's file dependencies count as recorded and unchanged: whether the step is current is what its `uptodate` says,
-    which asks `Run.decide`. Without a run (no workflow was chosen) it keeps nothing.
+    which asks `Run.decide`. Of other tasks of the dodo.py it knows nothing. Without a run it keeps nothing.
     """
 
     desc = "wfe's state database (for tasks that wfe made)"
@@ -40,7 +40,8 @@ class Backend:
     def get(self, task: str, name: str) -> Any:
         if name == "ignore:":
             return self._own(task).get(name)
-        return None if name.endswith(":") else ("recorded",)
+        run = type(self).run
+        return ("recorded",) if run is not None and run.has(task) and not name.endswith(":") else None
 
     def set(self, task: str, name: str, value: Any) -> None:
         if name == "ignore:":

@@ -42,7 +42,7 @@ class Reporter:
     def add_failure(self, task: Any, fail: Any) -> None:
         """A failed step told its end; one that was not tried is told here."""
         run = type(self).run
-        if run is None:
+        if run is None or not run.has(task.name):  # or a task that the dodo.py makes by itself
             sys.stderr.write(f"{getattr(fail, 'message', '') or fail}\n")
         elif (
             not run.stopping.is_set()  # what was not begun then is told at the end
@@ -56,12 +56,12 @@ class Reporter:
     def skip_uptodate(self, task: Any) -> None:
         """A step that turned out current when its turn came: its row is brought up to date."""
         run = type(self).run
-        if run is not None and task.name not in run.outcomes and not task.has_subtask:
+        if run is not None and run.has(task.name) and task.name not in run.outcomes and not task.has_subtask:
             run.perform(task.name)
 
     def skip_ignore(self, task: Any) -> None:
         run = type(self).run
-        if run is not None and not task.has_subtask:
+        if run is not None and run.has(task.name) and not task.has_subtask:
             run.end(Outcome(task.name, StepState.SKIPPED, skip="you told doit to ignore it"))
 
     def cleanup_error(self, exception: Any) -> None:
