@@ -17,7 +17,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import doit.cmd_run
 from doit.exceptions import TaskFailed
@@ -33,6 +33,9 @@ from wfe.schedule.reporter import Reporter
 from wfe.schedule.runner import Carriers
 from wfe.schedule.serial import Serial
 from wfe.schedule.tasks import Tasks
+
+if TYPE_CHECKING:
+    from wfe.engine.explain import Forecast
 
 _POOL = "pool."  # no parameter's name has a dot
 _OF_STEPS = ("run", "clean", "forget", "ignore", "info", "reset-dep", "strace")  # doit's commands that need a workflow
@@ -213,7 +216,7 @@ def _steps(door: Door, called: Invocation, default: list[str]) -> Iterator[Task]
         named = [one for one in given if one.partition("[")[0] in run.steps]
         if called.command == "run" and named and not any("*" in one for one in given):
             run.choose(named)  # of a fan the steps that are asked for, known or not: `each[3]`
-        made = list(Tasks(run, called.always, among, given).all())
+        made = list(Tasks(run, called.always, among, given, _foretold(run, called)).all())
         meant = _meant(door, given, made)
         if called.command == "run" and meant:
             run.choose(meant)
@@ -225,6 +228,16 @@ def _steps(door: Door, called: Invocation, default: list[str]) -> Iterator[Task]
     made = made or [Task(run.workflow.replace("=", "_"), None, doc=run.plan.description, has_subtask=True)]
     default += run.index.ids if called.command == "forget" else [task.name for task in made]
     yield from made
+
+
+def _foretold(run: Run, called: Invocation) -> Sequence[Forecast]:
+    """What would become of the steps, for commands that show it: nothing is performed there that could tell it of those behind
+    a step with a condition, `ttl` or `cache: never`."""
+    if called.command not in ("list", "info"):
+        return ()
+    from wfe.engine.explain import explain  # no run needs it
+
+    return explain(run)
 
 
 def _meant(door: Door, given: Sequence[str], made: Sequence[Task]) -> list[str]:

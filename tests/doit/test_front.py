@@ -337,3 +337,30 @@ def test_the_status_of_a_fan_is_that_of_its_steps(space: Space) -> None:
     assert [line[0] for line in status().splitlines()] == ["R", "U", "R"]
     info = space.doit("info", "workflow=w", "each", code=1).stdout
     assert "not all of its 2 steps are current" in info
+
+
+def test_the_status_of_what_comes_after_steps_that_are_looked_at_in_the_run(space: Space) -> None:
+    """After a run nothing is left to be done: not of what a condition, a time to live or `cache: never` precedes either."""
+    space.nodes("@workflow_node\ndef step(x: int, y: Any = None): return {'x': x}\n")
+    one = {"function": "n.step", "inputs": {"x": 1}}
+    nodes = [
+        {**one, "id": "when", "when": "${go}"},
+        {**one, "id": "old", "ttl": 1000},
+        {**one, "id": "each", "foreach": [1, 2], "when": "$item != 2", "depends_on": ["old"]},
+        {**one, "id": "last", "inputs": {"x": 1, "y": ["$each", "$old", "$when"]}},
+    ]
+    space.workflow(nodes, params={"go": True})
+
+    def status(*more: str) -> dict[str, str]:
+        lines = space.doit("list", "workflow=w", "--all", "--status", *more).stdout.splitlines()
+        return {line.split()[1]: line[0] for line in lines}
+
+    steps = ["each", "each[1]", "each[2]", "last", "old", "when"]
+    assert status() == dict.fromkeys(steps, "R"), "the items of a fan over constants are known before the run"
+    assert "unknown: until old" in space.doit("info", "workflow=w", "each[1]", code=1).stdout
+    space.run()
+    assert status() == dict.fromkeys(steps, "U")
+    assert "up-to-date" in space.doit("info", "workflow=w", "last").stdout
+    assert status("go=false") == {**dict.fromkeys(steps, "U"), "last": "R"}, "to be skipped is nothing to be done"
+    space.workflow([*nodes, {**one, "id": "clock", "cache": "never"}], params={"go": True})
+    assert status() == {**dict.fromkeys(steps, "U"), "clock": "R"}

@@ -106,8 +106,9 @@ class _Foresight:
         return tuple(dict.fromkeys(other for need in step.needs for other in self.waits.get(need, ())))
 
     def fan(self, step: Step) -> list[Forecast]:
+        assert step.fan is not None
         until = self.until(step)
-        if until:
+        if until and not step.fan.constant:
             self.waits[step.id] = until
             return [Forecast(step.id, "unknown", until=until, note="its items are not known yet")]
         try:

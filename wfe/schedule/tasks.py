@@ -10,7 +10,7 @@ import os
 import random
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from doit.action import BaseAction
 from doit.exceptions import BaseFail, TaskError, TaskFailed
@@ -22,6 +22,9 @@ from wfe.core.rebuild import Verdict
 from wfe.core.step import Step
 from wfe.engine.run import EMPTY, Run
 from wfe.errors import NodeFailure, WfeError
+
+if TYPE_CHECKING:
+    from wfe.engine.explain import Forecast
 
 
 class Plain(BaseAction):  # type: ignore[misc]
@@ -104,25 +107,29 @@ class UpToDate:
             return False
         return self.run.decide(self.name).decision.verdict is Verdict.CURRENT
 
-    def __repr__(self) -> str:
-        """What `doit info` shows as the reason."""
-        if not self.run.ready(self.name):
-            waits = [other for other in self.run.step(self.name).needs if other not in self.run.marks]
-            return f"not known before {', '.join(waits)} is done"
-        pending = self.run.decide(self.name)
-        said = "; ".join(map(str, pending.decision.reasons))
-        return f"{pending.decision.verdict.value}: {pending.skip or said or 'nothing changed'}"
 
+class Foretold:
+    """The same, asked by a command that only looks, of steps that have no turn."""
 
-class AllUpToDate:
-    """Whether a fan is current, for those who look: in a run its end is always to be told."""
-
-    def __init__(self, run: Run, names: Sequence[str]) -> None:
-        self.run = run
-        self.each = [UpToDate(run, name) for name in names]
+    def __init__(self, found: Forecast) -> None:
+        self.found = found
 
     def __bool__(self) -> bool:
-        return not self.run.begun and all(self.each)
+        return self.found.word in ("current", "skip")
+
+    def __repr__(self) -> str:
+        """What `doit info` shows as the reason."""
+        return f"{self.found.word}: {self.found.because()}"
+
+
+class AllForetold:
+    """The same of a fan."""
+
+    def __init__(self, each: Sequence[Forecast]) -> None:
+        self.each = [Foretold(one) for one in each]
+
+    def __bool__(self) -> bool:
+        return all(self.each)
 
     def __repr__(self) -> str:
         return f"not all of its {len(self.each)} steps are current"
@@ -130,13 +137,22 @@ class AllUpToDate:
 
 class Tasks:
     """Makes the tasks of a run. force: whether `--always-execute` was given. Only steps in `among` (None: all) get one.
-    named: what doit will look for by name, steps of fans whose items are not known yet among them."""
+    named: what doit will look for by name, steps of fans whose items are not known yet among them. foretold: for a command
+    that only looks, what a run would do."""
 
-    def __init__(self, run: Run, force: bool = False, among: set[str] | None = None, named: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        run: Run,
+        force: bool = False,
+        among: set[str] | None = None,
+        named: Sequence[str] = (),
+        foretold: Sequence[Forecast] = (),
+    ) -> None:
         self.run = run
         self.force = force
         self.among = among
         self.named = named
+        self.foretold = {one.step: one for one in foretold}
 
     def all(self) -> Iterator[Task]:
         """The tasks, in the order of the plan; where several steps may run at once, those first whose way is longest; beside
@@ -169,13 +185,15 @@ class Tasks:
     def task(self, step: Step, group: str | None = None) -> Task:
         run, name = self.run, step.id
         workspace = run.workspace
+        told = self.foretold.get(name)
+        makes = told is None or told.word != "skip"  # doit takes a step without its targets for one to be run
         return Task(
             name,
             [StepAction(run, name, lambda: self.force)],
             file_dep=step.files(),
-            targets=[workspace.result_file(run.workflow, name), *step.targets().values()],
+            targets=[workspace.result_file(run.workflow, name), *step.targets().values()] if makes else [],
             task_dep=self.needs(step),
-            uptodate=[(UpToDate(run, name),)],
+            uptodate=[(UpToDate(run, name) if told is None else Foretold(told),)],
             clean=[Clean(run, name)],
             doc=self.described(step),
             subtask_of=group,
@@ -185,7 +203,7 @@ class Tasks:
         """The tasks of a fan: at once when its items are known, else a placeholder that doit asks when they are; and one
         for each of its steps that doit will look for."""
         assert step.fan is not None
-        if all(other in self.run.marks for other in step.needs):
+        if (self.foretold and step.fan.constant) or all(other in self.run.marks for other in step.needs):
             try:
                 return self.members(step)
             except NodeFailure:
@@ -231,7 +249,8 @@ class Tasks:
             task_dep=[*self.needs(step), *(task.name for task in tasks)],
             doc=self.described(step),
             has_subtask=True,
-            uptodate=[(AllUpToDate(self.run, [one.id for one in steps]),)],
+            # In a run its end is always to be told.
+            uptodate=[(bool(self.foretold) and AllForetold([self.foretold[one.id] for one in steps]),)],
         )
         return [*tasks, gather]
 
