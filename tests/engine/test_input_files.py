@@ -277,6 +277,36 @@ def test_a_list_of_files_that_another_step_writes_makes_an_edge(space: Space) ->
     assert space.value("read") == {"text": ["two", "in"]}
 
 
+@pytest.mark.parametrize("declared", ["", "(outputs={'saved': Path})"])
+def test_a_written_file_goes_by_its_parameter_whatever_the_function_called_it(space: Space, declared: str) -> None:
+    space.nodes(
+        f"@workflow_node{declared}\n"
+        "def write(text: str, to: Output):\n"
+        "    to.write_text(text)\n"
+        "    return {'saved': to}\n"
+        "@workflow_node\n"
+        "def read(path: Path): return {'text': path.read_text()}\n"
+    )
+
+    def told(text: str) -> None:
+        space.workflow(
+            [
+                {"id": "by_path", "function": "n.read", "inputs": {"path": "out/a.txt"}},
+                {"id": "by_parameter", "function": "n.read", "inputs": {"path": "$write.to"}},
+                {"id": "by_output", "function": "n.read", "inputs": {"path": "$write.saved"}},
+                {"id": "write", "inputs": {"text": text, "to": "out/a.txt"}},
+            ]
+        )
+
+    for text in ("one", "two"):
+        told(text)
+        space.run()
+        assert [space.value(one)["text"] for one in ("by_path", "by_parameter", "by_output")] == [text] * 3
+    space.run()
+    space.nothing_ran()
+    assert list(space.value("write")) == ["saved"], "it is returned once"
+
+
 def test_a_folder_counts_by_what_is_in_it(space: Space) -> None:
     space.nodes("""
     @workflow_node()

@@ -87,7 +87,8 @@ class Result(NamedTuple):
     def dig(self, trail: Path) -> Result:
         """The part at `trail`. Raises Missing.
 
-        A number in a trail is an index of a list and, where the value is an object, a key of digits.
+        A number in a trail is an index of a list and, where the value is an object, a key of digits. A written file is also
+        found under the name of its parameter, where the function returned it under another.
         """
         value = self.value
         path: list[str | int] = []
@@ -95,6 +96,9 @@ class Result(NamedTuple):
             if isinstance(value, dict):
                 key = str(part)
                 if key not in value:
+                    for one in () if path else self.artifacts:
+                        if one.codec == "file" and one.note.rpartition(":")[2] == key:
+                            return Result(None, (one._replace(trail=()),)).dig(trail[1:])
                     raise Missing(
                         f"{_shown(path)} has no {key!r}, it has {', '.join(map(repr, list(value)[:12])) or 'nothing'}"
                     )
