@@ -133,3 +133,44 @@ def test_a_fan_and_another_step_that_write_one_file(space: Space, items: Any) ->
     for _ in range(2):
         assert "'plain'" in space.run().failure("fan")
         assert (space.root / "out/f-b.txt").read_text() == "plain"
+
+
+@pytest.mark.parametrize("items", [["a", "b"], "$source.items"])
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_step_reads_a_directory_that_a_fan_writes_into(space: Space, items: Any, jobs: int) -> None:
+    """As where a step that is no fan writes into it: read after all of it is written, and need not be there before."""
+    space.nodes(
+        NODES + "@workflow_node\n"
+        "def gather(folder: Path): return {'texts': [one.read_text() for one in sorted(folder.rglob('*.txt'))]}\n"
+    )
+
+    def told(*texts: str, **more: Any) -> None:
+        reader = {"id": "gather", "inputs": {"folder": "out"}}
+        source = {"id": "source", "inputs": {"items": list(texts)}}
+        space.workflow([reader, source, written("$item", items if isinstance(items, str) else list(texts), **more)])
+
+    told("a", "b")
+    space.run(jobs=jobs, inline=jobs == 1)
+    assert space.value("gather") == {"texts": ["a", "b"]}
+    told("a", "b", "c")
+    space.run(jobs=jobs, inline=jobs == 1)
+    assert space.value("gather") == {"texts": ["a", "b", "c"]}
+    space.run()
+    space.nothing_ran()
+    (space.root / "out" / "b.txt").write_text("edited by hand")
+    space.run()
+    space.restored("write[b]")
+    assert space.value("gather") == {"texts": ["a", "b", "c"]}
+
+
+def test_a_directory_makes_no_circle(space: Space) -> None:
+    """Who looks into a directory for the items is not to wait for what the items' steps write there."""
+    space.nodes(
+        NODES + "@workflow_node(outputs={'items': list})\n"
+        "def look(folder: Path): return {'items': sorted(one.stem for one in folder.glob('*.in'))}\n"
+    )
+    space.file("out/a.in")
+    look = {"id": "look", "inputs": {"folder": "out"}}
+    space.workflow([look, {**written(items="$look.items"), "inputs": {"x": 1, "to": "out/${item}.txt"}}])
+    space.run()
+    space.ran("look", "write[a]")

@@ -1,4 +1,5 @@
-"""The edges that fans' files make: a file that one step writes and another reads orders the two, as it does without a fan.
+"""The edges that fans' files make: a file that one step writes and another reads orders the two, as it does without a fan;
+so does a directory that one writes into and another reads.
 
 Knows the paths that a plan knows: those of a fan over constants in full, those of a fan whose items come in the run as a
 pattern, `out/${item.stem}.txt`. Such an edge orders only; what the file holds is looked at when the reader's turn comes.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import os.path
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from wfe.core.disk import LEXICAL, Disk
@@ -16,13 +17,22 @@ from wfe.core.graph import closure
 from wfe.core.step import Step, texts_in
 
 
+def folders_of(place: str) -> Iterator[str]:
+    """The directories that a file lies in, the nearest first, without the root."""
+    folder = os.path.dirname(place)
+    while folder and folder != os.path.dirname(folder):
+        yield folder
+        folder = os.path.dirname(folder)
+
+
 @dataclass(slots=True)
 class _Files:
-    """Places of files, and patterns of such places."""
+    """Places of files, patterns of such places, and the directories that they lie in."""
 
     disk: Disk
     paths: set[str] = field(default_factory=set)
     patterns: list[re.Pattern[str]] = field(default_factory=list)
+    folders: set[str] = field(default_factory=set)
 
     def add(self, text: str, pattern: bool = False) -> None:
         """pattern: whether the text is that of a fan's every item, `${item}` and all."""
@@ -32,13 +42,24 @@ class _Files:
             folder = "" if text.startswith("${") else self.disk.place(f"{text[:begin]}x")[:-1]
             parts = [os.path.normcase(part) for part in re.split(r"\$\{[^{}]*\}", text[begin:])]
             self.patterns.append(re.compile(re.escape(folder) + ".+".join(re.escape(part) for part in parts)))
+            self.lies_in(f"{folder}x")
         else:
-            self.paths.add(self.disk.place(text))
+            place = self.disk.place(text)
+            self.paths.add(place)
+            self.lies_in(place)
+
+    def lies_in(self, place: str) -> None:
+        for folder in folders_of(place):
+            if folder in self.folders:
+                return
+            self.folders.add(folder)
 
     def meets(self, other: _Files) -> bool:
-        """Whether a path of one is a path of the other, or fits a pattern of it."""
+        """Whether a path of one is a path of the other, or fits a pattern of it, or a path of this one lies in a directory
+        that is a path of the other."""
         return (
             not self.paths.isdisjoint(other.paths)
+            or not self.folders.isdisjoint(other.paths)
             or any(one.fullmatch(path) for one in self.patterns for path in other.paths)
             or any(one.fullmatch(path) for one in other.patterns for path in self.paths)
         )
@@ -57,13 +78,13 @@ class FanFiles:
         self._reads = {name: _read(disk, *each) for name, each in found.items()}
 
     def may_write(self, path: str) -> bool:
-        """Whether some fan writes the file, as far as its pattern tells."""
+        """Whether some fan writes the file, or into the directory, as far as its pattern tells."""
         one = _Files(self._disk, {self._disk.place(path)})
         return any(found.meets(one) for found in self._writes.values())
 
     def edges(self) -> dict[str, Step]:
         """The steps that get more needs by the fans' files, with those. A pattern makes no edge that would close a circle:
-        it may fit a path that none of the fan's steps ever has."""
+        it may fit a path that none of the fan's steps ever has. Nor does a directory, as without a fan."""
         if not self._fans:
             return {}
         steps = self._steps

@@ -7,7 +7,7 @@ stays pure. Does not look at files and does not know what is current.
 from __future__ import annotations
 
 import os.path
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from wfe.core.bind import Binder, Upstream
 from wfe.core.disk import LEXICAL, Disk
 from wfe.core.document import Path
 from wfe.core.fan import expand, fan_of, matrix_of
-from wfe.core.fan_files import FanFiles
+from wfe.core.fan_files import FanFiles, folders_of
 from wfe.core.graph import Cycle, closure, order, reverse
 from wfe.core.include import inline
 from wfe.core.params import settle, stand_in, uncertain
@@ -114,14 +114,6 @@ _NODE_OPTIONS = (
     "environment",
     "isolation_mode",
 )
-
-
-def _folders_of(place: str) -> Iterator[str]:
-    """The directories that a file lies in, the nearest first, without the root."""
-    folder = os.path.dirname(place)
-    while folder and folder != os.path.dirname(folder):
-        yield folder
-        folder = os.path.dirname(folder)
 
 
 class _Planner:
@@ -358,7 +350,7 @@ class _Planner:
     def files_as_folders(self, binder: Binder) -> None:
         """What one step writes as a file, another cannot write into."""
         for place, (name, _, at) in binder.targets.items():
-            for folder in _folders_of(place):
+            for folder in folders_of(place):
                 other = binder.targets.get(folder)
                 if other:
                     self.wrong(
@@ -371,7 +363,7 @@ class _Planner:
         """An input file that another step writes is that step's output: bind it so, which makes the edge. A directory that
         another step writes into is read after it, unless that step needs the reader."""
         for place, (writer, _, _) in binder.targets.items():
-            for folder in _folders_of(place):
+            for folder in folders_of(place):
                 self.written_into.setdefault(folder, []).append(writer)
         for name, step in steps.items():
             for parameter, binding in step.inputs.items():
