@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from space import Space
 
+from wfe.core.outcome import StepState
 from wfe.core.when import WhenError, evaluate, split
 from wfe.errors import WfeError, WorkflowError
 
@@ -83,6 +84,26 @@ def test_a_long_value_is_told_by_what_it_is(space: Space) -> None:
     conditional(space, "5000 in ${many}")
     told = space.run().outcomes["give"].skip
     assert "(${many} is #" in told and "(list of 5000))" in told
+
+
+@pytest.mark.parametrize(("when", "ran"), [("$give.n > 2", False), ("$give.n == null or $give.n > 2", True)])
+def test_a_condition_on_what_was_skipped(space: Space, when: str, ran: bool) -> None:
+    """The rule of Skip once more: what can do without gets None, what cannot is skipped, and nothing fails."""
+    space.nodes(NODES)
+    asks = {"id": "asks", "function": "n.give", "when": when, "inputs": {"n": 1}}
+    space.workflow(
+        [
+            {"id": "first", "function": "n.give", "inputs": {"n": 2}},
+            {"id": "give", "when": "$first.n > 2", "inputs": {"n": 1}},
+            asks,
+            {**asks, "id": "each", "foreach": [1], "inputs": {"n": "$item"}},
+        ]
+    )
+    found = space.run()
+    assert found.code == 0
+    assert found.of(StepState.SKIPPED) == {"give", *(() if ran else ("asks", "each[1]"))}
+    if not ran:
+        assert found.outcomes["asks"].skip == "its condition needs step 'give', which was skipped"
 
 
 def test_a_parameter_turns_it(space: Space) -> None:

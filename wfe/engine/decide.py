@@ -109,16 +109,20 @@ def _condition(known: Known, step: Step) -> str:
 
     expression, given = step.when.value
     values, told, shown = {}, {}, []
+    skipped = ""
     for hole, (name, value) in given.items():
         values[hole], told[hole] = value, name
         shown.append(f"{name} is {value_text(Result(value))}")
     for (hole,), other, trail in step.when.refs:
         part = inputs_.output(known, other, trail)
+        skipped = skipped or ("" if part is not None else other)
         values[hole], told[hole] = None if part is None else part.seen(), str(Ref(other, trail))
         shown.append(f"{told[hole]} is {value_text(part) if part is not None else 'skipped'}")
     try:
         holds = evaluate(unescape(expression), values)
     except WhenError as error:
+        if skipped:  # as with an input: a condition that can do without what was skipped has None there
+            return f"its condition needs step {skipped!r}, which was skipped"
         raise NodeFailure(f"step {step.id!r}: 'when': {error}") from None
     text = re.sub(r"\b_[rp]\d+\b", lambda match: told.get(match[0], match[0]), expression)
     return "" if holds else f"its condition {text!r} does not hold" + (f" ({', '.join(shown)})" if shown else "")
