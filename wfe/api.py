@@ -150,11 +150,11 @@ class Report:
         outcome = self.outcomes.get(step)
         if outcome is None:
             known = [*self.outcomes, *self._members]
-            raise KeyError(f"workflow {self.workflow!r} has no step {step!r}; {nearest(step, known)}".rstrip("; "))
+            raise KeyError(f"the run of {self.workflow!r} had no step {step!r}; {nearest(step, known)}".rstrip("; "))
         if outcome.state is StepState.SKIPPED:
             return None
         if outcome.state in (StepState.FAILED, StepState.BLOCKED, StepState.CANCELLED):
-            raise KeyError(f"step {step!r} was {outcome.state.value}: it has no result")
+            raise KeyError(f"step {step!r} has no result: {outcome.state.value}")
         return value_of(results.find(step), results.path)
 
     def __repr__(self) -> str:
@@ -169,9 +169,9 @@ def run(
     /,
     *,
     project: str | os.PathLike[str] = ".",
-    steps: Sequence[str] = (),
+    steps: str | Sequence[str] = (),
     jobs: int = 0,
-    force: bool | Sequence[str] = False,
+    force: bool | str | Sequence[str] = False,
     keep_going: bool = False,
     inline: bool = False,
     output: Told = "quiet",
@@ -210,10 +210,10 @@ def run(
         where,
         workflow,
         values,
-        steps=tuple(steps),
+        steps=_names(steps),
         listeners=told,
         jobs=jobs,
-        forced=frozenset() if isinstance(force, bool) else frozenset(force),
+        forced=frozenset() if isinstance(force, bool) else frozenset(_names(force)),
         force_all=force is True,
         keep_going=keep_going,
         inline=inline,
@@ -222,6 +222,11 @@ def run(
     if check and not report.ok:
         raise _failure(report, door)
     return report
+
+
+def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Names of steps; a text is one, though Python takes it for the sequence of its letters."""
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def _plain(name: str, value: Any) -> Any:
