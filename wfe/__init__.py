@@ -69,7 +69,7 @@ def workflow_node(  # type: ignore[misc]  # the second overload leaves the names
     python: str | None = None,
     device: str | None = None,
     resources: Mapping[str, Any] | None = None,
-    retries: int = 0,
+    retries: int | Mapping[str, Any] = 0,
     timeout: float | None = None,
     description: str | None = None,
     permissions: Mapping[str, Any] | None = None,
@@ -88,7 +88,7 @@ def workflow_node(  # type: ignore[misc]  # the second overload leaves the names
     environment, isolation_mode ("auto" | "always" | "never"), python: where it runs; see wfe/env.
     device: a declared device, part of the action key ("cuda:0", "npu").
     resources: amounts taken from named pools while it runs, `{"gpu": 1, "memory": "4GB"}`.
-    retries, timeout: attempts after a failure, and seconds after which the process tree is killed.
+    retries, timeout: attempts after a failure (or an object, as in a document); seconds until the process tree is killed.
     permissions: what a generated node may reach, `{"network": ["host"], "read": ["path"]}`.
     """
     del outputs, cache, seed, ttl, dependencies, environment, isolation_mode, python, device

@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from wfe.core.amount import amount
 from wfe.core.default import files_of
+from wfe.core.retry import wrong_with
 from wfe.core.types import ANY, Type, type_of
 
 DECORATOR: Final = "workflow_node"
@@ -228,9 +230,25 @@ def _options(decorator: ast.expr | None, problems: list[tuple[int, int, str]]) -
             problems.append((*at, f"@{DECORATOR}: {key!r} cannot be {value!r}"))
         elif key in _CHOICES and value not in _CHOICES[key]:
             problems.append((*at, f"@{DECORATOR}: {key!r} must be one of {', '.join(_CHOICES[key])}, found {value!r}"))
+        elif beyond := _beyond(key, value):
+            problems.append((*at, f"@{DECORATOR}: {beyond}"))
         else:
             found[key] = list(value) if isinstance(value, tuple) else value
     return found
+
+
+def _beyond(key: str, value: Any) -> str:
+    """What is wrong with an option of the right kind, "" for nothing; `core.parse` says the same of a document's."""
+    if key in ("ttl", "timeout"):
+        return "" if value > 0 else f"{key!r} must be a number of seconds above 0, found {value}"
+    if key == "retries":
+        return wrong_with(value)
+    for pool, size in value.items() if key == "resources" else ():
+        try:
+            amount(size)
+        except ValueError as error:
+            return f"resource {pool!r}: {error}"
+    return ""
 
 
 def _own(function: ast.AST) -> Iterator[ast.AST]:
