@@ -190,7 +190,7 @@ def test_one_name_two_candidates(project: Space) -> None:
 
 def test_a_node_that_does_not_parse(project: Space) -> None:
     project.file("nodes/broken.py", "def f(:\n    pass\n")
-    project.file("workflows/w.json", document(node("a", "broken.f"), LOAD))
+    project.file("workflows/w.json", document(node("a", "broken.f"), node("b", "broken.g"), LOAD))  # told once for both
     compare("node_that_does_not_parse", refused(project))
 
 

@@ -158,10 +158,9 @@ class _Planner:
         ordered = self.ordered(steps)
         self.located(steps)
         if self.problems:
+            each = dict.fromkeys(self.problems)  # a source that cannot be read is told by every node that it has
             raise WorkflowError(
-                sorted(
-                    self.problems, key=lambda problem: (problem.place.file, problem.place.line, problem.place.column)
-                )
+                sorted(each, key=lambda problem: (problem.place.file, problem.place.line, problem.place.column))
             )
         return Plan(
             workflow=self.workflow.name,
