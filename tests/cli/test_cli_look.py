@@ -171,6 +171,16 @@ def test_validate_tells_the_problems_of_all_workflows(project: ProjectUnderTest,
     assert rows["sum"]["valid"] and not rows["one"]["valid"] and rows["one"]["problems"][0]["line"] == 8
 
 
+def test_validate_tells_of_a_pool_that_is_too_small_for_a_step(project: ProjectUnderTest, wfe) -> None:
+    step = {"id": "a", "function": "some.total", "inputs": {"numbers": []}, "resources": {"gpu": 2}}
+    project.workflow("sum", nodes=[step], settings={"pools": {"gpu": 1}})
+    done = wfe("validate")
+    assert done.code == 3
+    assert done.out.splitlines()[0].startswith("step 'a' asks for 2 of pool 'gpu', which has 1; give the pool more: ")
+    project.workflow("sum", nodes=[step], settings={"pools": {"gpu": 2}})
+    assert wfe("validate").code == 0
+
+
 def test_validate_without_the_value_of_a_required_parameter(project: ProjectUnderTest, wfe) -> None:
     nodes = [
         {"id": "read", "function": "some.numbers", "inputs": {"source": "${path}"}},

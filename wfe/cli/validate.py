@@ -70,6 +70,7 @@ def check(where: Project, name: str, given: dict[str, str]) -> tuple[tuple[Probl
     """(the problems of a workflow, its required parameters without a value)."""
     from wfe.core.params import stand_in, uncertain
     from wfe.core.parse import parse
+    from wfe.engine.gate import sizes
     from wfe.engine.prepare import prepare
     from wfe.engine.workspace import Workspace
 
@@ -86,7 +87,9 @@ def check(where: Project, name: str, given: dict[str, str]) -> tuple[tuple[Probl
         values: dict[str, Any] = {key: value for key, value in given.items() if key in workflow.params}
         workspace = Workspace(where)
         try:
-            prepare(where, workspace.state, name, {**values, **{one: stand_in(workflow.params[one]) for one in left}})
+            values.update({one: stand_in(workflow.params[one]) for one in left})
+            plan = prepare(where, workspace.state, name, values).plan
+            sizes(plan.pools, {step: plan.steps[step].options.resources for step in plan.steps})
         finally:
             workspace.close()
     except WfeError as error:
