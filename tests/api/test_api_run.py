@@ -90,6 +90,19 @@ def test_a_report_keeps_the_results_of_its_own_run(project: ProjectUnderTest) ->
     assert project.run("w").restored == ["make", "grow"] and project.nothing_ran
 
 
+def test_a_report_does_not_read_what_a_later_run_made_of_the_same_inputs(project: ProjectUnderTest) -> None:
+    project.node(
+        "chance", "import uuid\nfrom wfe import workflow_node\n@workflow_node\ndef draw(): return uuid.uuid4().hex\n"
+    )
+    project.workflow("chance", nodes=[{"id": "draw", "function": "chance.draw"}])
+    first = project.run("chance")
+    assert first["draw"]
+    second = project.run("chance", force=True)
+    with pytest.raises(KeyError, match="not in the store any more"):
+        first["draw"]
+    assert second["draw"]
+
+
 def test_unknown_steps_and_names_are_told(project: ProjectUnderTest) -> None:
     report = project.run("w", steps=["make"])
     assert list(report) == ["make"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -132,6 +133,46 @@ def test_never_cached_runs_each_time_and_cuts_off(space: Space) -> None:
     told.write_text("midnight")
     space.run()
     space.ran("clock", "show")
+
+
+def test_what_is_never_cached_is_for_no_other_step(space: Space) -> None:
+    """The same function with the same inputs: two clocks, and the time of the first run, which is to stay."""
+    space.nodes(
+        """
+        import uuid
+        @workflow_node
+        def draw(): return {"text": uuid.uuid4().hex}
+        @workflow_node
+        def use(text: str): return {"used": text}
+        """
+    )
+    live = {"function": "n.draw", "cache": "never"}
+    space.workflow([{**live, "id": "one"}])
+    space.workflow(
+        [
+            {"id": "first", "function": "n.draw"},
+            {**live, "id": "one", "depends_on": ["first"]},
+            {**live, "id": "two", "depends_on": ["one"]},
+            *(
+                {"id": f"use_{name}", "function": "n.use", "inputs": {"text": f"${name}.text"}}
+                for name in ("one", "two")
+            ),
+        ],
+        name="all",
+    )
+    seen = []
+    for _ in range(2):
+        found = space.run("all").values
+        seen.append(found["first"])
+        other = space.run().values["one"]
+        texts = [one["text"] for one in (found["first"], found["one"], found["two"], other)]
+        assert len(set(texts)) == 4
+        assert [found["use_one"]["used"], found["use_two"]["used"]] == texts[1:3]
+        for name in ("one", "two"):  # what stands in the workspace, after all of them
+            assert json.loads(space.wfe("show", f"all:{name}").stdout) == found[name]
+    assert seen[0] == seen[1]
+    space.run("all")
+    space.current("first")
 
 
 def test_the_document_may_say_never(space: Space) -> None:
@@ -321,7 +362,7 @@ def test_a_pickle_counts_by_the_code_that_made_it(space: Space) -> None:
     space.restored("make", "hand", "use")
 
 
-@pytest.mark.parametrize("how", ["force", "never", "forget"])
+@pytest.mark.parametrize("how", ["force", "forget"])
 def test_a_result_made_anew_under_its_key_outdates_what_other_workflows_made_of_the_old(space: Space, how: str) -> None:
     space.nodes(
         """
@@ -334,7 +375,7 @@ def test_a_result_made_anew_under_its_key_outdates_what_other_workflows_made_of_
     )
     nodes = [{"id": "draw"}, {"id": "use", "inputs": {"text": "$draw.text"}}]
     space.workflow(nodes, name="q")
-    space.workflow([{**nodes[0], "cache": "never"} if how == "never" else nodes[0], nodes[1]], name="p")
+    space.workflow(nodes, name="p")
     space.run("q")
     if how == "forget":
         space.run("p")

@@ -1,7 +1,8 @@
 """What goes into an action key: a list of (part, text), hashed for the key and compared for the explanation.
 
 One walk serves both, so that the reason that is shown is the reason that rebuilt. Knows no step id: renaming a step
-rebuilds nothing. Texts are exact for short values and digests for long ones.
+rebuilds nothing (but for a step that is never cached: its result is for nobody else). Texts are exact for short values
+and digests for long ones.
 """
 
 from __future__ import annotations
@@ -42,13 +43,16 @@ def shape(result: Result) -> str:
     return f"text of {len(value):,} characters" if isinstance(value, str) else type(value).__name__
 
 
-def manifest_of(step: Step, inputs: Iterable[tuple[str, str]]) -> Manifest:
-    """The manifest of a step whose inputs came out as `inputs` (parameter, text)."""
+def manifest_of(step: Step, inputs: Iterable[tuple[str, str]], workflow: str = "") -> Manifest:
+    """The manifest of a step of a workflow whose inputs came out as `inputs` (parameter, text)."""
     parts = [("format", FORMAT), ("function", step.function), ("code", step.code)]
     if step.environment:
         parts.append(("environment", step.environment))
     if step.options.seed is not None:
         parts.append(("seed", str(step.options.seed)))
+    if step.options.cache == "never":
+        # Else a cached step of the same function and inputs would change with each of its results.
+        parts.append(("cache", f"never, for {workflow}:{step.id}"))
     if step.options.device is not None:
         parts.append(("device", step.options.device))
     if step.outputs is not None:

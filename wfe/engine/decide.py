@@ -51,7 +51,7 @@ def pending_of(known: Known, name: str, forced: bool = False) -> Pending:
         return Pending(run, failure=Failure("input", str(error)))
     if inputs.skip:
         return Pending(run, skip=inputs.skip)
-    manifest = manifest_of(step, inputs.texts)
+    manifest = manifest_of(step, inputs.texts, known.workflow)
     key = key_of(manifest)
     row = known.row(name)
     traces = known.workspace.traces

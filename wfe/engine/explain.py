@@ -180,7 +180,7 @@ class _Foresight:
             return ()
         if found.skip:
             return ()
-        now = manifest_of(step, found.texts)
+        now = manifest_of(step, found.texts, run.workflow)
         parts = {part for part, _ in now}
         unknown = {f"input '{name}'" for name in step.inputs.keys() - known.keys()}
         old = tuple((part, text) for part, text in before.manifest if part in parts or part not in unknown)

@@ -62,7 +62,8 @@ class Results:
         trace = self.workspace.traces.find(row.key)
         if trace is None:
             self.workspace.traces.disown(self.workflow, step, row.key)
-        if trace is None or not self.workspace.traces.whole(trace):
+        # Another run may have made the same anew, with another outcome: that is not what these rows tell of.
+        if trace is None or trace.mark != row.mark or not self.workspace.traces.whole(trace):
             raise Missing(f"the result of step {step!r} is not in the store any more")
         from wfe.engine.workspace import result_of
 
