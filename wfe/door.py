@@ -163,7 +163,7 @@ def heeding(
             stopping.set()
             if passed_on():
                 timer.start()
-                _say("\nstopping: what runs may finish (Ctrl-C again ends it now)\n")
+                _say(f"\nstopping: what runs has {GRACE:g} s to finish (Ctrl-C again ends it now)\n")
         timer.cancel()
 
     watcher = threading.Thread(target=heed, name="wfe-signals", daemon=True)

@@ -57,7 +57,7 @@ def test_once_lets_a_running_step_finish(space: Space, front: str, number: int, 
         go(path)
         code, said = running.end()
         assert code == 130, said
-        assert "stopping: what runs may finish" in said
+        assert "stopping: what runs has 5 s to finish" in said
         assert "Traceback" not in said
         nothing_left(space, running)
     assert space.run().values["late"] == {"n": 0}
