@@ -34,6 +34,16 @@ def test_a_fan_without_items_has_its_line(project: ProjectUnderTest, wfe) -> Non
     assert [one["state"] for one in wfe("list", "none", "--json").lines()] == ["current", "current"]
 
 
+def test_show_an_item_that_a_fan_does_not_have(project: ProjectUnderTest, wfe) -> None:
+    """To run the fan, as it was told, would not help."""
+    each = {"id": "each", "function": "some.double", "foreach": [1, 2], "inputs": {"item": "$item"}}
+    project.workflow("two", [each])
+    assert wfe("show", "two:each[2]").err == "step 'each[2]' has no result yet; run it: wfe run two each\n"
+    wfe("run", "two")
+    done = wfe("show", "two:each[3]")
+    assert (done.code, done.err) == (2, "workflow 'two' has no step 'each[3]'; did you mean 'each[2]'?\n")
+
+
 def test_show_a_fan_without_items(project: ProjectUnderTest, wfe) -> None:
     project.write("in.txt", "")
     project.workflow(
@@ -143,6 +153,9 @@ def test_show_an_object_an_array_and_a_file(project: ProjectUnderTest, wfe) -> N
     assert (project.root / "copy.txt").read_text() == "9\n"
     done = wfe("show", "things:array.array", "--save", "a.png")
     assert (done.code, done.err) == (2, "a.png: an array is saved as .npy or .json\n")
+    for folder in (".", "out", "/"):
+        done = wfe("show", "things:array", "--save", folder)
+        assert (done.code, done.err) == (2, f"{folder}: --save takes a file, and this is a directory\n")
     done = wfe("show", "things:array.arary")
     assert done.code == 2 and done.err == "things:array: the result has no 'arary', it has 'array'\n"
 

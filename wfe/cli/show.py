@@ -137,6 +137,10 @@ def _members(where: Project, workflow: str, step: str, results: Results) -> list
 def _lacking(where: Project, workflow: str, step: str, why: str, results: Results) -> WfeError:
     if results.row(step) is not None or results.members(step):
         return WfeError(f"{workflow}:{step}: {why}", code=ExitCode.USAGE)
+    fan = step.partition("[")[0]
+    items = _members(where, workflow, fan, results) if fan != step else None
+    if items is not None and step not in items:
+        return WfeError(f"workflow {workflow!r} has no step {step!r}", nearest(step, items), ExitCode.USAGE)
     try:
         from wfe.core.parse import parse
 
@@ -144,8 +148,8 @@ def _lacking(where: Project, workflow: str, step: str, why: str, results: Result
         known = [node.id for node in parse(path.read_bytes(), where.shown(path), workflow).nodes]
     except (WfeError, OSError):
         known = []
-    if step.partition("[")[0] in known:
-        return WfeError(why, f"run it: wfe run {shlex.quote(workflow)} {step.partition('[')[0]}", ExitCode.USAGE)
+    if fan in known:
+        return WfeError(why, f"run it: wfe run {shlex.quote(workflow)} {fan}", ExitCode.USAGE)
     return WfeError(
         f"workflow {workflow!r} has no step {step!r}", nearest(step, known or results.steps()), ExitCode.USAGE
     )
@@ -212,6 +216,8 @@ def _outline(result: Result) -> dict[str, str]:
 
 def _save(result: Result, path: Path, results: Results) -> None:
     """Write a result to a file. Raises WfeError: the form does not fit, or the disk refuses."""
+    if path.is_dir():
+        raise WfeError(f"{path}: --save takes a file, and this is a directory", code=ExitCode.USAGE)
     whole = result.artifacts[0] if len(result.artifacts) == 1 and not result.artifacts[0].trail else None
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
