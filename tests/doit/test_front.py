@@ -165,6 +165,14 @@ def test_parallel_type_process_runs_as_well(project: Space, jobs: str) -> None:
     assert "w: 3 ran in" in told and (project.root / "out/a.txt").read_text() == "ABC!"
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_another_reporter_of_doit_does_not_keep_a_run_from_its_end(project: Space, jobs: str) -> None:
+    told = project.doit("run", "workflow=w", "-n", jobs, "-r", "console").stdout
+    assert "w: 3 ran in" in told
+    (run,) = project.wfe("runs", "--json").stdout.splitlines()
+    assert json.loads(run)["ending"] == "ok"
+
+
 def test_clean_and_forget(project: Space) -> None:
     project.run()
     told = project.doit("clean", "workflow=w", "-n")

@@ -78,3 +78,8 @@ class Reporter:
         if done is not None:
             error = sys.exc_info()[0]
             done(error is not None and issubclass(error, KeyboardInterrupt))
+
+
+def ours(given: Any) -> Reporter:
+    """The reporter of a run, also where doit was told to take another (`-r json`): none of doit's hears that the run ended."""
+    return given if isinstance(given, Reporter) else Reporter(None, {})

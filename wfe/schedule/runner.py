@@ -16,7 +16,7 @@ from doit.runner import MThreadRunner
 
 from wfe.engine.run import Run
 from wfe.schedule.backend import Backend, Checker
-from wfe.schedule.reporter import Reporter
+from wfe.schedule.reporter import Reporter, ours
 from wfe.schedule.serial import Serial
 from wfe.schedule.tasks import Tasks
 
@@ -52,7 +52,8 @@ class Carriers(MThreadRunner):  # type: ignore[misc]
     Queue = staticmethod(Wakeful)
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
-        super().__init__(*arguments, **more)
+        dependency, reporter, *others = arguments
+        super().__init__(dependency, ours(reporter), *others, **more)
         run = self.run
         run.goes_on = self.continue_
         open_ = [name for name in run.index.ids if name not in run.marks]

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from doit.runner import Runner
 
 from wfe.engine.run import Run
+from wfe.schedule.reporter import ours
 from wfe.schedule.tasks import StepAction
 
 
@@ -25,7 +26,8 @@ class Serial(Runner):  # type: ignore[misc]
     run: ClassVar[Run]
 
     def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments[:5])  # doit gives the runner of `-n 1` that number as well
+        dependency, reporter, *others = arguments[:5]
+        super().__init__(dependency, ours(reporter), *others)  # doit gives the runner of `-n 1` that number as well
 
     @staticmethod
     def available() -> bool:
