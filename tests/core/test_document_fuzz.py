@@ -208,3 +208,30 @@ def test_every_value_has_a_place(tree: Any) -> None:
         document = read(text.encode(), "w.json")
         found = [document.place(path) for path in places(document.value)]
         assert len(set(found)) == len(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *((text, text) for text in ("on", "No", "y", "1:30", "12:30:00", "2024-01-01", "1_000", "0b1", "+", ".", "0x")),
+        ("010", 10),
+        ("-5", -5),
+        ("0o17", 15),
+        ("0xfF", 255),
+        ("1e3", 1000.0),
+        ("-.5", -0.5),
+        ("2.", 2.0),
+        ("-.inf", float("-inf")),
+        ("TRUE", True),
+        ("false", False),
+        ("~", None),
+        ("", None),
+        ("'7'", "7"),
+        ("!!str 7", "7"),
+        ("!!int '7'", 7),
+    ],
+)
+def test_yaml_is_that_of_1_2(text: str, value: Any) -> None:
+    """In that of 1.1, which PyYAML reads, `on` and `no` are truth values, `1:30` is 90 and `1e3` a text."""
+    found = read(f"a: {text}\n".encode(), "w.yaml").value["a"]
+    assert found == value and type(found) is type(value)

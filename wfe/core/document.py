@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any, Final
 
 from wfe.errors import Place, Problem, WorkflowError
@@ -254,10 +255,31 @@ def _at(file: str, mark: Any) -> Place:
     return Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
 
 
+# Plain scalars as YAML 1.2 has them (its core schema, 10.3.2), by what they begin with: PyYAML reads those of 1.1, where `on`
+# and `no` are truth values, `010` is 8, `1:30` is 90 and `1e3` a text.
+_SCALARS: Final = (
+    ("null", r"(?:~|null|Null|NULL|)\Z", ["~", "n", "N", ""]),
+    ("bool", r"(?:true|True|TRUE|false|False|FALSE)\Z", list("tTfF")),
+    ("int", r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z", list("-+0123456789")),
+    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z", list("-+.0123456789")),
+    ("float", r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z", list("-+.")),
+)
+
+
+@cache
+def _loader() -> Any:
+    import yaml
+
+    loader: Any = type("Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {"yaml_implicit_resolvers": {}})
+    for kind, form, first in _SCALARS:
+        loader.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(form), first)
+    return loader
+
+
 def _read_yaml(text: str, file: str) -> Document:
     import yaml
 
-    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = _loader()
     try:
         # Events first: they come without recursion, so that a hostile depth is met before anything recurses on it.
         depth = 0
@@ -305,13 +327,15 @@ def _read_yaml(text: str, file: str) -> Document:
         if isinstance(node, yaml.SequenceNode):
             return [build(child, (*path, index)) for index, child in enumerate(node.value)]
         try:
+            if node.tag == "tag:yaml.org,2002:int":
+                return int(node.value, 0 if node.value[:2] in ("0o", "0x") else 10)
             value = constructor.construct_object(node)
         except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:
             # PyYAML does not expect `!!int ''`, `!!bool x` or `!!timestamp x`.
             kind = f"{node.value!r} is no {node.tag.rpartition(':')[2]}"
             doubts.append((path, Problem(getattr(error, "problem", "") or kind, _at(file, node.start_mark))))
             return None
-        # YAML reads 2024-01-01 as a date; a workflow holds JSON values, so the text is what was meant.
+        # A tag may ask for a date or for bytes; a workflow holds JSON values, so the text is what was meant.
         return value if value is None or isinstance(value, str | int | float | bool) else node.value
 
     value = build(root, ()) if root is not None else None
