@@ -7,7 +7,6 @@ than a whole detection; the video nodes, which need its tracking, import it anyw
 from __future__ import annotations
 
 import colorsys
-import errno
 from collections.abc import Sequence
 from typing import Any
 
@@ -57,7 +56,7 @@ def draw_on(drawn: NDArray[np.uint8], detections: Sequence[Detection]) -> NDArra
 
 
 def write_picture(picture: NDArray[np.uint8], path: Output) -> None:
-    """Write a BGR picture in the format of the path's suffix. Raises wfe.Refuse on another suffix, or too long a name."""
+    """Write a BGR picture in the format of the path's suffix. Raises wfe.Refuse on another suffix."""
     import cv2
 
     try:
@@ -68,12 +67,7 @@ def write_picture(picture: NDArray[np.uint8], path: Output) -> None:
         ) from error
     if not done:
         raise Refuse(f"{path.name}: the picture could not be encoded as {path.suffix}; use .jpg or .png")
-    try:
-        path.write_bytes(coded.tobytes())
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            raise
-        raise Refuse(f"{path.name[:40]}...: a name of {len(path.name)} characters is too long for a file") from error
+    path.write_bytes(coded.tobytes())
 
 
 @workflow_node(outputs={"output_path": "Output"})

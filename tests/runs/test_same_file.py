@@ -136,6 +136,8 @@ def test_an_item_does_not_overwrite_what_it_reads(space: Space, other: str, item
         ("cache/blobs/x", "wfe's own in the cache"),
         ("cache/steps/w/write.json", "wfe's own in the cache"),
         ("out/../cache/logs/w/write.log", "wfe's own in the cache"),
+        ("n" * 221, "longer than the 220 bytes that its name may have"),
+        ("new/" + "\u4e2d" * 74, "longer than the 220 bytes that its name may have"),
     ],
 )
 def test_no_step_writes_what_wfe_or_the_project_is_made_of(space: Space, to: str, what: str) -> None:
@@ -170,7 +172,10 @@ def test_a_document_elsewhere_is_not_written_either(space: Space) -> None:
             space.run(str(space.root / "flows" / "outer.json"))
 
 
-@pytest.mark.parametrize("to", ["cache/results/a.txt", "workflows/notes.txt", "nodes/model.bin", "cache-of-mine/a"])
+@pytest.mark.parametrize(
+    "to",
+    ["cache/results/a.txt", "workflows/notes.txt", "nodes/model.bin", "cache-of-mine/a", "n" * 220, "\u4e2d" * 73],
+)
 def test_what_lies_beside_it_may_be_written(space: Space, to: str) -> None:
     space.nodes(NODES)
     space.workflow([{"id": "write", "inputs": {"x": "x", "to": to}}])

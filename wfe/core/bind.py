@@ -219,9 +219,9 @@ class Binder:
         if fan and "${" in tree:
             return Binding("output", tree)  # an item's own path, known when the items are
         path = unescape(tree) if fan else tree
-        owned = self.disk.owned(path)
-        if owned:
-            self.wrong(at, f"step {node.id!r} would write {path!r}, which is {owned}", "write another file")
+        barred = self.disk.barred(path)
+        if barred:
+            self.wrong(at, f"step {node.id!r} would write {path!r}, which is {barred}", "write another file")
             return None
         other = self.targets.setdefault(self.disk.place(path), (node.id, parameter.name, at))
         if other[2] != at:

@@ -16,8 +16,8 @@ class Disk:
         """The one name of the file that a path means: of two paths of one file it is the same."""
         return os.path.normpath(text)
 
-    def owned(self, text: str) -> str:
-        """What the file of this path is, if no step may write it ("the workflow's own document"); "" when one may."""
+    def barred(self, text: str) -> str:
+        """What the file of this path is, if no step may write it ("a workflow document"); "" when one may."""
         return ""
 
     def holds_cache(self, text: str) -> bool:

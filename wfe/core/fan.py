@@ -217,9 +217,9 @@ def expand(
         read = {disk.place(path) for path in _read(step, where, values)} if made.targets() else ()
         for path in made.targets().values():
             place = disk.place(path)
-            owned = disk.owned(path)
-            if owned:
-                raise ValueError(f"{made.id!r} would write {path!r}, which is {owned}; write another file")
+            barred = disk.barred(path)
+            if barred:
+                raise ValueError(f"{made.id!r} would write {path!r}, which is {barred}; write another file")
             if place in read:
                 raise ValueError(f"{made.id!r} writes {path!r}, which it also reads; write another file")
             other_step = written.setdefault(place, made.id)

@@ -16,6 +16,8 @@ _SEPARATORS: Final = f"{os.sep}{os.altsep or ''}"
 # What wfe itself keeps in the cache. Steps may write beside it: cache/results is where most do.
 _KEPT: Final = ("blobs", "environments", "logs", "runs", "staging", "steps")
 _KEPT_FILES: Final = ("state.db", "claims.lock")  # and what SQLite puts beside: state.db-wal
+LONGEST: Final = 220
+"""Bytes of an output's name. File systems take 255, and a file that replaces one is written beside it under a longer name."""
 
 
 class Ground(Disk):
@@ -58,7 +60,9 @@ class Ground(Disk):
         asked = list(self._folders) if folders is None else [os.path.join(self._root, one) for one in folders]
         return tuple(sorted((_shorter(one, self._root), _shorter(self._inside(one), real)) for one in asked))
 
-    def owned(self, text: str) -> str:
+    def barred(self, text: str) -> str:
+        if len(os.path.basename(text).encode(errors="surrogatepass")) > LONGEST:
+            return f"longer than the {LONGEST} bytes that its name may have"
         place = self.place(text)
         parts = _below(self._cache, place)
         if parts is not None and (not parts or parts[0] in _KEPT or parts[0].startswith(_KEPT_FILES)):
