@@ -36,8 +36,10 @@ def list_pictures(folder: str, pattern: str = "*", recursive: bool = False) -> d
     if not folder:
         raise Refuse("'folder' is empty; give . for the current one")
     place = Path(folder)
-    if not place.exists():
-        raise Refuse(f"{folder}: there is no such folder; check 'folder'")
+    try:
+        place.stat()
+    except OSError as error:  # missing, closed to this user, or too long a name
+        raise Refuse(f"{folder}: there is no such folder ({error.strerror}); check 'folder'") from error
     if not place.is_dir():
         raise Refuse(f"{folder}: is not a folder; the workflow detect_image takes a single picture")
     wrong = f"'pattern' is {pattern!r}; it must match names in the folder, such as *.jpg"

@@ -44,8 +44,9 @@ def test_no_picture_is_said_and_no_error(pictures: Path, capsys: pytest.CaptureF
 
 
 def test_what_is_no_folder_is_said(pictures: Path) -> None:
-    with pytest.raises(Refuse, match="out: there is no such folder; check 'folder'"):
-        list_pictures("out")
+    for name in ("out", "n" * 300, "in/b.png/deeper"):
+        with pytest.raises(Refuse, match=rf"{name}: there is no such folder \(.*\); check 'folder'"):
+            list_pictures(name)
     with pytest.raises(Refuse, match="is not a folder"):
         list_pictures("in/b.png")
 
