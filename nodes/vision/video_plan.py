@@ -135,31 +135,29 @@ def begins(packet: Any, codec: str, extradata: bytes) -> bool:
     """
     if codec != "h264":
         return True
-    data = bytes(packet)
-    for unit in units(data, extradata):
-        kind = data[unit] & 31
+    for unit in units(bytes(packet), extradata):
+        kind = unit[0] & 31
         if kind == 5:
             return True
-        if kind == 6 and (frames := recovery(data[unit + 1 : unit + 4096])) is not None:
+        if kind == 6 and (frames := recovery(unit[1:])) is not None:
             return frames == 0
         if kind == 1:
             break
     return False
 
 
-def units(data: bytes, extradata: bytes) -> Iterator[int]:
-    """Where the NAL units of an H.264 packet begin: behind their lengths (MP4; its extradata says so), or start codes."""
+def units(data: bytes, extradata: bytes) -> Iterator[bytes]:
+    """The NAL units of an H.264 packet, none empty: behind their lengths (MP4; its extradata says so), or start codes."""
     if extradata[:1] != b"\1" or len(extradata) < 5:
-        place = data.find(b"\0\0\1")
-        while 0 <= place < len(data) - 3:
-            yield place + 3
-            place = data.find(b"\0\0\1", place + 3)
+        yield from filter(None, data.split(b"\0\0\1")[1:])
         return
     place = 0
     size = (extradata[4] & 3) + 1
     while place + size < len(data):
-        yield place + size
-        place += size + int.from_bytes(data[place : place + size], "big")
+        begin = place + size
+        place = begin + int.from_bytes(data[place:begin], "big")
+        if begin < place:
+            yield data[begin:place]
 
 
 def recovery(data: bytes) -> int | None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nodes.vision.video_infer import infer_segment
-from nodes.vision.video_plan import check, plan_segments
+from nodes.vision.video_plan import begins, check, plan_segments
 from nodes.vision.video_read import VideoError, frames
 from wfe import Refuse
 
@@ -135,6 +135,16 @@ def test_intra_refresh(make_video: Make, name: str) -> None:
     assert [len(part) for part in found] == [segment["frames"] for segment in segments]
     for segment in segments:
         check(path, segment)
+
+
+@pytest.mark.parametrize("lengths", [True, False])
+def test_supplemental_information_ends_with_its_unit(lengths: bool) -> None:
+    """What follows it, a picture's bytes in the end, is not read as more of it: here as a point of recovery."""
+
+    told, other, picture = b"\6\5\1x\x80", b"\x67" + 0x67 * b"x" + b"\6\1\1", b"\x65picture"
+    marks = [len(unit).to_bytes(4, "big") if lengths else b"\0\0\0\1" for unit in (told, other, picture)]
+    packet = b"".join(mark + unit for mark, unit in zip(marks, (told, other, picture), strict=True))
+    assert begins(packet, "h264", b"\1gM@\xff" if lengths else b"")
 
 
 def test_open_groups_of_h264_are_cut_at_their_key_frames(make_video: Make) -> None:
