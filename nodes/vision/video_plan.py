@@ -235,13 +235,15 @@ def cut(packets: Packets, seed: bytes, length: int, end: int | None = None) -> l
             frames = sum(1 for pts in packets.pts if pts < end)
         return [Segment(index=0, seek=None, start=None, stop=end, origin=origin, frames=frames, digest=digest)]
     shown = sorted(range(len(packets.pts)), key=packets.pts.__getitem__)
+    # A recording may begin between two key frames: what comes before the first cannot be decoded.
+    whole = next((position for position, packet in enumerate(shown) if packets.keys[packet]), len(shown))
     starts = [0]
     key = since = 0  # the packet at which decoding of the present segment begins, and its place among those shown
     seeks: list[int | None] = [None]
     for position, packet in enumerate(shown):
         if packets.keys[packet]:
             key, since = packet, position
-        count = position - starts[-1]
+        count = position - max(starts[-1], whole)
         # Far behind a key frame, segments grow with the distance, since each decodes all of it again.
         most = max(2 * length, (position - since) // 4)
         if (count >= length and packets.keys[packet]) or count >= most:

@@ -9,7 +9,7 @@ import pytest
 
 from nodes.vision.video_infer import infer_segment
 from nodes.vision.video_plan import begins, check, plan_segments
-from nodes.vision.video_read import VideoError, frames
+from nodes.vision.video_read import Damage, VideoError, frames
 from wfe import Refuse
 
 from .conftest import SHAPES, Make, excerpt, pictures
@@ -153,3 +153,19 @@ def test_open_groups_of_h264_are_cut_at_their_key_frames(make_video: Make) -> No
     assert len(segments) >= 5 and all(segment["seek"] == segment["start"] for segment in segments)
     whole = [(round(frame.time, 4), frame.picture.tobytes()) for frame in frames(path)]
     assert [frame for part in parts(path, segments) for frame in part] == whole
+
+
+@pytest.mark.parametrize("bframes", [0, 2])
+def test_a_recording_that_begins_between_two_key_frames(make_video: Make, tmp_path: Path, bframes: int) -> None:
+    """What comes before the first key frame shows nothing: it is no segment of its own, which would fail."""
+    whole = make_video("whole.ts", count=60, gop=20, bframes=bframes)
+    path = tmp_path / "late.ts"
+    path.write_bytes(whole.read_bytes()[188 * 100 :])
+    planned = plan_segments(path, 4)["segments"]
+    found = parts(path, planned)
+    assert all(found) and len(found) > 3
+    pixels = [frame.picture.tobytes() for frame in frames(path, damage=Damage())]
+    assert [picture for part in found for _, picture in part] == pixels
+    assert 20 <= len(pixels) < 60
+    short = infer_segment(str(path), planned[0], SHAPES, sessions=1, threads=1)
+    assert short["frames"] == len(found[0]) and "frames of segment 0 cannot be decoded" in short["damage"]
