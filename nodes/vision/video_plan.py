@@ -70,7 +70,7 @@ def plan_segments(source: Path, segment_frames: int = 240, max_duration: float =
     info, packets = read_packets(source)
     end = None
     if max_duration > 0 and packets.origin is not None:
-        end = packets.origin + round(Fraction(max_duration) / info.time_base)
+        end = packets.origin + max(1, round(Fraction(max_duration) / info.time_base))  # one frame at the least
     elif max_duration > 0:
         log(f"{source}: has no usable timestamps, so max_duration cannot be kept and the whole video is processed")
     segments = cut(packets, seed_of(info), segment_frames, end)
