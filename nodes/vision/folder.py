@@ -58,6 +58,14 @@ def list_pictures(folder: str, pattern: str = "*", recursive: bool = False) -> d
     return {"pictures": found}
 
 
+@workflow_node
+def check_thresholds(conf_threshold: float, iou_threshold: float, max_detections: int = 300) -> None:
+    """Raise wfe.Refuse on a threshold that `detect_pictures` cannot take: before the model runs on a thousand pictures."""
+    checked(conf_threshold, iou_threshold, max_detections)
+    if conf_threshold < FLOOR:
+        raise Refuse(f"'conf_threshold' is {conf_threshold}; on folders, only scores above {FLOOR} are kept")
+
+
 @workflow_node(outputs={"found": np.ndarray, "letterbox": dict})
 def find_candidates(image_path: Path, model_path: Path, detector: dict[str, Any]) -> dict[str, Any]:
     """Every box with a score above 0.01 on one picture, doubles included, and the way from the input to the picture.
@@ -85,9 +93,7 @@ def detect_pictures(
 
     `found` and `letterboxes` hold the outputs of find_candidates. An entry is {"picture", "detections", "counts"}.
     """
-    checked(conf_threshold, iou_threshold, max_detections)
-    if conf_threshold < FLOOR:
-        raise Refuse(f"'conf_threshold' is {conf_threshold}; on folders, only scores above {FLOOR} are kept")
+    check_thresholds(conf_threshold, iou_threshold, max_detections)
     model = Detector.from_json(detector)
     entries: list[dict[str, Any]] = []
     for picture, rows, letterbox in zip(pictures, found, letterboxes, strict=True):

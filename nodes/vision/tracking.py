@@ -26,6 +26,14 @@ FARTHEST = 20_000
 ANCHORS = {"centre": sv.Position.CENTER, "bottom": sv.Position.BOTTOM_CENTER}
 
 
+@workflow_node
+def check_counting(line: list[Any], polygon: list[Any], lost_seconds: float = 1.0) -> None:
+    """Raise wfe.Refuse on a setting that a step behind the inference would refuse: before it, not after an hour of it."""
+    points(line, 2, "line", exactly=True)
+    corners_of(polygon)
+    check_lost(lost_seconds)
+
+
 @workflow_node(outputs={"track_ids": np.ndarray, "tracks": int, "tracks_by_class": dict})
 def track_objects(
     boxes: np.ndarray,
@@ -50,8 +58,7 @@ def track_objects(
         ) from error
     if tracker not in TRACKERS:
         raise Refuse(f"'tracker' is {tracker!r}; known: {', '.join(TRACKERS)}")
-    if not 0 <= lost_seconds < float("inf"):
-        raise Refuse(f"'lost_seconds' is {lost_seconds}; it must be 0 or more")
+    check_lost(lost_seconds)
     # The library counts its buffer at 30 frames a second and scales it by the rate it is told.
     follow = getattr(trackers, TRACKERS[tracker])(lost_track_buffer=max(1, round(30 * lost_seconds)), frame_rate=fps)
     ids = np.full(len(scores), -1, dtype=np.int64)
@@ -120,10 +127,7 @@ def count_in_zone(
 
     With track_ids, objects: how many different ones were inside; dwell: seconds inside of each, by its number.
     """
-    corners = np.array(points(polygon, 3, "polygon"), dtype=np.int64)
-    if corners.max(axis=0).min() < 0:
-        raise Refuse(f"'polygon' is {polygon!r}, which lies outside of every picture; the upper left corner is [0, 0]")
-    zone = sv.PolygonZone(polygon=corners, triggering_anchors=[anchor_of(anchor)])
+    zone = sv.PolygonZone(polygon=corners_of(polygon), triggering_anchors=[anchor_of(anchor)])
     inside: list[int] = []
     dwell: Counter[int] = Counter()
     steps = (
@@ -245,6 +249,20 @@ def points(value: Any, least: int, name: str, exactly: bool = False) -> list[tup
     if len(set(found)) < least:
         raise Refuse(f"{name!r} is {value!r}; {least} of its points must be different ones")
     return found
+
+
+def corners_of(polygon: Any) -> np.ndarray:
+    """A zone's corners in pixels, n x 2 int64. Raises wfe.Refuse as `points` does, and when no picture reaches into it."""
+    corners = np.array(points(polygon, 3, "polygon"), dtype=np.int64)
+    if corners.max(axis=0).min() < 0:
+        raise Refuse(f"'polygon' is {polygon!r}, which lies outside of every picture; the upper left corner is [0, 0]")
+    return corners
+
+
+def check_lost(lost_seconds: float) -> None:
+    """Raise wfe.Refuse on what is no time that an object may be hidden."""
+    if not 0 <= lost_seconds < float("inf"):
+        raise Refuse(f"'lost_seconds' is {lost_seconds}; it must be 0 or more")
 
 
 def anchor_of(name: str) -> sv.Position:

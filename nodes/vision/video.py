@@ -22,7 +22,8 @@ from nodes.vision.stream import Stage, Stream
 from nodes.vision.stream_split import opencv_alone
 from nodes.vision.video_infer import FLOOR
 from nodes.vision.video_read import Damage, Frame, Picture, VideoError, frames, probe
-from nodes.vision.video_write import VideoWriter
+from nodes.vision.video_write import VideoWriter, container_of
+from nodes.vision.video_write import encoder as encoder_of
 from wfe import Output, Refuse, Skip, log, progress, workflow_node
 
 INLINE = 10_000
@@ -30,6 +31,31 @@ INLINE = 10_000
 
 NEAR = 1e-4
 """Two times that differ by less, in seconds, are those of one frame."""
+
+
+@workflow_node
+def check_settings(
+    conf_threshold: float,
+    iou_threshold: float,
+    max_detections: int,
+    floor: float,
+    save_video: bool,
+    output_path: str,
+    encoder: str = "",
+) -> None:
+    """Raise wfe.Refuse on a setting that a step behind the inference would refuse: before it, not after an hour of it."""
+    check_thresholds(conf_threshold, iou_threshold, max_detections, floor)
+    if save_video:
+        suffix = Path(output_path).suffix.lower()
+        container_of(suffix, output_path)
+        encoder_of(encoder, suffix)
+
+
+def check_thresholds(conf_threshold: float, iou_threshold: float, max_detections: int, floor: float) -> None:
+    """Raise wfe.Refuse as `checked` does, and on a `conf_threshold` under the `floor` above which candidates are kept."""
+    checked(conf_threshold, iou_threshold, max_detections, floor)
+    if conf_threshold < floor:
+        raise Refuse(f"'conf_threshold' {conf_threshold} is under 'floor' {floor}; set floor={conf_threshold} too")
 
 
 @workflow_node(
@@ -66,9 +92,7 @@ def postprocess_video(
     skipped = sum(segment is None for segment in segments)
     if skipped:
         raise Skip(f"inference was skipped on {skipped} of {len(segments)} segments; the infer steps say why")
-    checked(conf_threshold, iou_threshold, max_detections, floor)
-    if conf_threshold < floor:
-        raise Refuse(f"'conf_threshold' {conf_threshold} is under 'floor' {floor}; set floor={conf_threshold} too")
+    check_thresholds(conf_threshold, iou_threshold, max_detections, floor)
     kept = Kept()
     total: Counter[str] = Counter()
     inline: list[list[Detection]] = []

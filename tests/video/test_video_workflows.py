@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -65,11 +66,11 @@ def test_what_a_change_costs(project: Space, make_video: Make) -> None:
         conf_threshold=0.6,
         **COMMON,
     )
-    project.ran("postprocess", "render", "realtime_detection")
+    project.ran("check", "postprocess", "render", "realtime_detection")
     assert stricter.values["realtime_detection"]["total_detections"] < summary["total_detections"]
 
     too_low = project.run("video_detection_mp4", source=str(video), conf_threshold=0.01, **COMMON)
-    assert "floor" in too_low.failure("postprocess")
+    assert "floor" in too_low.failure("check")
 
 
 def test_a_longer_file_costs_its_new_part(project: Space, make_video: Make) -> None:
@@ -156,7 +157,7 @@ def test_tracking(project: Space, make_video: Make) -> None:
     project.run(
         "video_tracking", source=str(make_video(count=40)), output_path="t.mp4", line=[[99, 0], [99, 240]], **COMMON
     )
-    project.ran("line", "render")
+    project.ran("check_counting", "line", "render")
 
 
 def test_all_backends_side_by_side(project: Space) -> None:
@@ -169,9 +170,32 @@ def test_all_backends_side_by_side(project: Space) -> None:
     assert (project.root / "cache/results/parallel_yolov8/backends.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_chart_is_a_png(project: Space) -> None:
-    ended = project.run("parallel_yolov8", iterations=1, warmup=1, threads=1, chart_path="chart.txt")
-    assert "'chart_path' is chart.txt; the chart is a PNG" in ended.failure("compare_performance")
+@pytest.mark.parametrize(
+    ("workflow", "setting", "said"),
+    [
+        ("video_detection_mp4", {"conf_threshold": 2}, "'conf_threshold' is 2; it must be from 0 to 1"),
+        ("video_detection_mp4", {"conf_threshold": 0.01}, "is under 'floor' 0.05; set floor=0.01 too"),
+        ("video_detection_mp4", {"max_detections": 0}, "'max_detections' is 0; it must be 1 or more"),
+        ("video_detection_mp4", {"save_video": True, "encoder": "mine"}, "no encoder 'mine' here"),
+        ("video_detection_mp4", {"save_video": True, "output_path": "a.txt"}, "a.txt: cannot write .txt"),
+        ("video_tracking", {"output_path": "a.txt"}, "a.txt: cannot write .txt"),
+        ("video_tracking", {"line": [[1, 1]]}, "'line' is [[1, 1]]; it must be 2 points"),
+        ("video_tracking", {"polygon": [[-1, 0], [-9, 0], [-9, 9]]}, "which lies outside of every picture"),
+        ("video_tracking", {"lost_seconds": -1}, "'lost_seconds' is -1; it must be 0 or more"),
+        ("detect_folder", {"iou_threshold": 3}, "'iou_threshold' is 3; it must be from 0 to 1"),
+        ("detect_folder", {"conf_threshold": 0}, "'conf_threshold' is 0; on folders, only scores above 0.01 are kept"),
+        ("parallel_yolov8", {"conf_threshold": 2}, "'conf_threshold' is 2; it must be from 0 to 1"),
+        ("parallel_yolov8", {"chart_path": "a.txt"}, "'chart_path' is a.txt; the chart is a PNG"),
+    ],
+)
+def test_a_wrong_setting_is_told_before_a_model_runs(
+    project: Space, make_video: Make, workflow: str, setting: dict[str, Any], said: str
+) -> None:
+    given = {**COMMON, "source": str(make_video(count=2))} if workflow.startswith("video") else {}
+    ended = project.run(workflow, **{**given, **setting})
+    check = "check_counting" if {"line", "polygon", "lost_seconds"} & set(setting) else "check"
+    assert said in ended.failure(check)
+    assert not any("infer" in step or "find" in step for step in ended.of(StepState.RAN))
 
 
 def test_a_model_of_a_batch_of_four_whose_boxes_come_second(project: Space) -> None:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nodes.vision.backends.agreement import agreement
-from nodes.vision.decode import read
+from nodes.vision.decode import checked, read
 from nodes.vision.layout import Detector
 from nodes.vision.letterbox import Letterbox
 from wfe import Output, Refuse, log, workflow_node
+
+
+@workflow_node
+def check_settings(conf_threshold: float, iou_threshold: float, chart_path: str) -> None:
+    """Raise wfe.Refuse on a setting that `compare_backends` cannot take: before the measuring, which is never cached."""
+    checked(conf_threshold, iou_threshold)
+    check_chart(Path(chart_path))
 
 
 @workflow_node(
@@ -37,8 +45,7 @@ def compare_backends(
     Each of cpu ... openvino_npu is the result of a measuring node, or None when it was skipped; `cpu` is the reference.
     devices: of `detect_devices`, which knows the reasons. All were given the same tensor.
     """
-    if chart_path.suffix.lower() != ".png":
-        raise Refuse(f"'chart_path' is {chart_path.name}; the chart is a PNG, so its name must end in .png")
+    check_chart(chart_path)
     given = {
         "onnxruntime:cpu": cpu,
         "onnxruntime:cuda": cuda,
@@ -79,6 +86,12 @@ def compare_backends(
         "json_path": json_path,
         "chart_path": chart_path,
     }
+
+
+def check_chart(path: Path) -> None:
+    """Raise wfe.Refuse when the chart's name is not that of a PNG."""
+    if path.suffix.lower() != ".png":
+        raise Refuse(f"'chart_path' is {path.name}; the chart is a PNG, so its name must end in .png")
 
 
 def why(name: str, devices: list[dict[str, Any]]) -> str:
