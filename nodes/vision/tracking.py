@@ -13,12 +13,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import supervision as sv
 
 from nodes.vision.video import beyond, encode, place_of
 from nodes.vision.video_read import Damage, Frame, Picture, frames, probe
 from nodes.vision.video_write import VideoWriter
 from wfe import Output, Refuse, workflow_node
+
+try:
+    import supervision as sv
+    import trackers
+except ModuleNotFoundError as missing:
+    raise Refuse(
+        f"tracking needs the package {missing.name}: install the extra 'tracking', or trackers itself"
+    ) from missing
 
 TRACKERS = {"bytetrack": "ByteTrackTracker", "sort": "SORTTracker", "ocsort": "OCSORTTracker"}
 FARTHEST = 20_000
@@ -50,12 +57,6 @@ def track_objects(
     boxes, scores, classes, counts: as `postprocess_video` returns them. lost_seconds: how long an object may be hidden
     and still be the same. tracks: how many objects there were.
     """
-    try:
-        import trackers
-    except ModuleNotFoundError as error:
-        raise Refuse(
-            f"tracking needs the package {error.name}: install the extra 'tracking', or trackers itself"
-        ) from error
     if tracker not in TRACKERS:
         raise Refuse(f"'tracker' is {tracker!r}; known: {', '.join(TRACKERS)}")
     check_lost(lost_seconds)

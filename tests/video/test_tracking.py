@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,13 @@ def two_walkers(count: int = 40) -> dict[str, np.ndarray]:
         "classes": np.array(classes, np.int32),
         "counts": np.full(count, 2, np.int32),
     }
+
+
+@pytest.mark.parametrize("package", ["supervision", "trackers"])
+def test_a_missing_package_is_named_with_the_extra(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(Refuse, match=f"tracking needs the package {package}: install the extra 'tracking'"):
+        runpy.run_module("nodes.vision.tracking")
 
 
 @pytest.mark.parametrize("tracker", ["bytetrack", "sort", "ocsort"])
