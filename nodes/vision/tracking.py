@@ -16,6 +16,7 @@ import numpy as np
 
 from nodes.vision.video import beyond, encode, place_of
 from nodes.vision.video_read import Damage, Frame, Picture, frames, probe
+from nodes.vision.video_sound import sound_of
 from nodes.vision.video_write import VideoWriter
 from wfe import Output, Refuse, workflow_node
 
@@ -167,10 +168,12 @@ def render_tracks(
     polygon: list[Any] | None = None,
     trace_frames: int = 30,
     published_name: str = "",
+    begins: float | None = None,
 ) -> dict[str, Any]:
     """Write the video with boxes, labels "#track class score", the objects' traces, and the line and zone when given.
 
     times: seconds of each frame that was searched, which is how the frames of the file are matched; it ends with the last.
+    begins: of `plan_segments`, for the sound of the source; None for no sound.
     """
     began = time.perf_counter()
     info = probe(source)
@@ -204,7 +207,10 @@ def render_tracks(
             cv2.polylines(picture, [corners], True, (0, 255, 255), 2, cv2.LINE_AA)
         return moment, picture
 
-    with VideoWriter(output_path, info.width, info.height, info.rate, "", published_name, aspect=info.aspect) as writer:
+    sound = sound_of(source, begins)
+    with VideoWriter(
+        output_path, info.width, info.height, info.rate, "", published_name, aspect=info.aspect, sound=sound
+    ) as writer:
         encode(writer, frames(source, damage=Damage()), draw, len(bounds))
     return {
         "output_path": output_path,

@@ -22,6 +22,7 @@ from nodes.vision.stream import Stage, Stream
 from nodes.vision.stream_split import opencv_alone
 from nodes.vision.video_infer import FLOOR
 from nodes.vision.video_read import Damage, Frame, Picture, VideoError, frames, probe
+from nodes.vision.video_sound import sound_of
 from nodes.vision.video_write import VideoWriter, container_of
 from nodes.vision.video_write import encoder as encoder_of
 from wfe import Output, Refuse, Skip, log, progress, workflow_node
@@ -123,6 +124,7 @@ def postprocess_video(
         "frames_written": int,
         "codec": str,
         "plays_in_browser": bool,
+        "sound": str,
         "render_seconds": float,
     }
 )
@@ -138,10 +140,12 @@ def render_video(
     display_fps: bool = True,
     encoder: str = "",
     published_name: str = "",
+    begins: float | None = None,
 ) -> dict[str, Any]:
-    """Write the video with its detections drawn on it, each frame at the time that it had.
+    """Write the video with its detections drawn on it, each frame at the time that it had, and the sound of the source.
 
-    display_fps: write the frame's time and the video's frame rate in the corner. Raises VideoError when the video has
+    display_fps: write the frame's time and the video's frame rate in the corner. begins: of `plan_segments`; None for no
+    sound. sound: the codec of what is heard, empty when nothing is. Raises VideoError when the video has
     another number of frames than detections were made for.
     """
     began = time.perf_counter()
@@ -167,8 +171,9 @@ def render_video(
         text = f"{moment:.2f} s  {float(info.rate):.3g} fps" if display_fps else ""
         return moment, overlay(draw_on(frame.picture, found), text)
 
+    sound = sound_of(source, begins)
     with VideoWriter(
-        output_path, info.width, info.height, info.rate, encoder, published_name, aspect=info.aspect
+        output_path, info.width, info.height, info.rate, encoder, published_name, aspect=info.aspect, sound=sound
     ) as writer:
         encode(writer, decoded, draw, len(ends))
     if len(matched) != len(ends):
@@ -182,6 +187,7 @@ def render_video(
         "frames_written": writer.frames,
         "codec": writer.codec,
         "plays_in_browser": writer.plays_in_browser,
+        "sound": writer.sound,
         "render_seconds": round(time.perf_counter() - began, 4),
     }
 
@@ -281,6 +287,7 @@ def encode(
     with opencv_alone():
         for item in Stream(decoded, [Stage("draw", work)], depth=4):
             if item is None:
+                writer.end_sound()
                 break
             moment, frame = item
             writer.add(frame, moment)

@@ -54,13 +54,15 @@ class Segment(TypedDict):
         "frames": int,
         "source_codec": str,
         "video_duration": float,
+        "begins": "float | None",
         "damage": str,
     }
 )
 def plan_segments(source: Path, segment_frames: int = 240, max_duration: float = 0) -> dict[str, Any]:
     """Cut a video file into segments of about `segment_frames` frames, at key frames where they come often enough.
 
-    max_duration: seconds of video to process, 0 for all. `damage` says what is wrong with a file that was cut short;
+    max_duration: seconds of video to process, 0 for all. begins: seconds on the file's clock at which its first frame is
+    shown, None when that cannot be told. `damage` says what is wrong with a file that was cut short;
     what is there is planned all the same. Raises VideoError.
     """
     if segment_frames < 1:
@@ -85,6 +87,7 @@ def plan_segments(source: Path, segment_frames: int = 240, max_duration: float =
         "frames": frames,
         "source_codec": info.codec,
         "video_duration": float(frames / info.rate),
+        "begins": None if packets.origin is None else float(packets.origin * info.time_base),
         "damage": packets.damage,
     }
 

@@ -21,6 +21,7 @@ import av
 from av.video.stream import VideoStream
 
 from nodes.vision.video_read import Picture, VideoError
+from nodes.vision.video_sound import Sound
 
 ENCODERS: Mapping[str, tuple[Mapping[str, str], bool]] = {
     # name -> (options, whether browsers play it in MP4)
@@ -86,9 +87,11 @@ class VideoWriter:
         name: str = "",
         live: bool = False,
         aspect: Fraction = Fraction(1),
+        sound: Sound | None = None,
     ) -> None:
         """Open `path`; `name` is the file's public name, whose suffix decides the container (MP4 without one).
 
+        sound: what is heard with the pictures, where the container can hold it; it is closed with the file.
         live: write an MP4 in fragments, so that it can be played up to there when the process is killed. Raises
         OSError then when the file cannot be made.
         """
@@ -116,6 +119,8 @@ class VideoWriter:
         self._stream.codec_context.time_base = TICK
         self._stream.codec_context.sample_aspect_ratio = aspect
         self._step = max(1, round(1 / (near * TICK)))
+        self._source = sound
+        self.sound = sound.codec if sound is not None and sound.join(self._container) else ""
         if live:  # now, not when the encoder gives its first packet: a file that cannot be made is told at the start
             self._container.start_encoding()
 
@@ -138,6 +143,20 @@ class VideoWriter:
         frame.duration = self._step
         self._container.mux(self._stream.encode(frame))
         self.frames += 1
+        if self.sound:
+            self._hear(float(self._last * TICK))
+
+    def end_sound(self) -> None:
+        """End the sound with the last picture that was added, whatever more of it the source has."""
+        if self._source is not None:
+            self._hear(float((self._last + self._step) * TICK))
+            self._source.close()
+
+    def _hear(self, moment: float) -> None:
+        """Write the sound up to `moment` seconds."""
+        assert self._source is not None
+        for packet in self._source.before(moment):
+            self._container.mux(packet)
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -155,5 +174,9 @@ class VideoWriter:
         try:
             if self.frames:
                 container.mux(self._stream.encode(None))
+                if self._source is not None:
+                    container.mux(self._source.before(float("inf")))
         finally:
             container.close()
+            if self._source is not None:
+                self._source.close()
