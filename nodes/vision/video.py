@@ -181,7 +181,7 @@ def render_video(
             f"{source}: only {len(matched)} of the {len(ends)} frames that were searched are in it; run again"
         )
     if not writer.plays_in_browser:
-        log(f"{output_path.name}: written with {writer.codec}, which browsers do not play; no H.264 encoder is here")
+        log(f"{output_path.name}: browsers do not play {writer.codec} in a file of this kind; they play H.264 in .mp4")
     return {
         "output_path": output_path,
         "frames_written": writer.frames,

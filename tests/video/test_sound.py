@@ -97,6 +97,12 @@ def test_what_the_container_cannot_hold_is_left_out_and_told(
     assert "the sound (flac) is left out: mov does not hold it" in capsys.readouterr().out
 
 
+def test_what_no_browser_plays_is_told_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, made = rendered(with_sound(tmp_path / "a.mkv"), tmp_path / "b.mkv")
+    assert not made["plays_in_browser"]
+    assert f"b.mkv: browsers do not play {made['codec']} in a file of this kind" in capsys.readouterr().out
+
+
 def test_the_sound_of_recordings_one_behind_the_other_is_left_out_and_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
