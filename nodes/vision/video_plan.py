@@ -10,6 +10,7 @@ import hashlib
 from array import array
 from collections.abc import Iterator
 from fractions import Fraction
+from math import ceil
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -72,7 +73,8 @@ def plan_segments(source: Path, segment_frames: int = 240, max_duration: float =
     info, packets = read_packets(source)
     end = None
     if max_duration > 0 and packets.origin is not None:
-        end = packets.origin + max(1, round(Fraction(max_duration) / info.time_base))  # one frame at the least
+        # The number as it is written: 0.1 in binary is a little more, and would take in the frame that begins there.
+        end = packets.origin + ceil(Fraction(str(max_duration)) / info.time_base)
     elif max_duration > 0:
         log(f"{source}: has no usable timestamps, so max_duration cannot be kept and the whole video is processed")
     segments = cut(packets, seed_of(info), segment_frames, end)

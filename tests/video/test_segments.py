@@ -84,8 +84,10 @@ def test_max_duration_and_files_without_timestamps(make_video: Make) -> None:
     segments = plan_segments(path, 10, max_duration=1.0)["segments"]
     assert sum(segment["frames"] for segment in segments) == 25
     assert sum(len(part) for part in parts(path, segments)) == 25
-    for tiny in (1e-9, 0.04):
-        assert [len(part) for part in parts(path, plan_segments(path, 10, max_duration=tiny)["segments"])] == [1]
+    coarse = make_video("a.flv", count=50)  # its clock has 1000 ticks a second
+    for seconds, count in ((1e-9, 1), (0.04, 1), (0.0404, 2), (1.1, 28), (1.0804, 28)):
+        for source in (path, coarse):
+            assert plan_segments(source, 100, max_duration=seconds)["frames"] == count
     raw = plan_segments(make_video("raw.h264", count=30), 10)["segments"]
     assert [(one["start"], one["stop"], one["frames"]) for one in raw] == [(None, None, 30)]
 
