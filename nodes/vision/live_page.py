@@ -9,9 +9,11 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import deque
+from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from nodes.vision.video_read import Picture
+from wfe import Refuse
 
 _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width"><style>
@@ -35,7 +37,7 @@ class Page:
     """The server of the page. `address` is what to open in a browser."""
 
     def __init__(self, title: str, port: int = 0) -> None:
-        """Listen on `port` (0: any free one). Raises OSError when it is taken."""
+        """Listen on `port` (0: any free one). Raises wfe.Refuse when it is taken, or not for this user."""
         self._title = title
         self._token = secrets.token_urlsafe(12)
         self._changed = threading.Condition()
@@ -44,9 +46,15 @@ class Page:
         self._closed = False
         self._pressed: deque[str] = deque()
         self._recording = False
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
+        try:
+            self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
+        except OSError as error:
+            raise Refuse(
+                f"'page_port' is {port}, which cannot be had ({error.strerror}); 0 takes any free one"
+            ) from error
         self._server.daemon_threads = True
-        self._host = f"127.0.0.1:{self._server.server_address[1]}"
+        taken = self._server.server_address[1]
+        self._host = "127.0.0.1" if taken == 80 else f"127.0.0.1:{taken}"  # as a browser says it
         self.address = f"http://{self._host}/{self._token}/"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="page", daemon=True)
         self._thread.start()
@@ -95,7 +103,7 @@ class Page:
             def do_GET(self) -> None:
                 what = self._asked()
                 if what == "":
-                    self._answer(_PAGE.format(title=page._title).encode(), "text/html; charset=utf-8")
+                    self._answer(_PAGE.format(title=escape(page._title)).encode(), "text/html; charset=utf-8")
                 elif what == "stream":
                     self._stream()
                 else:

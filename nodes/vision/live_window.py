@@ -12,9 +12,10 @@ import sys
 from typing import Protocol
 
 from nodes.vision.video_read import Picture
+from wfe import Refuse
 
 
-class NoDisplay(RuntimeError):
+class NoDisplay(Refuse):
     """No window can be opened here; the message says why."""
 
 
