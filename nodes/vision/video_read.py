@@ -21,6 +21,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -81,7 +82,7 @@ class Damage:
 
 
 def open_video(path: Path) -> tuple[InputContainer, VideoStream]:
-    """The open container and its first video stream. Raises VideoError; the caller closes it."""
+    """The open container and its first video stream that is no cover picture. Raises VideoError; the caller closes it."""
     if not path.is_file():
         raise VideoError(f"{path}: no such video file")
     if path.stat().st_size == 0:
@@ -94,19 +95,20 @@ def open_video(path: Path) -> tuple[InputContainer, VideoStream]:
         if path.suffix.lower() not in (".mp4", ".mov", ".m4v"):
             hint = "is it a video?"
         raise VideoError(f"{path}: cannot be read as a video ({text}); {hint}") from error
-    problem = _refused(container, path.name)
-    if problem:
+    stream = next((one for one in container.streams.video if not one.disposition & Disposition.attached_pic), None)
+    problem = _refused(container, stream, path.name)
+    if stream is None or problem:
         container.close()
         raise VideoError(f"{path}: {problem}")
-    return container, container.streams.video[0]
+    return container, stream
 
 
-def _refused(container: InputContainer, file: str) -> str:
+def _refused(container: InputContainer, stream: VideoStream | None, file: str) -> str:
     """Why what FFmpeg can open is no video of the file itself, as a phrase; empty when it is one."""
-    if not container.streams.video:
-        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-        return f"has no video stream, only {kinds}"
-    stream, name = container.streams.video[0], container.format.name
+    if stream is None:
+        kinds = {"cover picture" if one.type == "video" else one.type for one in container.streams}
+        return f"has no video stream, only {', '.join(sorted(kinds)) or 'nothing'}"
+    name = container.format.name
     if stream.codec_context is None or not stream.codec_context.width:
         # A text file opens as FFmpeg's "tty" with a codec; a stream without a size has nothing to show.
         return "its video stream has no picture size; the file is damaged or no video"

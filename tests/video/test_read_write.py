@@ -9,6 +9,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from nodes.vision.video import render_video
 from nodes.vision.video_plan import plan_segments
@@ -191,6 +192,14 @@ def bad(folder: Path, make_video: Make, kind: str) -> Path:
             sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), layout="mono")
             sound.rate = 8000
             container.mux(stream.encode(sound))
+    elif kind == "cover":
+        with av.open(str(path), "w") as container:
+            cover = container.add_stream("mjpeg", rate=1)
+            cover.width, cover.height, cover.pix_fmt = 64, 64, "yuvj420p"
+            cover.disposition = Disposition.attached_pic
+            frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="bgr24")
+            container.mux(cover.encode(frame.reformat(format="yuvj420p")))
+            container.mux(cover.encode(None))
     return path
 
 
@@ -202,6 +211,7 @@ def bad(folder: Path, make_video: Make, kind: str) -> Path:
         ("text by name", "text file"),
         ("no index", "cannot be read as a video"),
         ("sound", "has no video stream, only audio"),
+        ("cover", "has no video stream, only cover picture"),
         ("play list", "only names other files .*'hls'"),
         ("pattern", "only names other files .*'image2'"),
     ],
