@@ -35,6 +35,13 @@ ENCODERS: Mapping[str, tuple[Mapping[str, str], bool]] = {
 SUFFIXES = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", "": "mp4"}
 NOT_IN = {("libvpx-vp9", "mov")}
 """Encoder and container that do not go together: FFmpeg says so with the first frame, as "Invalid argument"."""
+LIVE: Mapping[str, str] = {
+    "movflags": "+empty_moov+default_base_moof",
+    "frag_duration": "1000000",  # microseconds; at each key frame, as is usual, x264 gave one in 250 frames
+    "cluster_time_limit": "1000",  # the same for Matroska, in milliseconds
+    "flush_packets": "1",
+}
+"""Options by which a file that is being written can be read up to a second ago. A container passes over what is not its own."""
 TICK = Fraction(1, 60_000)
 """Unit of the timestamps that are written: frame times of 24, 25, 30, 29.97 and 60 a second are whole numbers of it.
 MPEG-4 takes no unit finer than 1/65535 s."""
@@ -92,7 +99,7 @@ class VideoWriter:
         """Open `path`; `name` is the file's public name, whose suffix decides the container (MP4 without one).
 
         sound: what is heard with the pictures, where the container can hold it; it is closed with the file.
-        live: write an MP4 in fragments, so that it can be played up to there when the process is killed. Raises
+        live: write in parts of a second, so that the file can be played up to there when the process is killed. Raises
         OSError then when the file cannot be made.
         """
         suffix = Path(name or path.name).suffix.lower()
@@ -102,8 +109,7 @@ class VideoWriter:
         self.frames = 0
         self._last = -1
         self._own = threading.local()
-        flags = "+frag_keyframe+empty_moov+default_base_moof" if live else "+faststart"
-        options = {"movflags": flags} if container in ("mp4", "mov") else {}
+        options = dict(LIVE) if live else {"movflags": "+faststart"} if container in ("mp4", "mov") else {}
         self._container = av.open(str(path), "w", format=container, options=options)
         near = Fraction(rate).limit_denominator(1001) or Fraction(25)
         made = self._container.add_stream(self.codec, rate=near, options=dict(ENCODERS[self.codec][0]))
