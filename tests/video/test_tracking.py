@@ -77,6 +77,26 @@ def test_a_line_is_crossed_once_by_each() -> None:
     assert 22 / 25 <= person["time"] <= 25 / 25
 
 
+def test_a_line_is_crossed_by_who_is_hidden_meanwhile() -> None:
+    """By a walker who is behind a tree for ten frames, while another stands by; and back again, in sight."""
+    seen = [frame for frame in range(80) if not 15 <= frame < 25]
+    walker = {frame: 5 + 6 * frame if frame < 45 else 5 + 6 * (90 - frame) for frame in seen}
+    counts = [1 + (frame in walker) for frame in range(80)]
+    rows: list[tuple[list[int], int]] = []
+    for frame in range(80):
+        rows.append(([300, 100, 310, 120], 9))
+        if frame in walker:
+            rows.append(([walker[frame], 20, walker[frame] + 40, 80], 4))
+    boxes, ids = np.array([box for box, _ in rows], np.float32), np.array([number for _, number in rows])
+    scores, classes = np.full(len(rows), 0.9, np.float32), np.ones(len(rows), np.int32)
+    found = count_line_crossings(
+        boxes, scores, classes, np.array(counts), np.arange(80) / 10, ids, NAMES, [[140, 0], [140, 240]]
+    )
+    there, back = {"time": 2.5, "track": 4, "class": "person"}, {"time": 7.1, "track": 4, "class": "person"}
+    assert (found["crossed_in"], found["crossed_out"]) == (1, 1)
+    assert [{name: one[name] for name in there} for one in found["crossings"]] == [there, back]
+
+
 def test_a_zone_counts_who_stands_in_it() -> None:
     walk = two_walkers()
     ids = np.tile([7, 8], 40)
