@@ -100,6 +100,42 @@ def test_a_path_by_another_name_is_a_file_whose_content_counts(space: Space, hea
         assert space.run().values["read"]["t"] == text
 
 
+@pytest.mark.parametrize("other", ["io.IOBase", "np.ndarray", "dict"])
+def test_a_path_or_something_else_counts_where_it_is_a_path(space: Space, other: str) -> None:
+    space.nodes(
+        f"""
+        import io
+        import numpy as np
+        @workflow_node(outputs={{"none": list, "table": dict, "array": np.ndarray}})
+        def make():
+            return {{"none": ["x"], "table": {{"a": "x"}}, "array": np.arange(3)}}
+        @workflow_node
+        def write(path: Output):
+            path.write_text("written")
+        @workflow_node
+        def read(p: Path | {other}):
+            return {{"t": p.read_text() if isinstance(p, Path) else repr(p)}}
+        """
+    )
+    given = {"io.IOBase": ["$make.none", ["x"]], "np.ndarray": ["$make.array"], "dict": ["$make.table", {"a": "x"}]}[
+        other
+    ]
+    inputs = ["d.txt", "$write.path", *given]
+    space.workflow(
+        [
+            {"id": "make"},
+            {"id": "write", "inputs": {"path": "out.txt"}},
+            *({"id": f"r{index}", "function": "n.read", "inputs": {"p": p}} for index, p in enumerate(inputs)),
+        ]
+    )
+    for text in ("1", "2"):
+        space.file("d.txt", text)
+        values = space.run().values
+        assert values["r0"]["t"] == text
+        assert values["r1"]["t"] == "written"
+        assert all(values[f"r{index}"]["t"] for index in range(2, len(inputs)))
+
+
 @pytest.mark.parametrize("module", ["passed", "more"])
 def test_a_path_by_a_name_of_another_module_counts(space: Space, module: str) -> None:
     space.file(

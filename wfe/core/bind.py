@@ -19,6 +19,7 @@ from wfe.core.workflow import Node, Ref, Workflow
 from wfe.errors import Problem, nearest
 
 Known = Mapping[str, "Upstream"]
+Refs = tuple[tuple[Path, str, Path], ...]
 
 
 class Upstream:
@@ -194,12 +195,19 @@ class Binder:
         kind = self.kind(parameter, "" if refs else tree)
         if kind == "output":
             return self.output(node, parameter, tree, bool(refs), at, bool(items))
-        return Binding(kind, tree, holes, False, parameter.optional, parameter.type.optional)
+        return self.binding(parameter, kind, tree, holes)
+
+    @staticmethod
+    def binding(parameter: Parameter, kind: str, tree: Any, refs: Refs, late: bool = False) -> Binding:
+        told = parameter.type
+        return Binding(kind, tree, refs, late, parameter.optional, told.optional, told.mixed)
 
     @staticmethod
     def kind(parameter: Parameter, tree: Any) -> str:
         if parameter.type.has("output"):
             return "output" if tree is not None else "value"
+        if parameter.type.mixed and not isinstance(tree, str):
+            return "value"
         return "file" if parameter.type.holds("path") else "value"
 
     def output(
@@ -265,18 +273,9 @@ class Binder:
                     "bind it explicitly",
                 )
                 return None
-            kind = self.kind(parameter, "")
-            return Binding(kind, None, (((), certain[0], (name,)),), False, parameter.optional, parameter.type.optional)
-        if unknown:
-            kind = self.kind(parameter, "")
-            return Binding(
-                kind,
-                None,
-                tuple(((), other, (name,)) for other in unknown),
-                True,
-                parameter.optional,
-                parameter.type.optional,
-            )
+        if certain or unknown:
+            refs = tuple(((), other, (name,)) for other in certain or unknown)
+            return self.binding(parameter, self.kind(parameter, ""), None, refs, late=not certain)
         if parameter.unread:
             self.wrong(
                 (*node.at, "inputs") if node.inputs else node.at,

@@ -35,6 +35,7 @@ class Binding(NamedTuple):
     late: bool = False
     spare: bool = False  # the parameter has a default: leave it out when what it refers to was skipped
     nullable: bool = False  # the parameter takes None: pass it when what it refers to was skipped
+    mixed: bool = False  # of a file: the parameter takes other things than paths, too
 
 
 class Options(NamedTuple):

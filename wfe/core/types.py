@@ -43,11 +43,17 @@ class Type:
     @property
     def optional(self) -> bool:
         """Whether None is allowed."""
-        return self.has("none") or self.kind == "any" or (self.kind == "literal" and None in self.values)
+        return self.has("none") or self.has("any") or (self.kind == "literal" and None in self.values)
 
     def holds(self, kind: str) -> bool:
         """Whether `kind` is anywhere in this type: in a list of it, in a dict of lists of it."""
         return self.kind == kind or any(arg.holds(kind) for arg in self.args)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether it is a path or something else that is no text, and holds no path inside that."""
+        others = [one for one in self.args if one.kind not in ("path", "none", "str")]
+        return self.has("path") and bool(others) and not any(one.holds("path") for one in others)
 
     def accepts(self, value: Any) -> bool:
         """Whether a JSON value is of this type. An int is a good float; true is no int; a path is a text."""
@@ -118,6 +124,10 @@ _NAMES: Final[Mapping[str, str]] = {
     "Iterable": "list",
     "Collection": "list",
     "MutableSequence": "list",
+    "Iterator": "list",
+    "Reversible": "list",
+    "deque": "list",
+    "Deque": "list",
     "set": "list",
     "Set": "list",
     "frozenset": "list",
@@ -130,6 +140,9 @@ _NAMES: Final[Mapping[str, str]] = {
     "Dict": "dict",
     "Mapping": "dict",
     "MutableMapping": "dict",
+    "OrderedDict": "dict",
+    "defaultdict": "dict",
+    "DefaultDict": "dict",
     "ndarray": "array",
     "NDArray": "array",
     "array": "array",
@@ -140,6 +153,12 @@ _NAMES: Final[Mapping[str, str]] = {
     "PathLike": "path",
     "Output": "output",
 }
+
+
+_SAME: Final = frozenset(
+    {"Annotated", "Final", "Required", "NotRequired", "ReadOnly"}
+)  # they stand for what is in them
+FORMS: Final = _SAME | {"Optional", "Union", "Literal"}
 
 
 def type_of(node: ast.expr | None, aliases: Mapping[str, ast.expr] | None = None, depth: int = 0) -> Type:
@@ -158,8 +177,9 @@ def type_of(node: ast.expr | None, aliases: Mapping[str, ast.expr] | None = None
         return ANY
     if isinstance(node, ast.Name | ast.Attribute):
         name = node.id if isinstance(node, ast.Name) else node.attr
-        if isinstance(node, ast.Name) and name in aliases:
-            return type_of(aliases[name], {key: value for key, value in aliases.items() if key != name}, depth + 1)
+        full = node.id if isinstance(node, ast.Name) else ast.unparse(node)
+        if full in aliases:
+            return type_of(aliases[full], {key: value for key, value in aliases.items() if key != full}, depth + 1)
         return Type(_NAMES[name]) if name in _NAMES else ANY
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         return _union(type_of(node.left, aliases, depth + 1), type_of(node.right, aliases, depth + 1))
@@ -174,13 +194,15 @@ def type_of(node: ast.expr | None, aliases: Mapping[str, ast.expr] | None = None
 
 def _subscript(node: ast.Subscript, aliases: Mapping[str, ast.expr], depth: int) -> Type:
     head = node.value
+    if isinstance(head, ast.Name) and isinstance(known := aliases.get(head.id), ast.Name):
+        head = known
     name = head.id if isinstance(head, ast.Name) else head.attr if isinstance(head, ast.Attribute) else ""
     args = list(node.slice.elts) if isinstance(node.slice, ast.Tuple) else [node.slice]
     if name == "Optional":
         return _union(type_of(args[0], aliases, depth + 1), NONE)
     if name == "Union":
         return _union(*(type_of(arg, aliases, depth + 1) for arg in args))
-    if name == "Annotated":
+    if name in _SAME:
         return type_of(args[0], aliases, depth + 1)
     if name == "Literal":
         try:
@@ -205,8 +227,8 @@ def _union(*types: Type) -> Type:
     flat: list[Type] = []
     for kind in types:
         for part in kind.args if kind.kind == "union" else (kind,):
-            if part.kind == "any":
-                return ANY
             if part not in flat:
                 flat.append(part)
+    if ANY in flat and not any(part.holds("path") for part in flat):
+        return ANY
     return flat[0] if len(flat) == 1 else Type("union", tuple(flat))

@@ -82,7 +82,7 @@ def resolve(step: Step, upstream: Upstream, digest: Digest) -> Inputs:
                 return found
         else:
             assert isinstance(found_part, Result)
-            if binding.kind == "file":
+            if binding.kind == "file" and not (binding.mixed and not _is_path(found_part)):
                 _files(step, name, found_part, upstream, digest, found, bool(binding.refs))
             else:
                 _value(name, found_part, upstream, found)
@@ -167,6 +167,10 @@ def _late(step: Step, name: str, binding: Binding, upstream: Upstream) -> Any:
         f"step {step.id!r}: input {name!r} is missing: none of {others} returned an output of that name",
         "bind it under 'inputs'",
     )
+
+
+def _is_path(part: Result) -> bool:
+    return isinstance(part.value, str) or any(one.codec == "file" and not one.trail for one in part.artifacts)
 
 
 def _value(name: str, part: Result, upstream: Upstream, found: Inputs) -> None:
