@@ -18,8 +18,7 @@ from wfe.core.digest import digest
 from wfe.core.planner import Code
 from wfe.core.reach import Reach, Touched, reach
 from wfe.core.signature import Signature
-from wfe.core.source import Source, Symbol, imported_alias, source_of
-from wfe.core.types import PATH, type_of
+from wfe.core.source import Source, Symbol, alias_of, source_of
 from wfe.errors import Place, Problem, WorkflowError
 
 NODES: Final = "nodes"
@@ -38,6 +37,7 @@ class Catalogue:
         self.listed = False  # whether the whole of nodes/ was listed
         self._sources: dict[str, Source | None] = {}
         self._parsing: set[str] = set()
+        self._asked: set[tuple[str, str]] = set()
         self._reaches: dict[str, Reach] = {}
         self._touched: Touched = {}
 
@@ -95,22 +95,16 @@ class Catalogue:
     def alias(self, module: str, name: str) -> ast.expr | None:
         """The annotation that a name of one of the project's modules stands for; None when it is none, or its module cannot
         be read (that is told when it is needed) or asks for this very name."""
-        if module in self._parsing:
+        if module in self._parsing or (module, name) in self._asked:
             return None
+        self._asked.add((module, name))
         try:
             source = self.load(module)
+            return None if source is None else alias_of(source, name, self.alias)
         except WorkflowError:
             return None
-        if source is None:
-            return None
-        found = source.aliases.get(name)
-        if found is not None and type_of(found, source.aliases) == PATH:
-            return ast.Name("Path")  # the names in `found` are those of its own module
-        if isinstance(found, ast.Name) and found.id in source.imports:
-            name, found = found.id, None
-        if found is not None:
-            return found
-        return imported_alias(source, name, self.alias)
+        finally:
+            self._asked.discard((module, name))
 
     def modules(self) -> list[str]:
         """The dotted names of all files under nodes/."""

@@ -100,6 +100,43 @@ def test_a_path_by_another_name_is_a_file_whose_content_counts(space: Space, hea
         assert space.run().values["read"]["t"] == text
 
 
+@pytest.mark.parametrize(
+    ("kinds", "header", "annotation"),
+    [
+        ("Picture = Path\nPictures = list[Picture] | Picture", "from nodes.kinds import Pictures", "Pictures"),
+        ("Picture = Path | None", "from nodes.kinds import Picture\nMine = Picture", "Mine"),
+        ("Picture = Path", "from nodes import kinds as k", "k.Picture"),
+        ("Picture = Path", "import nodes.kinds", "nodes.kinds.Picture"),
+        ("Picture = Path", "from nodes.kinds import *", "Picture"),
+        ("Picture = Path", "from nodes.kinds import Picture", "'Picture | None'"),
+        ("Picture = 'Path'", "from nodes.kinds import Picture", "Picture"),
+        ("class Picture(Path): pass", "from nodes.kinds import Picture", "Picture"),
+        ("try:\n    import no_such\nexcept ImportError:\n    Picture = Path", "from nodes.kinds import *", "Picture"),
+        ("", "if True:\n    Picture = Path\nelse:\n    Picture = str", "Picture"),
+        ("", "from typing import Final as F", "F[Path]"),
+    ],
+)
+def test_a_path_by_a_name_that_stands_for_it_elsewhere_counts(
+    space: Space, kinds: str, header: str, annotation: str
+) -> None:
+    space.file("nodes/kinds.py", f"from pathlib import Path\n{kinds}\n")
+    space.nodes(f'\n{header}\n@workflow_node\ndef read(p: {annotation}):\n    return {{"t": open(p).read()}}\n')
+    space.workflow([{"id": "read", "inputs": {"p": "d.txt"}}])
+    for text in ("1", "2"):
+        space.file("d.txt", text)
+        assert space.run().values["read"]["t"] == text
+
+
+def test_names_that_stand_for_each_other_stand_for_nothing(space: Space) -> None:
+    space.file("nodes/kinds.py", "from nodes.more import Two\nOne = list[Two]\n")
+    space.file("nodes/more.py", "from nodes.kinds import One\nTwo = list[One]\nTree = dict[str, 'Tree']\n")
+    space.nodes(
+        "\nfrom nodes.kinds import One\nfrom nodes.more import Tree\n@workflow_node\ndef f(a: One, b: Tree): pass\n"
+    )
+    space.workflow([{"id": "f", "inputs": {"a": [[1]], "b": {"x": {}}}}])
+    assert "circular import" in space.run().failure("f")
+
+
 @pytest.mark.parametrize("other", ["io.IOBase", "np.ndarray", "dict"])
 def test_a_path_or_something_else_counts_where_it_is_a_path(space: Space, other: str) -> None:
     space.nodes(

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from wfe.core.alias import aliases_of, is_typed_dict
 from wfe.core.amount import amount
 from wfe.core.default import files_of
 from wfe.core.retry import wrong_with
@@ -161,43 +162,6 @@ def signature_of(
     )
 
 
-def annotated(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
-    """The names in the annotations of a function's parameters."""
-    given = [*function.args.args, *function.args.kwonlyargs, *([function.args.kwarg] if function.args.kwarg else [])]
-    trees = [one.annotation for one in given if one.annotation is not None]
-    return {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
-
-
-def aliases_of(tree: ast.Module) -> dict[str, ast.expr]:
-    """The annotations that names of a module stand for."""
-    found: dict[str, ast.expr] = {}
-    for statement in tree.body:
-        if isinstance(statement, ast.ImportFrom):
-            known = [one for one in statement.names if type_of(ast.Name(one.name)) != ANY]
-            found.update({one.asname: ast.Name(one.name) for one in known if one.asname})
-        target: Any = getattr(statement, "target", None) or getattr(statement, "name", None)
-        value: ast.expr | None = getattr(statement, "value", None)
-        if isinstance(target, ast.Name) and value is not None:  # `Picture: TypeAlias = Path`, and `type Picture = Path`
-            found[target.id] = value
-        if (
-            isinstance(statement, ast.Assign)
-            and len(statement.targets) == 1
-            and isinstance(statement.targets[0], ast.Name)
-        ):
-            found[statement.targets[0].id] = statement.value
-        elif isinstance(statement, ast.ClassDef) and _is_typed_dict(statement):
-            found[statement.name] = ast.Name("dict")
-    return found
-
-
-def _is_typed_dict(statement: ast.ClassDef) -> bool:
-    names = [
-        base.attr if isinstance(base, ast.Attribute) else base.id if isinstance(base, ast.Name) else ""
-        for base in statement.bases
-    ]
-    return "TypedDict" in names
-
-
 def _options(decorator: ast.expr | None, problems: list[tuple[int, int, str]]) -> dict[str, Any]:
     if not isinstance(decorator, ast.Call):
         return {}
@@ -278,7 +242,7 @@ def _outputs(
         returned = ast.Name(returned.value)
     if isinstance(returned, ast.Name):
         for statement in tree.body:
-            if isinstance(statement, ast.ClassDef) and statement.name == returned.id and _is_typed_dict(statement):
+            if isinstance(statement, ast.ClassDef) and statement.name == returned.id and is_typed_dict(statement):
                 fields = [
                     entry
                     for entry in statement.body

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from wfe.core import syntax
+from wfe.core.alias import aliases_of, annotated, spelled
 from wfe.core.digest import digest
-from wfe.core.signature import DECORATOR, Signature, aliases_of, annotated, decorator_of, signature_of
+from wfe.core.signature import DECORATOR, Signature, decorator_of, signature_of
 from wfe.core.statement import (
     HARMLESS,
     Chain,
@@ -200,8 +201,8 @@ def source_of(text: str, module: str, package: bool = False, alias: Alias = lamb
     body = [_plain(statement, others) for statement in tree.body]
     for statement, plain in zip(tree.body, body, strict=True):
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef) and decorator_of(statement) is not None:
-            wanted = annotated(statement) - found.aliases.keys()
-            brought = {name: known for name in wanted if (known := imported_alias(found, name, alias)) is not None}
+            wanted = annotated(statement)
+            brought = {name: known for name in wanted if (known := alias_of(found, name, alias)) is not None}
             file = f"{module.replace('.', '/')}{'/__init__' if package else ''}.py"
             known_names = {**found.aliases, **brought}
             found.signatures[statement.name] = signature_of(statement, module, tree, known_names, file)
@@ -213,10 +214,18 @@ def source_of(text: str, module: str, package: bool = False, alias: Alias = lamb
     return found
 
 
-def imported_alias(source: Source, name: str, alias: Alias) -> ast.expr | None:
-    """The annotation that a name stands for which the module imports; None when that is not known."""
-    known = (alias(one.module, one.attribute) for one in source.imports.get(name, ()) if one.attribute)
-    return next((one for one in known if one is not None), None)
+def alias_of(source: Source, name: str, alias: Alias) -> ast.expr | None:
+    """The annotation that a name stands for, as it would be written in any module; None when that is not known."""
+
+    def imported(name: str) -> ast.expr | None:
+        head, *rest = name.split(".")
+        for one in source.imports.get(head, ()):
+            module, _, last = ".".join(part for part in (one.module, one.attribute, *rest) if part).rpartition(".")
+            if module and (known := alias(module, last)) is not None:
+                return known
+        return next((known for star in source.stars if (known := alias(star, name)) is not None), None)
+
+    return spelled(name, source.aliases, imported)
 
 
 def _names(tree: ast.Module, home: str) -> tuple[set[str], set[str]]:
