@@ -41,6 +41,10 @@ HIT = {
     "a star and a function": ({"n": "from a import *\n" + G + "def f(): return g()", "a": G}, "from a import *\n" + G, G + "from a import *\n"),
     "a star and a name taken from one above": ({"n": "from a import *\nh = g\nfrom b import *\ndef f(): return h()", "a": G, "b": G}, "h = g\nfrom b import *", "from b import *\nh = g"),
     "a star and what runs at import": ({"n": "S = []\nfrom a import *\nS.append(g())\nfrom b import *\nS.append(1)\ndef f(): return S", "a": G, "b": G}, "S.append(g())\nfrom b import *", "from b import *\nS.append(g())"),
+    "a value and a patch of what it was taken from": ({"n": "import a\nX = a.K\na.K = 5\ndef f(): return X", "a": "K = 1"}, "X = a.K\na.K = 5", "a.K = 5\nX = a.K"),
+    "a name and an import that patches it": ({"n": "from a import g\nimport q\ndef f(): return g()", "a": G, "q": "import a\na.g = lambda: 5"}, "from a import g\nimport q", "import q\nfrom a import g"),
+    "a name and an import that patches it by a kept call": ({"n": "from a import g\nimport q\ndef f(): return g()", "a": G, "q": "import a\ndef patch(): a.g = lambda: 5\nD = patch()"}, "from a import g\nimport q", "import q\nfrom a import g"),
+    "a name and a call that binds it anew": ({"n": "from a import K\nimport a\na.set(5)\ndef f(): return K", "a": "K = 1\ndef set(v):\n    global K\n    K = v"}, "from a import K\nimport a\na.set(5)", "import a\na.set(5)\nfrom a import K"),
     "a star of a library and a function": ({"n": "from math import *\ndef sqrt(v): return 1\ndef f(): return sqrt(4)"}, "from math import *\ndef sqrt(v): return 1", "def sqrt(v): return 1\nfrom math import *"),
 }  # fmt: skip
 
@@ -62,6 +66,7 @@ MISS = {
     "imports of plain modules": ({"n": "import a\nimport b\ndef f(): return a.g(), b.h()", "a": G, "b": H}, "import a\nimport b", "import b\nimport a"),
     "imports from plain modules": ({"n": "from a import g\nfrom b import h\ndef f(): return g(), h()", "a": G, "b": H}, "from a import g\nfrom b import h", "from b import h\nfrom a import g"),
     "imports of modules that choose an import": ({"n": "import a\nimport b\ndef f(): return a.g(), b.h()", "a": "try:\n    import json\nexcept ImportError:\n    json = None\n" + G, "b": H}, "import a\nimport b", "import b\nimport a"),
+    "imports beside one that patches something else": ({"n": "from a import g\nfrom b import h\nimport q\ndef f(): return g(), h()", "a": G, "b": H, "q": "import a\na.K = 5"}, "from b import h\nimport q", "import q\nfrom b import h"),
     "a registered function that is not reached": ({"n": STAGES + ONE + TWO + "def f(): return 1"}, ONE + TWO, TWO + ONE),
     "plain functions below a star": ({"n": "from a import *\n" + G + H + "def f(): return g(), h(), k", "a": "k = 1"}, G + H, H + G),
 }  # fmt: skip

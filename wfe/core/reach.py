@@ -170,6 +170,7 @@ class _Walk:
         """Let it count in which order the statements stand that bind one name, that change or read what can be changed, and
         that import what does. Of all others the order says nothing."""
         moving = self.moving()
+        changed = self.changed()
         parts = self.found.parts
         for module in sorted(self.found.modules):
             source = self.load(module)
@@ -185,15 +186,29 @@ class _Walk:
                 elif source.stars and names:
                     key = f"{module}:order {names}"  # also of several statements: an `import *` binds whatever it has
                     parts[key] = f"{parts.get(key, '')} {stars}"
-                if self.moves(module, source, place, moving) or (names and not source.again.isdisjoint(place.binds)):
+                if self.moves(module, source, place, moving, changed) or (names and not source.again.isdisjoint(place.binds)):
                     said.append(f"{place.binds} {place.imports}")
             if len(set(said)) > 1:
                 parts[f"{module}:order"] = digest("\n".join(said).encode())
 
-    def moves(self, module: str, source: Source, place: Place, moving: set[str]) -> bool:
+    def changed(self) -> set[str]:
+        """The parts that something changes at import: who reads one then sees it as it was or as it is after that."""
+        found: set[str] = set()
+        for module in self.found.modules:
+            source = self.load(module)
+            for name, symbol in (*source.symbols.items(), ("<module>", source.effects)) if source else ():
+                if f"{module}:{name}" in self.found.parts and (symbol.acts or symbol.bases or symbol.operated):
+                    found |= self.touches(module, name, symbol)
+        return found
+
+    def moves(self, module: str, source: Source, place: Place, moving: set[str], changed: set[str]) -> bool:
         """Whether a statement does something to others, or sees what others did."""
         if place.imports:
-            return any(target in moving for one in place.imports for target in _targets(one))
+            return any(
+                target in moving or f"{one.module}:{one.attribute}" in changed
+                for one in place.imports
+                for target in _targets(one)
+            )
         if place.binds[0] == "<module>":
             return True
         if not any(f"{module}:{name}" in self.found.parts for name in place.binds):
@@ -204,11 +219,11 @@ class _Walk:
         symbol = source.symbols[name]
         if self.changes(module, name, symbol) or (self.collects and self.makes(module, symbol)):
             return True
-        key = (module, f"uses {place.binds}")
-        if key not in self.touched:
+        states, parts = (module, f"states {place.binds}"), (module, f"uses {place.binds}")
+        if parts not in self.touched:
             walk = self.along(module, symbol, place.uses)
-            self.touched[key] = frozenset(walk.states)
-        return bool(self.touched[key])
+            self.touched[states], self.touched[parts] = frozenset(walk.states), frozenset(walk.found.parts)
+        return bool(self.touched[states]) or not self.touched[parts].isdisjoint(changed)
 
     def moving(self) -> set[str]:
         """The modules whose import changes what is reached of others, and those that import them."""
