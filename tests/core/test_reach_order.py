@@ -45,6 +45,10 @@ HIT = {
     "a name and an import that patches it": ({"n": "from a import g\nimport q\ndef f(): return g()", "a": G, "q": "import a\na.g = lambda: 5"}, "from a import g\nimport q", "import q\nfrom a import g"),
     "a name and an import that patches it by a kept call": ({"n": "from a import g\nimport q\ndef f(): return g()", "a": G, "q": "import a\ndef patch(): a.g = lambda: 5\nD = patch()"}, "from a import g\nimport q", "import q\nfrom a import g"),
     "a name and a call that binds it anew": ({"n": "from a import K\nimport a\na.set(5)\ndef f(): return K", "a": "K = 1\ndef set(v):\n    global K\n    K = v"}, "from a import K\nimport a\na.set(5)", "import a\na.set(5)\nfrom a import K"),
+    "a name of the builtins and its use": ({"n": "X = max([1, 2])\ndef max(v): return 9\ndef f(): return X"}, "X = max([1, 2])\ndef max(v): return 9", "def max(v): return 9\nX = max([1, 2])"),
+    "a name that may not be bound yet": ({"n": "try:\n    X = K\nexcept NameError:\n    X = 0\nK = 5\ndef f(): return X"}, "try:\n    X = K\nexcept NameError:\n    X = 0\nK = 5", "K = 5\ntry:\n    X = K\nexcept NameError:\n    X = 0"),
+    "a name and a pattern that binds it": ({"n": "match [1]:\n    case [B]: pass\nB = 2\ndef f(): return B"}, "match [1]:\n    case [B]: pass\nB = 2", "B = 2\nmatch [1]:\n    case [B]: pass"),
+    "a name and what deletes it": ({"n": "from a import *\nmax = 1\ndel max\ndef f(): return max", "a": "max = 5"}, "max = 1\ndel max", "del max\nmax = 1"),
     "a star of a library and a function": ({"n": "from math import *\ndef sqrt(v): return 1\ndef f(): return sqrt(4)"}, "from math import *\ndef sqrt(v): return 1", "def sqrt(v): return 1\nfrom math import *"),
 }  # fmt: skip
 
@@ -67,6 +71,8 @@ MISS = {
     "imports from plain modules": ({"n": "from a import g\nfrom b import h\ndef f(): return g(), h()", "a": G, "b": H}, "from a import g\nfrom b import h", "from b import h\nfrom a import g"),
     "imports of modules that choose an import": ({"n": "import a\nimport b\ndef f(): return a.g(), b.h()", "a": "try:\n    import json\nexcept ImportError:\n    json = None\n" + G, "b": H}, "import a\nimport b", "import b\nimport a"),
     "imports beside one that patches something else": ({"n": "from a import g\nfrom b import h\nimport q\ndef f(): return g(), h()", "a": G, "b": H, "q": "import a\na.K = 5"}, "from b import h\nimport q", "import q\nfrom b import h"),
+    "an import that may fail and a constant": ({"n": "try:\n    import lib\nexcept ImportError:\n    lib = None\nK = 5\ndef f(): return lib, K"}, "try:\n    import lib\nexcept ImportError:\n    lib = None\nK = 5", "K = 5\ntry:\n    import lib\nexcept ImportError:\n    lib = None"),
+    "functions of builtin names": ({"n": "def max(v): return 1\nK = 5\ndef f(): return max(1), K"}, "def max(v): return 1\nK = 5", "K = 5\ndef max(v): return 1"),
     "a registered function that is not reached": ({"n": STAGES + ONE + TWO + "def f(): return 1"}, ONE + TWO, TWO + ONE),
     "plain functions below a star": ({"n": "from a import *\n" + G + H + "def f(): return g(), h(), k", "a": "k = 1"}, G + H, H + G),
 }  # fmt: skip

@@ -7,6 +7,7 @@ text. `reach` joins modules; the catalogue reads files.
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -31,6 +32,7 @@ from wfe.core.statement import (
     only_imports,
     operated,
     quoted,
+    rebound,
     stateful,
     stored,
 )
@@ -167,7 +169,7 @@ class Place:
 class Source:
     """A module: its symbols, its imports, and `effects`: the statements that run for every user of the module.
 
-    places: its statements in their order. again: the names that more than one of them binds. acting: whether the effects are
+    places: its statements in their order. again: the names that more than one of them binds, or that one finds bound or unbound by its place. acting: whether the effects are
     more than a choice of imports.
     """
 
@@ -207,10 +209,13 @@ def source_of(text: str, module: str, package: bool = False, alias: Alias = lamb
             known_names = {**found.aliases, **brought}
             found.signatures[statement.name] = signature_of(statement, module, tree, known_names, file)
         _file(plain, found, home, harmless, texts)
-    once: set[str] = set()
+    once = {*dir(builtins)}  # a name of one of these is bound before the module begins
     for place in found.places:
         found.again.update(once.intersection(place.binds))
         once.update(place.binds)
+    for statement in tree.body:
+        if isinstance(statement, ast.Try):  # what is not bound yet may be caught
+            found.again.update(chain[0] for chain in named(statement))
     return found
 
 
@@ -289,7 +294,7 @@ def _file(statement: ast.stmt, found: Source, home: str, harmless: frozenset[str
         _merge(found.imports, found.effects.imports)
         for name in stored(statement):
             found.symbols.setdefault(name, found.effects)
-        found.places.append(Place(("<module>", *stored(statement)), named(statement)))
+        found.places.append(Place(("<module>", *dict.fromkeys(rebound(statement))), named(statement)))
         return
     for name in names:
         symbol = found.symbols.setdefault(name, Symbol())

@@ -75,6 +75,20 @@ def stored(statement: ast.AST) -> Iterator[str]:
             yield node.name
 
 
+def rebound(statement: ast.stmt) -> Iterator[str]:
+    """All names that a statement binds or deletes in one way or another."""
+    yield from stored(statement)
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Del):
+            yield node.id
+        elif isinstance(node, ast.alias):
+            yield node.asname or node.name.partition(".")[0]
+        elif isinstance(node, ast.MatchAs | ast.MatchStar | ast.ExceptHandler) and node.name:
+            yield node.name
+        elif isinstance(node, ast.MatchMapping) and node.rest:
+            yield node.rest
+
+
 def chains(tree: ast.AST) -> set[Chain]:
     """The dotted names in a tree, longest first part: `np.linalg.norm(x)` is ("np", "linalg", "norm") and ("x",), and
     `g().x` is ("g",) and ("", "x")."""
