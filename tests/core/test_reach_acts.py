@@ -57,6 +57,13 @@ HIT = {
     "a function by resolve_name": ({"n": "import pkgutil\ndef f(): return pkgutil.resolve_name('p.b:g')()", "p/__init__": "", "p.b": "def g(): return 1"}, "p.b", "1", "2"),
     "a program by its path": ({"n": "import subprocess\ndef f(): return subprocess.run(['python', 'tool.py'])", "tool": "print(1)"}, "tool", "1", "2"),
     "a program by its name": ({"n": "import subprocess\ndef f(): return subprocess.run(['python', '-m', 'tool'])", "tool": "print(1)"}, "tool", "1", "2"),
+    "what a program does when it is started": ({"n": "import subprocess\ndef f(): return subprocess.run(['python', 'tool.py'])", "tool": "def g(v): print(v)\nif __name__ == '__main__':\n    g(1)"}, "tool", "g(1)", "g(2)"),
+    "a package that is started": ({"n": "import subprocess\ndef f(): return subprocess.run(['python', '-m', 'p'])", "p/__init__": "", "p.__main__": "from p.b import g\nif __name__ == '__main__':\n    g()", "p.b": "def g(): print(1)"}, "p.b", "1", "2"),
+    "a module by runpy": ({"n": "import runpy\ndef f(): return runpy.run_module('a', run_name='__main__')", "a": "if __name__ == '__main__':\n    K = 1"}, "a", "1", "2"),
+    "a module by a relative name": ({"n": "import importlib\ndef f(): return importlib.import_module('.b', 'p').K", "p/__init__": "", "p.b": "K = 1"}, "p.b", "1", "2"),
+    "a module by a relative name and a keyword": ({"n": "import importlib\ndef f(): return importlib.import_module('..b', package='p.q').K", "p/__init__": "", "p.b": "K = 1"}, "p.b", "1", "2"),
+    "a module by __import__ and a level": ({"n": "from p.a import g\ndef f(): return g()", "p/__init__": "", "p.a": "def g(): return __import__('b', globals(), None, ['K'], 1).K", "p.b": "K = 1"}, "p.b", "1", "2"),
+    "a module by __import__ and its list": ({"n": "def f(): return __import__('p', fromlist=['b']).b.K", "p/__init__": "", "p.b": "K = 1"}, "p.b", "1", "2"),
     "a function by its text, what it uses": ({"n": "import pydoc\ndef f(): return pydoc.locate('p.b.g')()", "p/__init__": "", "p.b": "K = 1\ndef g(): return K"}, "p.b", "1", "2"),
 }  # fmt: skip
 

@@ -186,7 +186,9 @@ class _Walk:
                 elif source.stars and names:
                     key = f"{module}:order {names}"  # also of several statements: an `import *` binds whatever it has
                     parts[key] = f"{parts.get(key, '')} {stars}"
-                if self.moves(module, source, place, moving, changed) or (names and not source.again.isdisjoint(place.binds)):
+                if self.moves(module, source, place, moving, changed) or (
+                    names and not source.again.isdisjoint(place.binds)
+                ):
                     said.append(f"{place.binds} {place.imports}")
             if len(set(said)) > 1:
                 parts[f"{module}:order"] = digest("\n".join(said).encode())
@@ -355,8 +357,19 @@ class _Walk:
                 rest = (last, *rest)
             if named:
                 self.later(partial(self.attributes, named, rest))
+                if not rest:
+                    self.later(partial(self.started, named))
         if symbol.dynamic:
             self.later(partial(self.whole, module))
+
+    def started(self, module: str) -> None:
+        """A module that may be started as a program; of a package, its `__main__`."""
+        source = self.load(module)
+        if source is None or f"{module}:<main>" in self.found.parts:
+            return
+        self.whole(module)
+        self.take(module, "<main>", source.main)
+        self.started(f"{module}.__main__")
 
     def resolve(self, module: str, chain: Chain, symbol: Symbol) -> None:
         source = self.load(module)

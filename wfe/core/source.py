@@ -60,6 +60,14 @@ DYNAMIC: Final = frozenset(
 )
 
 
+# What imports a module by its name, and its parameters.
+_LOADERS: Final = {
+    "import_module": ("name", "package"),
+    "__import__": ("name", "globals", "locals", "fromlist", "level"),
+    "run_module": ("mod_name",),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Import:
     """A name bound by an import: `module` absolute; `attribute` for `from module import attribute`.
@@ -118,7 +126,10 @@ class Symbol:
             if isinstance(node, ast.Import | ast.ImportFrom):
                 _merge(self.imports, imports_of(node, package))
             elif isinstance(node, ast.Call):
-                self.loads.update(_loaded(node, package))
+                loaded = list(_loaded(node, package))
+                self.loads.update(loaded)
+                if _called(node) == "run_module":
+                    self.texts.update(loaded)
                 if isinstance(node.func, ast.Name) and node.func.id == "dir" and not node.args:
                     self.dynamic = True
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -167,7 +178,8 @@ class Place:
 
 @dataclass(slots=True)
 class Source:
-    """A module: its symbols, its imports, and `effects`: the statements that run for every user of the module.
+    """A module: its symbols, its imports, and `effects`: the statements that run for every user of the module. main: those
+    that run where it is started as a program.
 
     places: its statements in their order. again: the names that more than one of them binds, or that one finds bound or unbound by its place. acting: whether the effects are
     more than a choice of imports.
@@ -178,6 +190,7 @@ class Source:
     imports: Imports = field(default_factory=dict)
     stars: list[str] = field(default_factory=list)
     effects: Symbol = field(default_factory=Symbol)
+    main: Symbol = field(default_factory=Symbol)
     signatures: dict[str, Signature] = field(default_factory=dict)
     aliases: dict[str, ast.expr] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
@@ -282,6 +295,7 @@ def _file(statement: ast.stmt, found: Source, home: str, harmless: frozenset[str
         return  # a docstring of the module, or a bare constant: it binds nothing and does nothing
     names = bound(statement)
     if names is None and is_main(statement):
+        found.main.add(statement, home, harmless, texts)
         return
     if (
         names is None
@@ -339,15 +353,33 @@ def imports_of(node: ast.Import | ast.ImportFrom, home: str) -> Imports:
 
 
 def _loaded(call: ast.Call, home: str) -> Iterator[str]:
-    """The module that `importlib.import_module("a.b")` or `__import__("a.b")` names, when it is a plain text."""
-    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    given = [*call.args, *(one.value for one in call.keywords if one.arg == "name")]
-    if name not in ("import_module", "__import__") or not given:
+    """The modules that `importlib.import_module("a.b")`, `__import__("a.b")` or `runpy.run_module("a.b")` names, when it is a
+    plain text."""
+    name = _called(call)
+    told = _LOADERS.get(name, ())
+    given = {**dict(zip(told, call.args, strict=False)), **{one.arg or "": one.value for one in call.keywords}}
+    values = {key: _literal(value) for key, value in given.items()}
+    first = values.get(told[0]) if told else None
+    package, level = values.get("package"), values.get("level")
+    if not isinstance(first, str) or not (first.strip(".") or level):
         return
-    first = given[0]
-    if isinstance(first, ast.Constant) and isinstance(first.value, str) and first.value.strip("."):
-        dots = len(first.value) - len(first.value.lstrip("."))
-        yield _absolute(ast.ImportFrom(first.value.lstrip("."), [], dots), home)
+    dots = level if isinstance(level, int) else len(first) - len(first.lstrip("."))
+    above = package if isinstance(package, str) else home
+    module = _absolute(ast.ImportFrom(first.lstrip("."), [], dots), above)
+    yield module
+    listed = values.get("fromlist")
+    yield from (f"{module}.{one}" for one in (listed if isinstance(listed, list | tuple) else ()))
+
+
+def _called(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def _literal(value: ast.expr) -> object:
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, TypeError):
+        return None
 
 
 def _module_in(text: str, home: str) -> Iterator[str]:
