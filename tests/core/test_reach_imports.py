@@ -12,6 +12,8 @@ OWN = {**B, "p/__init__": "from . import b\ndef total(): return b.g()"}
 AREA = {"p/__init__": "from p.core import area", "p.core": "def area(x): return x * 5", "p.area": "def main(): pass"}
 HINTS = "import typing\nclass A:\n    x = 1\nclass B:\n    a: %s\ndef f(): return typing.get_type_hints(B)['a']"
 MARKED = "def workflow_node(g):\n    return lambda: (1, g())"
+LAZY = {"n": "from p import K\ndef f(): return K", "p.b": "K = 1"}
+GIVES = "def __getattr__(name):\n    from p import b\n    return b.K + 1"
 
 # (modules, where, old, new)
 HIT = {
@@ -58,6 +60,11 @@ HIT = {
     "the module's docstring": ({"n": "'''one'''\ndef f(): return __doc__"}, "n", "one", "two"),
     "another module's docstring": ({"n": "import a\ndef f(): return a.__doc__", "a": "'''one'''"}, "a", "one", "two"),
     "a docstring that was none": ({"n": "import a\ndef f(): return a.__doc__", "a": "K = 1"}, "a", "K", "'''one'''\nK"),
+    "a __getattr__ for what only type checkers import": ({**LAZY, "p/__init__": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .b import K\n" + GIVES}, "p/__init__", "+ 1", "+ 2"),
+    "a __getattr__ for what is only annotated": ({**LAZY, "p/__init__": "K: int\n" + GIVES}, "p/__init__", "+ 1", "+ 2"),
+    "a __getattr__ for what a function may bind": ({**LAZY, "p/__init__": "def init():\n    global K\n    K = 3\n" + GIVES}, "p/__init__", "+ 1", "+ 2"),
+    "a __getattr__ for what was deleted": ({**LAZY, "p/__init__": "K = 3\ndel K\n" + GIVES}, "p/__init__", "+ 1", "+ 2"),
+    "a __getattr__ with the name of a submodule": ({**LAZY, "n": "import p\ndef f(): return p.b", "p/__init__": "def __getattr__(name): return 1 + 1"}, "p/__init__", "+ 1", "+ 2"),
     "a quoted annotation": ({"n": HINTS % "'A'"}, "n", "x = 1", "x = 2"),
     "a part of a quoted annotation": ({"n": HINTS % "'list[A] | None'"}, "n", "x = 1", "x = 2"),
     "a quoted part of an annotation": ({"n": HINTS % "list['A']"}, "n", "x = 1", "x = 2"),
@@ -77,6 +84,7 @@ def test_an_edit_changes_the_digest(case: str) -> None:
 
 # What says nothing about the result, and must rebuild nothing.
 MISS = {
+    "a __getattr__ for something else": ({**LAZY, "p/__init__": "K = 1\n" + GIVES}, "p/__init__", "+ 1", "+ 2"),
     "an import of something else": ({"n": "import math as m\nimport json\ndef f(v): return m.sqrt(v)"}, "n", "import json", "import csv"),
     "imports in another order": ({"n": "import math\nimport json\ndef f(v): return math.sqrt(json.loads(v))"}, "n", "import math\nimport json", "import json\nimport math"),
     "a constant in between": ({"n": "A = 1\nB = A\ndef f(): return B"}, "n", "A = 1\n", "A = 1\nN = [2]\n"),

@@ -430,6 +430,8 @@ class _Walk:
             self.whole(module)
             return
         name, inner = rest[0], f"{module}.{rest[0]}"
+        if name not in source.sure and "__getattr__" in source.symbols:
+            self.symbol(module, "__getattr__")
         if self.load(inner) is None:
             self.symbol(module, name)
             return

@@ -181,8 +181,9 @@ class Source:
     """A module: its symbols, its imports, and `effects`: the statements that run for every user of the module. main: those
     that run where it is started as a program.
 
-    places: its statements in their order. again: the names that more than one of them binds, or that one finds bound or unbound by its place. acting: whether the effects are
-    more than a choice of imports.
+    places: its statements in their order. again: the names that more than one of them binds, or that one finds bound or
+    unbound by its place. sure: those that are bound in any case. acting: whether the effects are more than a choice of
+    imports.
     """
 
     module: str
@@ -195,6 +196,7 @@ class Source:
     aliases: dict[str, ast.expr] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
     again: set[str] = field(default_factory=set)
+    sure: set[str] = field(default_factory=set)
     acting: bool = False
 
 
@@ -287,6 +289,7 @@ def _file(statement: ast.stmt, found: Source, home: str, harmless: frozenset[str
     if isinstance(statement, ast.Import | ast.ImportFrom):
         if not (isinstance(statement, ast.ImportFrom) and statement.module == "__future__"):
             _merge(found.imports, imports_of(statement, home))
+            found.sure.update(imports_of(statement, home))
             for alias in statement.names:
                 one = ast.Import([alias]) if isinstance(statement, ast.Import) else _only(statement, alias)
                 found.places.extend(Place((name,), imports=ones) for name, ones in imports_of(one, home).items())
@@ -309,7 +312,12 @@ def _file(statement: ast.stmt, found: Source, home: str, harmless: frozenset[str
         for name in stored(statement):
             found.symbols.setdefault(name, found.effects)
         found.places.append(Place(("<module>", *dict.fromkeys(rebound(statement))), named(statement)))
+        found.sure.difference_update(rebound(statement))
         return
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        found.sure.add(statement.name)  # and not what it declares global
+    elif not isinstance(statement, ast.AnnAssign) or statement.value is not None:
+        found.sure.update(names)
     for name in names:
         symbol = found.symbols.setdefault(name, Symbol())
         symbol.add(statement, home, harmless, texts)
