@@ -9,6 +9,7 @@ from reaching import changes
 ADD = "def add(t, v):\n    t.append(v)\n    return v\nT = []\n"
 MODEL = "class M:\n    def g(self): return 1\n"
 USE = "\ndef f(): return M().g()"
+SEEN = "class S:\n    def __init__(self): self.n = []\n    def %s(self, *a): self.n.append(1)\nO = S()\nA = 1\ndef f(): return O.n"
 
 # (modules, where, old, new)
 HIT = {
@@ -31,6 +32,14 @@ HIT = {
     "an imported decorator with the name of a builtin": ({"n": "from r import T, format\n@format\ndef up(s): return 1\ndef f(): return T['up'](0)", "r": "T = {}\ndef format(g):\n    T[g.__name__] = g\n    return g"}, "n", "return 1", "return 2"),
     "a decorator with the name of a builtin by a star": ({"n": "from r import *\n@format\ndef up(s): return 1\ndef f(): return T['up'](0)", "r": "T = {}\ndef format(g):\n    T[g.__name__] = g\n    return g"}, "n", "return 1", "return 2"),
     "an operator": ({"n": "class P:\n    def __init__(self): self.fs = []\n    def __or__(self, g):\n        self.fs.append(g)\n        return self\nPIPE = P()\ndef one(): return 1\ndef two(): return 2\nX = PIPE | one\ndef f(): return PIPE.fs"}, "n", "| one", "| two"),
+    "a default of a lambda": ({"n": ADD + "A = lambda v=add(T, 1): v\ndef f(): return T"}, "n", "1)", "2)"),
+    "a function that a builtin calls for an order": ({"n": "T = []\ndef add(v):\n    T.append(v)\n    return v\nA = sorted([1, 2], key=add)\ndef f(): return T"}, "n", "2]", "3]"),
+    "a function that iter calls": ({"n": "T = []\ndef add():\n    T.append(1)\n    return len(T)\nA = list(iter(add, 3))\ndef f(): return T"}, "n", "3)", "4)"),
+    "a length": ({"n": SEEN % "__len__"}, "n", "A = 1", "A = len(O)"),
+    "a list": ({"n": SEEN % "__iter__"}, "n", "A = 1", "A = list(O)"),
+    "a test": ({"n": SEEN % "__bool__"}, "n", "A = 1", "A = 1 if O else 2"),
+    "a text": ({"n": SEEN % "__format__"}, "n", "A = 1", "A = f'{O}'"),
+    "what is taken apart": ({"n": SEEN % "__iter__"}, "n", "A = 1", "A, *B = O"),
     "an item of a defaultdict": ({"n": "from collections import defaultdict\nR = defaultdict(list)\nX = R['a']\ndef f(): return sorted(R)"}, "n", "'a'", "'b'"),
     "a name in the body of a class": ({"n": "from h import ALL\nimport q\ndef f(): return ALL", "h": "ALL = []\nclass Field:\n    def __set_name__(self, o, n): ALL.append(n)\nFIELD = Field()", "q": "from h import FIELD\nclass C:\n    a = FIELD"}, "q", "a =", "b ="),
     "a global bound by a function with an argument": ({"n": "def init(v):\n    global X\n    X = v\nD = init(5)\ndef f(): return X"}, "n", "(5)", "(6)"),

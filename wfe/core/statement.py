@@ -163,7 +163,9 @@ def at_import(statement: ast.stmt) -> Iterator[ast.AST]:
             todo.extend(node.decorator_list)
             todo.extend(one for one in (*node.args.defaults, *node.args.kw_defaults) if one is not None)
             todo.extend(one for one in _hints(node) if any(isinstance(part, ast.Call) for part in ast.walk(one)))
-        elif not isinstance(node, ast.Lambda):
+        elif isinstance(node, ast.Lambda):
+            todo.extend(one for one in (*node.args.defaults, *node.args.kw_defaults) if one is not None)
+        else:
             todo.extend(ast.iter_child_nodes(node))
 
 
@@ -186,6 +188,12 @@ def _is_harmless(called: ast.expr, harmless: frozenset[str]) -> bool:
     return isinstance(called, ast.Name) and called.id in harmless
 
 
+def _called_back(call: ast.Call) -> list[ast.expr]:
+    """What a harmless builtin calls: `sorted(X, key=f)`, `iter(f, 0)`."""
+    keys = [one.value for one in call.keywords if one.arg == "key"]
+    return [*keys, *(call.args[:1] if isinstance(call.func, ast.Name) and call.func.id == "iter" else [])]
+
+
 def acts(statement: ast.stmt, harmless: frozenset[str]) -> set[Chain]:
     """The dotted names that a statement calls, gives to a call, decorates with, or changes in place when it runs.
 
@@ -197,6 +205,8 @@ def acts(statement: ast.stmt, harmless: frozenset[str]) -> set[Chain]:
         if isinstance(node, ast.Call):
             if not _is_harmless(node.func, harmless):
                 found.update(chains(node))
+            for one in _called_back(node):
+                found.update(chains(one))
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             marks = [one for one in node.decorator_list if not _is_harmless(one, harmless)]
             hints = _hints(node) if marks and not isinstance(node, ast.ClassDef) else []
@@ -231,8 +241,8 @@ def given(statement: ast.stmt, harmless: frozenset[str]) -> set[Chain]:
 
 
 def operated(statement: ast.stmt) -> set[Chain]:
-    """The dotted names whose class decides what a statement does: by an operator, an item, an attribute, or by being put
-    into the body of a class."""
+    """The dotted names whose class decides what a statement does: by an operator, an item, an attribute, a test, by being
+    taken apart, written into a text or given to a builtin, or by being put into the body of a class."""
     found: set[Chain] = set()
     for node in at_import(statement):
         parts: list[ast.expr] = []
@@ -245,7 +255,21 @@ def operated(statement: ast.stmt) -> set[Chain]:
         elif isinstance(node, ast.Subscript | ast.Attribute | ast.Starred):
             parts = [node.value]
         elif isinstance(node, ast.comprehension):
-            parts = [node.iter]
+            parts = [node.iter, *node.ifs]
+        elif isinstance(node, ast.BoolOp):
+            parts = node.values
+        elif isinstance(node, ast.IfExp):
+            parts = [node.test]
+        elif isinstance(node, ast.FormattedValue):
+            parts = [node.value]
+        elif isinstance(node, ast.Assign):
+            parts = [node.value] if any(isinstance(one, ast.Tuple | ast.List) for one in node.targets) else []
+        elif isinstance(node, ast.AugAssign):
+            parts = [node.value]
+        elif isinstance(node, ast.Dict):
+            parts = [one for key, one in zip(node.keys, node.values, strict=True) if key is None]
+        elif isinstance(node, ast.Call):
+            parts = [*(node.args if isinstance(node.func, ast.Name) else []), *(one.value for one in node.keywords)]
         elif isinstance(node, ast.ClassDef):
             parts = [
                 one.value for one in node.body if isinstance(one, ast.Assign | ast.AnnAssign) and one.value is not None
