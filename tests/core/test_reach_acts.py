@@ -10,6 +10,7 @@ ADD = "def add(t, v):\n    t.append(v)\n    return v\nT = []\n"
 MODEL = "class M:\n    def g(self): return 1\n"
 USE = "\ndef f(): return M().g()"
 SEEN = "class S:\n    def __init__(self): self.n = []\n    def %s(self, *a): self.n.append(1)\nO = S()\nA = 1\ndef f(): return O.n"
+IN_CLASS = "class C:\n    %s\ndef add(v): C.t.append(v)\nA = add(1)\ndef f(): return C.t"
 
 # (modules, where, old, new)
 HIT = {
@@ -40,6 +41,12 @@ HIT = {
     "a test": ({"n": SEEN % "__bool__"}, "n", "A = 1", "A = 1 if O else 2"),
     "a text": ({"n": SEEN % "__format__"}, "n", "A = 1", "A = f'{O}'"),
     "what is taken apart": ({"n": SEEN % "__iter__"}, "n", "A = 1", "A, *B = O"),
+    "a list in a class in a class": ({"n": IN_CLASS % "class D:\n        t = []\n    t = D.t"}, "n", "(1)", "(2)"),
+    "a list in a tuple of a class": ({"n": IN_CLASS % "t, u = [], 1"}, "n", "(1)", "(2)"),
+    "a list of a class under a condition": ({"n": IN_CLASS % "if True:\n        t = []"}, "n", "(1)", "(2)"),
+    "a list or another of a class": ({"n": IN_CLASS % "t = None or []"}, "n", "(1)", "(2)"),
+    "a case of a method": ({"n": "from functools import singledispatchmethod\nclass C:\n    @singledispatchmethod\n    def g(self, x): return 0\n@C.g.register\ndef _(self, x: int): return 1\ndef f(): return C().g(1)"}, "n", "return 1", "return 2"),
+    "a class that counts as a subclass": ({"n": "from abc import ABC\nclass B(ABC): pass\nX = B.register(int)\ndef f(): return isinstance(3, B)"}, "n", "(int)", "(str)"),
     "an item of a defaultdict": ({"n": "from collections import defaultdict\nR = defaultdict(list)\nX = R['a']\ndef f(): return sorted(R)"}, "n", "'a'", "'b'"),
     "a name in the body of a class": ({"n": "from h import ALL\nimport q\ndef f(): return ALL", "h": "ALL = []\nclass Field:\n    def __set_name__(self, o, n): ALL.append(n)\nFIELD = Field()", "q": "from h import FIELD\nclass C:\n    a = FIELD"}, "q", "a =", "b ="),
     "a global bound by a function with an argument": ({"n": "def init(v):\n    global X\n    X = v\nD = init(5)\ndef f(): return X"}, "n", "(5)", "(6)"),
@@ -88,6 +95,7 @@ MISS = {
     "a function with a decorator of the project that keeps nothing": ({"n": "from t import timed\n@timed\ndef g(): return 1\n@timed\ndef h(): return 2\ndef f(): return g()", "t": "import functools\ndef timed(g):\n    @functools.wraps(g)\n    def inner(*a): return g(*a)\n    inner.calls = 0\n    return inner"}, "n", "return 2", "return 3"),
     "a function with a library's decorator and annotations": ({"n": "from functools import lru_cache\nclass M: pass\n@lru_cache\ndef g(m: M): return 2\ndef f(): return M()"}, "n", "return 2", "return 3"),
     "another object of a plain class": ({"n": "class M:\n    def __init__(self, v): self.v = v\nA = M(1)\nB = M(2)\ndef f(): return A.v"}, "n", "M(2)", "M(3)"),
+    "another object of a class with a property": ({"n": "class M:\n    w = (1, -2)\n    def __init__(self, v): self.v = v\n    @property\n    def x(self): return self.v\nA = M(1)\nB = M(2)\ndef f(): return A.x"}, "n", "M(2)", "M(3)"),
     "another constant made by a function": ({"n": "K = 3\ndef make(v): return v * K\nA = make(1)\nB = make(2)\ndef f(): return A, K"}, "n", "make(2)", "make(7)"),
     "a constant made from a path": ({"n": "from pathlib import Path\nROOT = Path('a')\nA = ROOT / 'b'\nB = ROOT / 'c'\ndef f(): return A"}, "n", "'c'", "'d'"),
     "an item of a plain table": ({"n": "T = {'a': 1, 'b': 2}\nX = T['a']\ndef f(): return T"}, "n", "T['a']", "T['b']"),

@@ -28,6 +28,25 @@ HARMLESS: Final = frozenset(dir(builtins)) - {
     "getattr",
 }
 _MUTABLE: Final = (ast.List, ast.Dict, ast.Set, ast.Call, ast.ListComp, ast.DictComp, ast.SetComp)
+# Decorators of methods that keep nothing of which a result could tell.
+_KEEPS_NOTHING: Final = frozenset(
+    {
+        "property",
+        "getter",
+        "setter",
+        "deleter",
+        "classmethod",
+        "staticmethod",
+        "abstractmethod",
+        "cached_property",
+        "cache",
+        "lru_cache",
+        "contextmanager",
+        "override",
+        "final",
+        "wraps",
+    }
+)
 _FUNCTION: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 # Methods that no operator calls, or that only tell.
 _PLAIN: Final = frozenset({"__init__", "__new__", "__post_init__", "__repr__", "__str__", "__hash__"})
@@ -152,7 +171,7 @@ def _hints(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.expr]:
     return [*found, function.returns] if function.returns is not None else found
 
 
-def at_import(statement: ast.stmt) -> Iterator[ast.AST]:
+def at_import(statement: ast.AST) -> Iterator[ast.AST]:
     """The nodes of a statement that are evaluated when it runs: no body of a function, but its decorators and defaults, and
     the annotations that call something."""
     todo: list[ast.AST] = [statement]
@@ -314,6 +333,19 @@ def alters(statement: ast.stmt) -> tuple[set[str], bool]:
     return heads, sets
 
 
+def _keeps(node: ast.AST) -> bool:
+    """Whether a part of a class makes it keep something: a value, a list of subclasses or of what is registered."""
+    if isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) and node.value is not None:
+        return any(isinstance(one, _MUTABLE) for one in at_import(node.value))
+    if isinstance(node, ast.ClassDef):
+        return any(chain[-1] == "ABC" for base in node.bases for chain in chains(base))
+    if isinstance(node, _FUNCTION):
+        marks = [one.func if isinstance(one, ast.Call) else one for one in node.decorator_list]
+        names = {one.attr if isinstance(one, ast.Attribute) else getattr(one, "id", "") for one in marks}
+        return node.name == "__init_subclass__" or not names <= _KEEPS_NOTHING
+    return False
+
+
 def stateful(statement: ast.stmt) -> bool:
     """Whether what a statement binds can be changed in place: a variable that is no constant; a class or function that keeps
     something."""
@@ -321,10 +353,7 @@ def stateful(statement: ast.stmt) -> bool:
         defaults = (*statement.args.defaults, *statement.args.kw_defaults)
         return bool(statement.decorator_list) or any(isinstance(one, _MUTABLE) for one in defaults)
     if isinstance(statement, ast.ClassDef):
-        if any(isinstance(node, ast.FunctionDef) and node.name == "__init_subclass__" for node in ast.walk(statement)):
-            return True
-        values = [one.value for one in statement.body if isinstance(one, ast.Assign | ast.AnnAssign)]
-        return any(isinstance(one, _MUTABLE) for one in values) or bool(statement.keywords)
+        return bool(statement.keywords) or any(map(_keeps, at_import(statement)))
     if isinstance(statement, ast.Assign | ast.AnnAssign):
         plain = all(isinstance(one, ast.Name) for one in getattr(statement, "targets", [])) or isinstance(
             getattr(statement, "target", None), ast.Name
