@@ -379,6 +379,7 @@ class _Walk:
         if not head:
             return
         for one in symbol.imports.get(head, ()):
+            self.opens(module, one, chain[1:])
             self.follow(one, chain[1:])
         if head in source.symbols:
             self.symbol(module, head)
@@ -394,9 +395,13 @@ class _Walk:
             said = "; ".join(f"{one.module} {one.attribute} {' '.join(one.also)}" for one in ones)
             self.found.parts[f"{module}:import {name}"] = digest(said.encode())
         for one in ones:
-            if one.attribute in DYNAMIC or (one.module, one.attribute) == ("sys", "modules"):
-                self.later(partial(self.whole, module))
+            self.opens(module, one, rest)
             self.follow(one, rest)
+
+    def opens(self, module: str, one: Import, rest: Chain) -> None:
+        """Take all of a module that imports what gives it whole."""
+        if one.attribute in DYNAMIC or (one.module == "sys" and "modules" in (one.attribute, *rest[:1])):
+            self.later(partial(self.whole, module))
 
     def starred(self, module: str, source: Source, name: str) -> None:
         """A name that may come from any `import *` of a module, the last one that has it."""

@@ -48,6 +48,7 @@ DYNAMIC: Final = frozenset(
         "import_module",
         "locals",
         "getattr_static",
+        "getmodule",
         "runpy",
         "__globals__",
         "__annotations__",
