@@ -127,7 +127,7 @@ class _Walk:
                 given.resolve(module, chain, symbol)
             changed = set(given.found.parts)
             called = self.along(module, symbol, symbol.acts)
-            called.sets = called.sets or symbol.sets
+            called.sets = called.sets or symbol.sets or symbol.dynamic
             called.outside = called.outside or called.keeps(module, symbol)
             walks = [called]
             operated = self.along(module, symbol, symbol.operated)
@@ -157,10 +157,15 @@ class _Walk:
         source = self.load(module)
         if source is None:
             return False
-        heads = set(symbol.alters)
-        if symbol.sets:
-            made = [source.symbols[head] for head in symbol.alters if head in source.symbols]
-            heads.update(chain[0] for one in made if one.state for chain in one.acts)
+        heads: set[str] = set()
+        todo = set(symbol.alters)
+        while todo:
+            head = todo.pop()
+            heads.add(head)
+            made = source.symbols.get(head)
+            if made is not None:
+                named = made.same | (made.acts if symbol.sets and made.state else set())
+                todo.update({chain[0] for chain in named} - heads)
         ones = [one for head in heads for one in (*symbol.imports.get(head, ()), *source.imports.get(head, ()))]
         return any(self.load(one.module) is None and self.load(one.module.partition(".")[0]) is None for one in ones)
 

@@ -92,10 +92,10 @@ class Symbol:
     acts, given, operated: the dotted names that these statements may change when the module is imported (see `statement`):
     who uses what they change depends on them without naming them. bases: of a class. state: whether the name stands for
     something that can be changed in place, a variable or a class that keeps a list. hooks: whether it is a class that acts
-    when a subclass of it is made. alters, sets, answers: see the functions of these names in `statement`. hands: imports
-    in the body of a class, or of names that are global: others take them from here. loads: modules imported by a name in a
-    text, `importlib.import_module("a")`. texts: dotted names and paths of Python files among the constants, which name a
-    module of the project where there is one.
+    when a subclass of it is made. same: the names that it is another name of. alters, sets, answers: see the functions of
+    these names in `statement`. hands: imports in the body of a class, or of names that are global: others take them from
+    here. loads: modules imported by a name in a text, `importlib.import_module("a")`. texts: dotted names and paths of
+    Python files among the constants, which name a module of the project where there is one.
     """
 
     digest: str = ""
@@ -108,6 +108,7 @@ class Symbol:
     bases: set[Chain] = field(default_factory=set)
     state: bool = False
     hooks: bool = False
+    same: set[Chain] = field(default_factory=set)
     alters: set[str] = field(default_factory=set)
     sets: bool = False
     answers: bool = False
@@ -147,6 +148,8 @@ class Symbol:
         self.acts.update(acts(statement, harmless))
         self.given.update(given(statement, harmless))
         self.operated.update(operated(statement))
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and isinstance(statement.value, ast.Name | ast.Attribute):
+            self.same.update(chains(statement.value))
         heads, sets = alters(statement)
         self.alters.update(heads)
         self.sets = self.sets or sets

@@ -330,6 +330,8 @@ def alters(statement: ast.stmt) -> tuple[set[str], bool]:
             sets = sets or not (isinstance(node.value, ast.Name) and node.value.id in own | {"object"})
         elif isinstance(node, ast.Global) or (isinstance(node, ast.Name) and node.id in ("setattr", "delattr")):
             sets = True
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("setattr", "delattr"):
+            heads.update(chain[0] for one in node.args[:1] for chain in chains(one))
     return heads, sets
 
 
