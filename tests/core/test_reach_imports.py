@@ -72,6 +72,8 @@ HIT = {
     "a part of a quoted annotation": ({"n": HINTS % "'list[A] | None'"}, "n", "x = 1", "x = 2"),
     "a quoted part of an annotation": ({"n": HINTS % "list['A']"}, "n", "x = 1", "x = 2"),
     "a quoted annotation of a parameter": ({"n": "import typing\nclass A:\n    x = 1\ndef g(a: 'A') -> 'A': pass\ndef f(): return typing.get_type_hints(g)"}, "n", "x = 1", "x = 2"),
+    "a quoted part of a name for an annotation": ({"n": "L = list['A']\n" + HINTS % "L"}, "n", "x = 1", "x = 2"),
+    "a quoted part of a base": ({"n": "from typing import Generic, get_args\nclass A:\n    x = 1\nclass B(list['A']): pass\ndef f(): return B.__orig_bases__"}, "n", "x = 1", "x = 2"),
     "annotations that become texts": ({"n": HINTS % "int"}, "n", "import typing", "from __future__ import annotations\nimport typing"),
     "a workflow_node of the project": ({"n": "from a import workflow_node\n@workflow_node\ndef f(): return 1", "a": MARKED}, "a", "(1,", "(2,"),
     "a workflow_node of the project by a star": ({"n": "from a import *\n@workflow_node\ndef f(): return 1", "a": MARKED}, "a", "(1,", "(2,"),

@@ -35,6 +35,7 @@ from wfe.core.statement import (
     rebound,
     stateful,
     stored,
+    subscripts,
 )
 
 # With one of these a function can reach any name of its module without naming it.
@@ -143,7 +144,7 @@ class Symbol:
                 self.texts.add(text)
             self.texts.update(_module_in(text, package))
         self.uses.update(chains(statement))
-        for hint in quotable:
+        for hint in (*quotable, *subscripts(statement)):
             self.uses.update(quoted(hint))
         self.acts.update(acts(statement, harmless))
         self.given.update(given(statement, harmless))

@@ -141,6 +141,13 @@ def hints(statement: ast.AST) -> Iterator[ast.expr]:
             yield node.returns
 
 
+def subscripts(statement: ast.AST) -> Iterator[ast.expr]:
+    """What stands in brackets when a statement runs: `Items = list["Item"]` may be used as an annotation."""
+    for node in at_import(statement):
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+            yield node.slice
+
+
 def quoted(annotation: ast.expr) -> Iterator[Chain]:
     """The dotted names in the texts of an annotation: `get_type_hints` makes values of them."""
     for node in ast.walk(annotation):
