@@ -28,6 +28,8 @@ HARMLESS: Final = frozenset(dir(builtins)) - {
     "getattr",
 }
 _MUTABLE: Final = (ast.List, ast.Dict, ast.Set, ast.Call, ast.ListComp, ast.DictComp, ast.SetComp)
+# What gives an iterator.
+_ITERATORS: Final = frozenset({"iter", "map", "filter", "zip", "enumerate", "reversed", "open", "itertools"})
 # Decorators of methods that keep nothing of which a result could tell.
 _KEEPS_NOTHING: Final = frozenset(
     {
@@ -215,8 +217,8 @@ def _is_harmless(called: ast.expr, harmless: frozenset[str]) -> bool:
 
 
 def _called_back(call: ast.Call) -> list[ast.expr]:
-    """What a harmless builtin calls: `sorted(X, key=f)`, `iter(f, 0)`."""
-    keys = [one.value for one in call.keywords if one.arg == "key"]
+    """What a harmless builtin calls: `sorted(X, key=f)`, `iter(f, 0)`, `print(1, file=F)`."""
+    keys = [one.value for one in call.keywords if one.arg in ("key", "file")]
     return [*keys, *(call.args[:1] if isinstance(call.func, ast.Name) and call.func.id == "iter" else [])]
 
 
@@ -307,7 +309,12 @@ def operated(statement: ast.stmt) -> set[Chain]:
 
 
 def answers(statement: ast.stmt) -> bool:
-    """Whether a statement makes something of which an operator may do more than tell a value."""
+    """Whether a statement makes something of which an operator may do more than tell a value: an iterator gives all once."""
+    value = getattr(statement, "value", None)
+    if isinstance(value, ast.GeneratorExp):
+        return True
+    if isinstance(value, ast.Call) and any(chain[0] in _ITERATORS for chain in chains(value.func)):
+        return True
     for node in ast.walk(statement):
         if isinstance(node, ast.ClassDef):
             for one in node.body:
@@ -315,7 +322,10 @@ def answers(statement: ast.stmt) -> bool:
                     one.decorator_list or (one.name.startswith("__") and one.name not in _PLAIN)
                 ):
                     return True
-        elif "defaultdict" in (getattr(node, "id", ""), getattr(node, "attr", "")):
+        elif isinstance(node, ast.Yield | ast.YieldFrom) or "defaultdict" in (
+            getattr(node, "id", ""),
+            getattr(node, "attr", ""),
+        ):
             return True
     return False
 
