@@ -66,6 +66,59 @@ def test_a_reader_follows_an_output_to_and_fro(space: Space) -> None:
     assert run("o1/q.txt", "2") == "2"
 
 
+def test_a_reader_follows_an_output_that_moved_in_a_run_without_it(space: Space) -> None:
+    space.nodes(
+        """
+        @workflow_node
+        def write(path: Output):
+            path.write_text("same")
+        @workflow_node
+        def read(p: Path):
+            return {"t": p.suffix}
+        @workflow_node
+        def told(p: Any):
+            return {"t": p}
+        """
+    )
+    for suffix in ("txt", "csv", "txt"):
+        space.workflow(
+            [
+                {"id": "write", "inputs": {"path": f"out.{suffix}"}},
+                {"id": "each", "function": "n.write", "foreach": [{"id": suffix}], "inputs": {"path": "${key}.x"}},
+                {"id": "read", "inputs": {"p": "$write.path"}},
+                {"id": "told", "inputs": {"p": ["$write.path"]}},
+                {"id": "all", "function": "n.told", "inputs": {"p": "$each.path"}},
+            ]
+        )
+        space.run("w", "write", "each")
+        values = space.run().values
+        assert values["read"]["t"] == f".{suffix}"
+        assert values["told"]["t"] == [f"out.{suffix}"]
+        assert values["all"]["t"] == [f"{suffix}.x"]
+
+
+def test_a_fan_follows_the_names_of_the_files_that_it_goes_through(space: Space) -> None:
+    space.nodes(
+        """
+        @workflow_node(outputs={"files": list})
+        def write(a: Output):
+            a.write_text("same")
+            return {"files": [a]}
+        @workflow_node
+        def read(key: str, p: Path):
+            return {"t": key}
+        """
+    )
+    for name in ("a", "a", "b", "b", "a", "a"):
+        space.workflow(
+            [
+                {"id": "write", "inputs": {"a": f"{name}.txt"}},
+                {"id": "read", "foreach": "$write.files", "inputs": {"key": "${key}", "p": "$item"}},
+            ]
+        )
+        assert space.run().values[f"read[{name}.txt]"]["t"] == f"{name}.txt"
+
+
 def test_two_outputs_that_were_exchanged(space: Space) -> None:
     space.nodes(
         """

@@ -292,6 +292,7 @@ class _Planner:
                 self.problems.extend(problem for problem in error.problems if problem not in self.problems)
         if self.problems:
             return
+        written = {name: found for name, step in steps.items() if (found := step.targets())}
         placed = self.environments(asked)
         for node, _, code in asked:
             where = placed[node.id]
@@ -301,6 +302,11 @@ class _Planner:
                 environment=where.environment,
                 prefix=where.prefix,
                 module_files=code.files,
+                places=tuple(
+                    (other, parameter, path)
+                    for other in steps[node.id].needs
+                    for parameter, path in sorted(written.get(other, {}).items())
+                ),
             )
 
     def options(self, node: Node, signature: Signature) -> Options:

@@ -108,6 +108,7 @@ class Step:
     parent: str = ""  # the fan that this step is an item of
     description: str = ""
     module_files: tuple[str, ...] = ()  # the project's own files that its module imports, relative to the root
+    places: tuple[tuple[str, str, str], ...] = ()  # (step, parameter, path) of the files that the steps before it write
 
     @property
     def module(self) -> str:
@@ -131,6 +132,7 @@ class Step:
                 self.environment,
                 self.when,
                 self.fan,
+                *([self.places] if self.places else []),  # it may be told a path, of which no mark of theirs tells
             ]
         )
 
@@ -167,6 +169,7 @@ class Step:
             self.parent,
             self.description,
             self.module_files,
+            self.places,
         )
 
     @classmethod

@@ -212,9 +212,10 @@ class Known:
                     f"step {fan!r}: {one.id!r} writes {path!r}, and so does step {other_step!r}; give one another path"
                 )
 
-    def names_of(self, fan: str, marks: Mapping[str, str]) -> tuple[Sequence[str], Sequence[str]] | None:
-        """The ids and the static digests of a fan's steps, given the marks of what it needs; None when one of those is
-        missing. Written down, since to make 10,000 steps takes half a second and to read their names a millisecond."""
+    def names_of(self, fan: str, marks: Mapping[str, str]) -> tuple[Sequence[str], Sequence[str], str] | None:
+        """The ids and the static digests of a fan's steps, and what tells where they write, given the marks of what it needs;
+        None when one of those is missing. Written down, since to make 10,000 steps takes half a second and to read their
+        names a millisecond."""
         step = self.steps[fan]
         ups = [marks.get(other) for other in step.needs]
         if None in ups:
@@ -222,16 +223,17 @@ class Known:
         token = digest_of([wfe.__version__, self.static(step), ups])
         scope = f"fan:{self.workflow}"
         memo = self.workspace.state.get("memo", fan, scope)
-        if memo is not None and memo[0] == token:
+        if memo is not None and memo[0] == token and len(memo) == 4:  # one of an older wfe has no places
             self.members[fan] = list(memo[1])
-            return memo[1], memo[2]
+            return memo[1], memo[2], memo[3]
         try:
             found = self.expand(fan)
         except (NodeFailure, Missing):
             return None  # told when its turn comes
         names, statics = tuple(one.id for one in found), tuple(one.static for one in found)
-        self.workspace.state.set("memo", fan, (token, names, statics), scope)
-        return names, statics
+        places = self._places(fan) if found else ""
+        self.workspace.state.set("memo", fan, (token, names, statics, places), scope)
+        return names, statics, places
 
     def ready(self, name: str) -> bool:
         """Whether everything that the step needs has a result (or was skipped)."""
@@ -239,9 +241,16 @@ class Known:
 
     def gathered(self, name: str) -> None:
         """A fan is done: its mark is made of those of its steps."""
-        self.marks[name] = mark_of_fan([self.marks.get(one, "") for one in self.members[name]])
+        marks = [self.marks.get(one, "") for one in self.members[name]]
+        self.marks[name] = mark_of_fan(marks, self._places(name))
+
+    def _places(self, fan: str) -> str:
+        """What tells where the steps of a fan write; "" where they write no file."""
+        if not self.steps[fan].targets():
+            return ""
+        return digest_of([sorted(self.step(one).targets().items()) for one in self.members[fan]])
 
 
-def mark_of_fan(marks: Sequence[str]) -> str:
-    """The mark of a fan whose steps have these."""
-    return digest_of(list(marks))
+def mark_of_fan(marks: Sequence[str], places: str) -> str:
+    """The mark of a fan whose steps have these, and write their files there: who reads them may be told the paths."""
+    return digest_of([*marks, places] if places else list(marks))

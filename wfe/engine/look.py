@@ -24,13 +24,13 @@ def look(
     rows: Mapping[str, Any],
     base: str,
     renew: Renew,
-    members: Callable[[str, Mapping[str, str]], tuple[Sequence[str], Sequence[str]] | None],
+    members: Callable[[str, Mapping[str, str]], tuple[Sequence[str], Sequence[str], str] | None],
 ) -> tuple[dict[str, str], dict[str, Any], dict[str, Sequence[str]]]:
     """(step -> mark of its result, for every step that is current; rows whose stamps were renewed; the steps of each fan
     that is current as a whole).
 
     rows: step -> row as a plain tuple (see `Row`). base: the project's root with a separator. members: the ids and the
-    static digests of a fan's steps, from the marks so far; None when not all that it needs is current.
+    static digests of a fan's steps and where they write, from the marks so far; None when not all that it needs is current.
     """
     marks: dict[str, str] = {}
     renewed: dict[str, Any] = {}
@@ -44,7 +44,7 @@ def look(
             if found is None:
                 continue
             ups = tuple(marks[ids[other]] for other in needs)
-            for one, its in zip(*found, strict=True):
+            for one, its in zip(*found[:2], strict=True):
                 row = rows.get(one)
                 if row is not None and row[0] == its and row[3] == ups:
                     kept = _unharmed(row, base, renew)
@@ -53,7 +53,7 @@ def look(
                         if kept is not row:
                             renewed[one] = kept
             if all(one in marks for one in found[0]):
-                marks[name] = mark_of_fan([marks[one] for one in found[0]])
+                marks[name] = mark_of_fan([marks[one] for one in found[0]], found[2])
                 fans[name] = found[0]
             continue
         row = rows.get(name)
