@@ -130,7 +130,9 @@ class _Walk:
             called.sets = called.sets or symbol.sets or symbol.dynamic
             called.outside = called.outside or called.keeps(module, symbol)
             walks = [called]
-            operated = self.along(module, symbol, symbol.operated)
+            operated = self.along(
+                module, symbol, (one for one in symbol.operated if not self.plain(module, symbol, one))
+            )
             if operated.answers:
                 walks.append(operated)
             above = self.along(module, symbol, symbol.bases)
@@ -142,6 +144,16 @@ class _Walk:
                     changed.add(_OUTSIDE)
             found = self.touched[module, name] = frozenset(changed)
         return found
+
+    def plain(self, module: str, symbol: Symbol, chain: Chain) -> bool:
+        """Whether a name is that of modules alone, of which to take an attribute does nothing else."""
+        source = self.load(module)
+        head = chain[0]
+        ones = (*symbol.imports.get(head, ()), *(source.imports.get(head, ()) if source else ()))
+        if len(chain) > 1 or not ones or source is None or head in source.symbols:
+            return False
+        found = [self.load(f"{one.module}.{one.attribute}" if one.attribute else one.module) for one in ones]
+        return all(one is not None and "__getattr__" not in one.symbols for one in found)
 
     def along(self, module: str, symbol: Symbol, chains: Iterable[Chain]) -> _Walk:
         """A walk that starts from some names of a symbol alone."""

@@ -311,7 +311,7 @@ def operated(statement: ast.stmt) -> set[Chain]:
 def answers(statement: ast.stmt) -> bool:
     """Whether a statement makes something of which an operator may do more than tell a value: an iterator gives all once."""
     value = getattr(statement, "value", None)
-    if isinstance(value, ast.GeneratorExp):
+    if isinstance(value, ast.GeneratorExp) or getattr(statement, "name", "") == "__getattr__":
         return True
     if isinstance(value, ast.Call) and any(chain[0] in _ITERATORS for chain in chains(value.func)):
         return True
