@@ -68,6 +68,8 @@ HIT = {
     "a __getattr__ for what a function may bind": ({**LAZY, "p/__init__": "def init():\n    global K\n    K = 3\n" + GIVES}, "p/__init__", "+ 1", "+ 2"),
     "a __getattr__ for what was deleted": ({**LAZY, "p/__init__": "K = 3\ndel K\n" + GIVES}, "p/__init__", "+ 1", "+ 2"),
     "a __getattr__ with the name of a submodule": ({**LAZY, "n": "import p\ndef f(): return p.b", "p/__init__": "def __getattr__(name): return 1 + 1"}, "p/__init__", "+ 1", "+ 2"),
+    "a star where another fails": ({"n": "try:\n    from no_such import *\nexcept ImportError:\n    from a import *\ndef f(): return g()", "a": "def g(): return 1"}, "a", "1", "2"),
+    "a star under a condition, in another module": ({"n": "import c\ndef f(): return c.g()", "c": "if True:\n    from a import *", "a": "def g(): return 1"}, "a", "1", "2"),
     "a quoted annotation": ({"n": HINTS % "'A'"}, "n", "x = 1", "x = 2"),
     "a part of a quoted annotation": ({"n": HINTS % "'list[A] | None'"}, "n", "x = 1", "x = 2"),
     "a quoted part of an annotation": ({"n": HINTS % "list['A']"}, "n", "x = 1", "x = 2"),

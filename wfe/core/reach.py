@@ -198,9 +198,8 @@ class _Walk:
             for place in source.places:
                 names = [name for name in place.binds if f"{module}:{name}" in parts]
                 names += [f"import {name}" for name in place.binds if f"{module}:import {name}" in parts]
-                if place.binds == ("*",):
-                    stars += 1
-                elif source.stars and names:
+                stars += place.binds.count("*")
+                if source.stars and names:
                     key = f"{module}:order {names}"  # also of several statements: an `import *` binds whatever it has
                     parts[key] = f"{parts.get(key, '')} {stars}"
                 if self.moves(module, source, place, moving, changed) or (

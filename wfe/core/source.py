@@ -314,6 +314,9 @@ def _file(statement: ast.stmt, found: Source, home: str, harmless: frozenset[str
         found.effects.add(statement, home, harmless, texts)
         found.acting = found.acting or not only_imports(statement)
         _merge(found.imports, found.effects.imports)
+        for node in ast.walk(statement):
+            if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
+                found.stars.append(_absolute(node, home))
         for name in stored(statement):
             found.symbols.setdefault(name, found.effects)
         found.places.append(Place(("<module>", *dict.fromkeys(rebound(statement))), named(statement)))
