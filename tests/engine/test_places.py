@@ -226,6 +226,20 @@ def test_a_path_or_something_else_counts_where_it_is_a_path(space: Space, other:
         assert all(values[f"r{index}"]["t"] for index in range(2, len(inputs)))
 
 
+@pytest.mark.parametrize("default", ["Config()", "{'a': 'x'}", "3", "None"])
+def test_a_path_or_something_else_may_have_another_default(space: Space, default: str) -> None:
+    space.nodes(
+        f"""
+        class Config(dict): pass
+        @workflow_node
+        def read(p: Path | Config | dict | int | None = {default}):
+            return {{"t": repr(p)}}
+        """
+    )
+    space.workflow([{"id": "read"}])
+    assert space.run().values["read"]["t"] == repr(eval(default, {"Config": dict}))
+
+
 @pytest.mark.parametrize("module", ["passed", "more"])
 def test_a_path_by_a_name_of_another_module_counts(space: Space, module: str) -> None:
     space.file(

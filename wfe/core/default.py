@@ -10,7 +10,7 @@ import posixpath
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-_CLASSES: Final = ("Path", "PurePath", "PosixPath", "WindowsPath", "Output", "str", "fspath")
+CLASSES: Final = ("Path", "PurePath", "PosixPath", "WindowsPath", "Output", "str", "fspath")
 _SAME: Final = ("resolve", "absolute")
 _CHANGED: Final[Mapping[str, Callable[..., str]]] = {
     "joinpath": posixpath.join,
@@ -63,7 +63,7 @@ def _value(node: ast.expr, names: Mapping[str, ast.expr], file: str, depth: int)
             return posixpath.dirname(posixpath.normpath(path(base))) or "."
         case ast.Call(func=ast.Name(id=name), args=parts, keywords=[]) if isinstance(names.get(name), ast.Name):
             return of(ast.Call(names[name], parts, []))  # `from pathlib import Path as P`
-        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=parts, keywords=[]) if name in _CLASSES:
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=parts, keywords=[]) if name in CLASSES:
             return posixpath.normpath(posixpath.join(*map(path, parts))) if parts else "."
         case ast.Call(func=ast.Attribute(value=base, attr=name), args=[], keywords=[]) if name in _SAME:
             return of(base)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from wfe.core.alias import aliases_of, is_typed_dict
 from wfe.core.amount import amount
-from wfe.core.default import files_of
+from wfe.core.default import CLASSES, files_of
 from wfe.core.retry import wrong_with
 from wfe.core.types import ANY, Type, type_of
 
@@ -145,7 +145,9 @@ def signature_of(
             try:
                 files = files_of(default, aliases, file)
             except (ValueError, TypeError):  # TypeError: a method with too many arguments
-                unread = True
+                unread = not (kind.mixed and _is_no_path(default))
+            if kind.mixed and not isinstance(files, str):
+                files = None
         parameters.append(Parameter(one.arg, kind, default is not None, files, unread))
     outputs, declared = _outputs(function, tree, options, aliases)
     return Signature(
@@ -160,6 +162,12 @@ def signature_of(
         column=function.col_offset + 1,
         problems=tuple(problems),
     )
+
+
+def _is_no_path(default: ast.expr) -> bool:
+    """Whether a default is plainly a value of another class: `Config()`, 3."""
+    made = isinstance(default, ast.Call) and isinstance(default.func, ast.Name) and default.func.id not in CLASSES
+    return made or isinstance(default, ast.Constant | ast.Dict | ast.List | ast.Tuple | ast.Set)
 
 
 def _options(decorator: ast.expr | None, problems: list[tuple[int, int, str]]) -> dict[str, Any]:
