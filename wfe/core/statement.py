@@ -180,6 +180,10 @@ def _hints(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.expr]:
     return [*found, function.returns] if function.returns is not None else found
 
 
+def _defaults(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> list[ast.expr]:
+    return [one for one in (*function.args.defaults, *function.args.kw_defaults) if one is not None]
+
+
 def at_import(statement: ast.AST) -> Iterator[ast.AST]:
     """The nodes of a statement that are evaluated when it runs: no body of a function, but its decorators and defaults, and
     the annotations that call something."""
@@ -189,10 +193,10 @@ def at_import(statement: ast.AST) -> Iterator[ast.AST]:
         yield node
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             todo.extend(node.decorator_list)
-            todo.extend(one for one in (*node.args.defaults, *node.args.kw_defaults) if one is not None)
+            todo.extend(_defaults(node))
             todo.extend(one for one in _hints(node) if any(isinstance(part, ast.Call) for part in ast.walk(one)))
         elif isinstance(node, ast.Lambda):
-            todo.extend(one for one in (*node.args.defaults, *node.args.kw_defaults) if one is not None)
+            todo.extend(_defaults(node))
         else:
             todo.extend(ast.iter_child_nodes(node))
 
@@ -352,16 +356,20 @@ def alters(statement: ast.stmt) -> tuple[set[str], bool]:
     return heads, sets
 
 
+def _has_mutable(*values: ast.expr) -> bool:
+    return any(isinstance(one, _MUTABLE) for value in values for one in at_import(value))
+
+
 def _keeps(node: ast.AST) -> bool:
     """Whether a part of a class makes it keep something: a value, a list of subclasses or of what is registered."""
     if isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) and node.value is not None:
-        return any(isinstance(one, _MUTABLE) for one in at_import(node.value))
+        return _has_mutable(node.value)
     if isinstance(node, ast.ClassDef):
         return any(chain[-1] == "ABC" for base in node.bases for chain in chains(base))
     if isinstance(node, _FUNCTION):
         marks = [one.func if isinstance(one, ast.Call) else one for one in node.decorator_list]
         names = {one.attr if isinstance(one, ast.Attribute) else getattr(one, "id", "") for one in marks}
-        return node.name == "__init_subclass__" or not names <= _KEEPS_NOTHING
+        return node.name == "__init_subclass__" or not names <= _KEEPS_NOTHING or _has_mutable(*_defaults(node))
     return False
 
 
@@ -369,8 +377,7 @@ def stateful(statement: ast.stmt) -> bool:
     """Whether what a statement binds can be changed in place: a variable that is no constant; a class or function that keeps
     something."""
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-        defaults = (*statement.args.defaults, *statement.args.kw_defaults)
-        return bool(statement.decorator_list) or any(isinstance(one, _MUTABLE) for one in defaults)
+        return bool(statement.decorator_list) or _has_mutable(*_defaults(statement))
     if isinstance(statement, ast.ClassDef):
         return bool(statement.keywords) or any(map(_keeps, at_import(statement)))
     if isinstance(statement, ast.Assign | ast.AnnAssign):
@@ -383,7 +390,9 @@ def stateful(statement: ast.stmt) -> bool:
 
 def _is_constant(value: ast.expr) -> bool:
     kinds = (ast.Constant, ast.Tuple, ast.UnaryOp, ast.BinOp, ast.unaryop, ast.operator, ast.expr_context, ast.Lambda)
-    return isinstance(value, ast.Lambda) or all(isinstance(node, kinds) for node in ast.walk(value))
+    if isinstance(value, ast.Lambda):
+        return not _has_mutable(*_defaults(value))
+    return all(isinstance(node, kinds) for node in ast.walk(value))
 
 
 def only_imports(statement: ast.stmt) -> bool:
