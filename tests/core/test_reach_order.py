@@ -49,6 +49,8 @@ HIT = {
     "a name that may not be bound yet": ({"n": "try:\n    X = K\nexcept NameError:\n    X = 0\nK = 5\ndef f(): return X"}, "try:\n    X = K\nexcept NameError:\n    X = 0\nK = 5", "K = 5\ntry:\n    X = K\nexcept NameError:\n    X = 0"),
     "a name and a pattern that binds it": ({"n": "match [1]:\n    case [B]: pass\nB = 2\ndef f(): return B"}, "match [1]:\n    case [B]: pass\nB = 2", "B = 2\nmatch [1]:\n    case [B]: pass"),
     "a name and what deletes it": ({"n": "from a import *\nmax = 1\ndel max\ndef f(): return max", "a": "max = 5"}, "max = 1\ndel max", "del max\nmax = 1"),
+    "a function that a star brings, too, and its use": ({"n": "from a import *\nK = g()\ndef g(): return 5\ndef f(): return K", "a": G}, "K = g()\ndef g(): return 5", "def g(): return 5\nK = g()"),
+    "a function that a star of a library brings, too, and its use": ({"n": "from math import *\nK = sqrt(4)\ndef sqrt(v): return 5\ndef f(): return K"}, "K = sqrt(4)\ndef sqrt(v): return 5", "def sqrt(v): return 5\nK = sqrt(4)"),
     "a star under a condition and a function": ({"n": "if True:\n    from a import *\n" + G + "def f(): return g()", "a": G}, "if True:\n    from a import *\n" + G, G + "if True:\n    from a import *\n"),
     "a star of a library and a function": ({"n": "from math import *\ndef sqrt(v): return 1\ndef f(): return sqrt(4)"}, "from math import *\ndef sqrt(v): return 1", "def sqrt(v): return 1\nfrom math import *"),
 }  # fmt: skip

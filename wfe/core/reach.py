@@ -195,6 +195,7 @@ class _Walk:
                 continue
             said: list[str] = []
             stars = 0
+            again = self.again(source)
             for place in source.places:
                 names = [name for name in place.binds if f"{module}:{name}" in parts]
                 names += [f"import {name}" for name in place.binds if f"{module}:import {name}" in parts]
@@ -202,12 +203,19 @@ class _Walk:
                 if source.stars and names:
                     key = f"{module}:order {names}"  # also of several statements: an `import *` binds whatever it has
                     parts[key] = f"{parts.get(key, '')} {stars}"
-                if self.moves(module, source, place, moving, changed) or (
-                    names and not source.again.isdisjoint(place.binds)
-                ):
+                seen = {*place.binds, *(chain[0] for chain in place.uses)}
+                if (names and not again.isdisjoint(seen)) or self.moves(module, source, place, moving, changed):
                     said.append(f"{place.binds} {place.imports}")
             if len(set(said)) > 1:
                 parts[f"{module}:order"] = digest("\n".join(said).encode())
+
+    def again(self, source: Source) -> set[str]:
+        """The names of a module that may be bound before a statement of its own binds them. What a library's `import *` brings
+        is not known."""
+        bound = {name for place in source.places if source.stars for name in place.binds}
+        return source.again | {
+            name for name in bound for star in source.stars if self.load(star) is None or self.brings(star, name)
+        }
 
     def changed(self) -> set[str]:
         """The parts that something changes at import: who reads one then sees it as it was or as it is after that."""
@@ -231,8 +239,6 @@ class _Walk:
             return True
         if not any(f"{module}:{name}" in self.found.parts for name in place.binds):
             return False
-        if any(chain[0] in source.again for chain in place.uses):
-            return True
         name = place.binds[0]
         symbol = source.symbols[name]
         if self.changes(module, name, symbol) or (self.collects and self.makes(module, symbol)):
