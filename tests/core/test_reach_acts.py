@@ -112,6 +112,7 @@ MISS = {
     "another object of a class with a property": ({"n": "class M:\n    w = (1, -2)\n    def __init__(self, v): self.v = v\n    @property\n    def x(self): return self.v\nA = M(1)\nB = M(2)\ndef f(): return A.x"}, "n", "M(2)", "M(3)"),
     "an item of a list made by way of an iterator": ({"n": "T = list(map(int, '123'))\nU = [v for v in T]\nA = U[0]\ndef f(): return U"}, "n", "U[0]", "U[1]"),
     "a name taken from a module with a table": ({"n": "import h, q\ndef f(): return h.T", "h": "from collections import defaultdict\nT = defaultdict(list)\nJ, K = 1, 2", "q": "import h\nA = h.J"}, "q", "h.J", "h.K"),
+    "another object of an abstract class": ({"n": "from abc import ABC, abstractmethod\nclass K(ABC):\n    @abstractmethod\n    def x(self): pass\nclass M(K):\n    def __init__(self, v): self.v = v\n    def x(self): pass\nA = M(1)\nB = M(2)\ndef f(): return A.v"}, "n", "M(2)", "M(3)"),
     "another constant made by a function": ({"n": "K = 3\ndef make(v): return v * K\nA = make(1)\nB = make(2)\ndef f(): return A, K"}, "n", "make(2)", "make(7)"),
     "a constant made from a path": ({"n": "from pathlib import Path\nROOT = Path('a')\nA = ROOT / 'b'\nB = ROOT / 'c'\ndef f(): return A"}, "n", "'c'", "'d'"),
     "an item of a plain table": ({"n": "T = {'a': 1, 'b': 2}\nX = T['a']\ndef f(): return T"}, "n", "T['a']", "T['b']"),

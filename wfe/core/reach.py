@@ -123,21 +123,19 @@ class _Walk:
         found = self.touched.get((module, name))
         if found is None:
             given = _Walk(self.load, self.touched, still=True)
-            for chain in symbol.given:
+            told = {one[:-1] for one in symbol.acts if len(one) > 1 and one[-1] == "register"}
+            # A class or a function may be told of others, `@C.m.register`; of a module it is the function that counts.
+            for chain in symbol.given.union(one for one in told if not self.plain(module, symbol, one)):
                 given.resolve(module, chain, symbol)
             changed = set(given.found.parts)
             called = self.along(module, symbol, symbol.acts)
             called.sets = called.sets or symbol.sets or symbol.dynamic
             called.outside = called.outside or called.keeps(module, symbol)
-            walks = [called]
             operated = self.along(
                 module, symbol, (one for one in symbol.operated if not self.plain(module, symbol, one))
             )
-            if operated.answers:
-                walks.append(operated)
             above = self.along(module, symbol, symbol.bases)
-            if above.hooked:
-                walks.append(above)
+            walks = [called, *([operated] if operated.answers else []), *([above] if above.hooked else [])]
             for walk in walks:
                 changed |= walk.found.parts.keys() if walk.sets else walk.states
                 if walk.outside:

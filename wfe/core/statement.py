@@ -30,25 +30,6 @@ HARMLESS: Final = frozenset(dir(builtins)) - {
 _MUTABLE: Final = (ast.List, ast.Dict, ast.Set, ast.Call, ast.ListComp, ast.DictComp, ast.SetComp)
 # What gives an iterator.
 _ITERATORS: Final = frozenset({"iter", "map", "filter", "zip", "enumerate", "reversed", "open", "itertools"})
-# Decorators of methods that keep nothing of which a result could tell.
-_KEEPS_NOTHING: Final = frozenset(
-    {
-        "property",
-        "getter",
-        "setter",
-        "deleter",
-        "classmethod",
-        "staticmethod",
-        "abstractmethod",
-        "cached_property",
-        "cache",
-        "lru_cache",
-        "contextmanager",
-        "override",
-        "final",
-        "wraps",
-    }
-)
 _FUNCTION: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 # Methods that no operator calls, or that only tell.
 _PLAIN: Final = frozenset({"__init__", "__new__", "__post_init__", "__repr__", "__str__", "__hash__"})
@@ -364,12 +345,8 @@ def _keeps(node: ast.AST) -> bool:
     """Whether a part of a class makes it keep something: a value, a list of subclasses or of what is registered."""
     if isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) and node.value is not None:
         return _has_mutable(node.value)
-    if isinstance(node, ast.ClassDef):
-        return any(chain[-1] == "ABC" for base in node.bases for chain in chains(base))
     if isinstance(node, _FUNCTION):
-        marks = [one.func if isinstance(one, ast.Call) else one for one in node.decorator_list]
-        names = {one.attr if isinstance(one, ast.Attribute) else getattr(one, "id", "") for one in marks}
-        return node.name == "__init_subclass__" or not names <= _KEEPS_NOTHING or _has_mutable(*_defaults(node))
+        return node.name == "__init_subclass__" or _has_mutable(*_defaults(node))
     return False
 
 
