@@ -43,7 +43,7 @@ def list_pictures(folder: str, pattern: str = "*", recursive: bool = False) -> d
     if not place.is_dir():
         raise Refuse(f"{folder}: is not a folder; the workflow detect_image takes a single picture")
     wrong = f"'pattern' is {pattern!r}; it must match names in the folder, such as *.jpg"
-    if not pattern:
+    if not pattern or any("**" in part and part != "**" for part in pattern.split("/")):  # Python 3.13 takes a** for a*
         raise Refuse(wrong)
     try:
         listed = list(place.rglob(pattern) if recursive else place.glob(pattern))

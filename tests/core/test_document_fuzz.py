@@ -176,7 +176,7 @@ def test_deep_but_whole() -> None:
         (b'{"a": 1,\n "a": 2}', "w.json", "w.json:2:2: key 'a' stands twice in one object; first at w.json:1:2"),
         (b"a: 1\nb: 1\na: 2\n", "w.yaml", "w.yaml:3:1: key 'a' stands twice in one object; first at w.yaml:1:1"),
         (b'{"x": "\xe9"}', "w.json", "w.json:1:8: byte 0xe9 is not UTF-8; save the file as UTF-8"),
-        (b'{"a": 1,}', "w.json", "w.json:1:9: not valid JSON: "),
+        (b'{"a": 1, oh}', "w.json", "w.json:1:10: not valid JSON: "),
         (b"a: &x 1\nb: *x\n", "w.yaml", "w.yaml:2:4: YAML aliases are not supported; write the value out"),
     ],
 )
@@ -184,6 +184,14 @@ def test_places(data: bytes, name: str, said: str) -> None:
     with pytest.raises(WorkflowError) as caught:
         parse(data, name, "w")
     assert str(caught.value).startswith(said)
+
+
+def test_a_comma_too_many_is_told() -> None:
+    """Python 3.13 names its place, those before it that of what follows."""
+    with pytest.raises(
+        WorkflowError, match=r"^w.json:1:([89]): not valid JSON: .*; remove (the comma before it|this comma)"
+    ):
+        parse(b'{"a": 1,}', "w.json", "w")
 
 
 @pytest.mark.parametrize(

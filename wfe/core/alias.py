@@ -9,6 +9,7 @@ import ast
 import copy
 from collections.abc import Callable, Iterator
 
+from wfe.core import syntax
 from wfe.core.types import ANY, FORMS, PATH, type_of
 
 Stands = Callable[[str], "ast.expr | None"]
@@ -31,7 +32,7 @@ def _names(annotation: ast.expr) -> Iterator[str]:
 
 def _quoted(text: ast.Constant) -> ast.expr | None:
     try:
-        return ast.parse(text.value.strip(), mode="eval").body if isinstance(text.value, str) else None
+        return syntax.expression(text.value.strip()) if isinstance(text.value, str) else None
     except (SyntaxError, ValueError):
         return None
 

@@ -120,6 +120,8 @@ def _json_hint(text: str, position: int) -> str:
     before = text[:position].rstrip()
     if rest[:1] in "}]" and before.endswith(","):
         return "remove the comma before it"
+    if rest[:1] == "," and text[position + 1 :].lstrip()[:1] in ("}", "]"):  # how Python 3.13 says the same
+        return "remove this comma"
     if rest[:1] == "'":
         return "JSON takes double quotes"
     if rest in ("//", "/*") or rest[:1] == "#":
