@@ -44,6 +44,17 @@ def test_show_an_item_that_a_fan_does_not_have(project: ProjectUnderTest, wfe) -
     assert (done.code, done.err) == (2, "workflow 'two' has no step 'each[3]'; did you mean 'each[2]'?\n")
 
 
+def test_show_a_step_that_was_skipped(project: ProjectUnderTest, wfe) -> None:
+    """To run it again, as it was told, would not help."""
+    step = {"id": "one", "function": "some.double", "when": "${on}", "inputs": {"item": 1}}
+    project.workflow("maybe", [step], params={"on": False})
+    wfe("run", "maybe:one")
+    why = "it was skipped, its condition '${on}' does not hold (${on} is false)"
+    assert wfe("show", "maybe:one").err == f"step 'one' has no result: {why}\n"
+    assert "1 ran" in wfe("run", "maybe:one", "--set", "on=true").out
+    assert wfe("show", "maybe:one.doubled").out == "2\n"
+
+
 def test_show_a_fan_without_items(project: ProjectUnderTest, wfe) -> None:
     project.write("in.txt", "")
     project.workflow(

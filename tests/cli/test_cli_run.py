@@ -184,6 +184,8 @@ OUTSIDE = "step 'half' cannot be forced: it is not among the chosen steps, nor n
         (["-C", "n" * 300, "list"], 2, f"{'n' * 300}: File name too long; give a shorter name\n"),
         (["run", "sum", "add", "--force", "half"], 2, OUTSIDE),
         (["run", "sum", "add", "--force", "half", "--dry-run"], 2, OUTSIDE),
+        (["run", "sum:ad"], 3, "workflow 'sum' has no step 'ad'; did you mean 'add'?\n"),
+        (["run", "sum:add.x"], 2, "add.x: a step is run as a whole; name the step alone\n"),
         (["log", "sum:add.x"], 2, "'sum:add.x': a log is of a whole step; say sum:add\n"),
     ],
 )  # fmt: skip

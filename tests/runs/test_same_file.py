@@ -136,6 +136,7 @@ def test_an_item_does_not_overwrite_what_it_reads(space: Space, other: str, item
         ("cache/blobs/x", "wfe's own in the cache"),
         ("cache/steps/w/write.json", "wfe's own in the cache"),
         ("out/../cache/logs/w/write.log", "wfe's own in the cache"),
+        ("workflows", "a directory"),
         ("n" * 221, "longer than the 220 bytes that its name may have"),
         ("new/" + "\u4e2d" * 74, "longer than the 220 bytes that its name may have"),
     ],

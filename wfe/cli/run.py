@@ -86,6 +86,11 @@ def run(
     mode = modes[0] if modes else "auto"
     where, given = here.project(), here.settings(sets or ())
     chosen, forced = tuple(steps or ()), frozenset(force or ())
+    if ":" in workflow and workflow.partition(":")[0] in where.names():  # a step as the other verbs take it
+        workflow, step, trail = here.address(workflow)
+        if trail:
+            raise WfeError(f"{step}.{trail[0]}: a step is run as a whole", "name the step alone", ExitCode.USAGE)
+        chosen = (step, *chosen) if step else chosen
     if dry_run:
         from wfe.cli.why import tell
 

@@ -149,6 +149,12 @@ def _lacking(where: Project, workflow: str, step: str, why: str, results: Result
     except (WfeError, OSError):
         known = []
     if fan in known:
+        from wfe.core.outcome import StepState
+        from wfe.report.history import last_of
+
+        last = last_of(where.cache / "runs", results.workflow, step)
+        if last is not None and last.state is StepState.SKIPPED:
+            return WfeError(f"step {step!r} has no result: it was skipped, {last.skip}", code=ExitCode.USAGE)
         return WfeError(why, f"run it: wfe run {shlex.quote(workflow)} {fan}", ExitCode.USAGE)
     return WfeError(
         f"workflow {workflow!r} has no step {step!r}", nearest(step, known or results.steps()), ExitCode.USAGE

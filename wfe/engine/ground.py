@@ -75,7 +75,10 @@ class Ground(Disk):
         parts = _below(self._nodes, place)
         if parts is not None and (not parts or parts[-1].endswith(".py")):
             return "a source of the nodes"
-        return "the project's own" if place == self.place("dodo.py") else ""
+        if place == self.place("dodo.py"):
+            return "the project's own"
+        where = os.path.join(self._root, text)
+        return "a directory" if os.path.isdir(where) and not os.path.islink(where) else ""
 
     def holds_cache(self, text: str) -> bool:
         where = os.path.join(self._root, text)
