@@ -111,6 +111,8 @@ def test_unknown_steps_and_names_are_told(project: ProjectUnderTest) -> None:
     with pytest.raises(KeyError, match="the run of 'w' had no step 'grow'"):
         report["grow"]  # the workflow has it, so who reads that it has not is led astray
     assert list(project.run("w", steps="make", force="make")) == ["make"] and project.ran("make")
+    with pytest.raises(WorkflowError, match="there is no workflow 'v'"):
+        project.run("v")
     with pytest.raises(WorkflowError, match="has no parameter 'sze'; did you mean 'size'"):
         project.run("w", sze=3)
     with pytest.raises(WorkflowError, match="has no step 'grw'; did you mean 'grow'"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from wfe.errors import Place, Problem, WfeError, nearest
+from wfe.errors import Place, Problem, WfeError, WorkflowError, nearest
 
 SUFFIXES: Final = (".json", ".yaml", ".yml")
 
@@ -50,11 +50,13 @@ class Project:
         return sorted({path.stem for path in files if not path.name.endswith(".lock.json")})
 
     def find(self, name: str, place: Place | None = None) -> Path:
-        """The document of the workflow `name`: a name in workflows/, or a path. Raises WfeError."""
+        """The document of the workflow `name`: a name in workflows/, or a path. Raises WorkflowError."""
         # os.path's: a name that no file can have, of 300 letters perhaps, is no error of the system's for it.
         found = [path for suffix in SUFFIXES if os.path.isfile(path := self.workflows / f"{name}{suffix}")]
         if len(found) > 1:
-            raise WfeError(f"workflow {name!r} has two documents: {', '.join(path.name for path in found)}", "keep one")
+            raise WorkflowError(
+                f"workflow {name!r} has two documents: {', '.join(path.name for path in found)}", "keep one"
+            )
         if found:
             return found[0]
         path = Path(name)
@@ -62,7 +64,7 @@ class Project:
             if candidate.suffix in SUFFIXES and os.path.isfile(candidate):
                 return candidate.resolve()
         hint = nearest(name, self.names()) or "put a document into workflows/"
-        raise WfeError(Problem(f"there is no workflow {name!r}", place or Place(), hint))
+        raise WorkflowError(Problem(f"there is no workflow {name!r}", place or Place(), hint))
 
     def shown(self, path: Path) -> str:
         """A path as the user would name it."""
