@@ -142,6 +142,7 @@ def _download(url: str, part: Path, timeout: float, progress: Progress | None) -
         if answer.status == 206:
             ranged = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
             if not ranged or int(ranged[1]) != have:
+                _drop(part)  # asked for the rest again, it would say the same for ever
                 raise http.client.HTTPException(
                     f"asked for bytes from {have}, got {answer.headers.get('Content-Range')}"
                 )

@@ -25,6 +25,7 @@ class Shelf:
     body: bytes = BODY
     etag: str = '"one"'
     ranges: bool = True
+    off: int = 0  # by how much the ranges that it names are wrong
     length: bool = True
     cuts: list[int] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
@@ -51,7 +52,7 @@ def shelf() -> Iterator[Shelf]:
                     self.send_error(416)
                     return
                 self.send_response(206)
-                self.send_header("Content-Range", f"bytes {start}-{len(held.body) - 1}/{len(held.body)}")
+                self.send_header("Content-Range", f"bytes {start + held.off}-{len(held.body) - 1}/{len(held.body)}")
             else:
                 self.send_response(200)
             if held.etag:
@@ -126,6 +127,14 @@ def test_a_server_without_ranges(shelf: Shelf, tmp_path: Path) -> None:
     shelf.ranges, shelf.cuts = False, [400_000]
     fetch(shelf.url, tmp_path / "m", sha256=SHA, wait=0)
     assert (tmp_path / "m").read_bytes() == BODY
+
+
+def test_a_server_that_answers_with_another_range(shelf: Shelf, tmp_path: Path) -> None:
+    """What was kept was asked for again and again, in this run and every later one."""
+    shelf.off, shelf.cuts = 5, [400_000]
+    fetch(shelf.url, tmp_path / "m", sha256=SHA, wait=0)
+    assert shelf.asked == [None, "bytes=400000-", None]
+    only(tmp_path, "m")
 
 
 def test_a_part_that_is_already_whole(shelf: Shelf, tmp_path: Path) -> None:
