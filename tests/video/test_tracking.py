@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import runpy
+import importlib
 import sys
 from pathlib import Path
 
@@ -36,8 +36,9 @@ def two_walkers(count: int = 40) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("package", ["supervision", "trackers"])
 def test_a_missing_package_is_named_with_the_extra(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, "nodes.vision.tracking")
     with pytest.raises(Refuse, match=f"tracking needs the package {package}: install the extra 'tracking'"):
-        runpy.run_module("nodes.vision.tracking")
+        importlib.import_module("nodes.vision.tracking")
 
 
 @pytest.mark.parametrize("tracker", ["bytetrack", "sort", "ocsort"])
