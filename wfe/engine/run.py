@@ -120,13 +120,14 @@ class Run(Known):
         self._seated.close()
 
     def sit(self) -> None:
-        """Take a seat among the live runs of this cache: once, before the scheduler is made ready."""
+        """Take a seat among the live runs of this cache, and let workers start: once, before the scheduler is made ready."""
         claims = self.workspace.claims
         if claims is not None:
             self.seat = self._seated.enter_context(claims.seat())
             # doit tells nobody that it will not run anything, after a step's name that is none; when the modules are
             # taken down, a seat cannot be given up any more.
             weakref.finalize(self, self._seated.close)
+        self._warm()
 
     # --- telling
 
@@ -187,8 +188,6 @@ class Run(Known):
         self.tell(RunStarted(self.id, self.workflow, steps, self.jobs, self.began, estimates, pools, current))
         if self.workspace.state.note:
             self.note(self.workspace.state.note)
-        if open_:
-            self._warm()
 
     def _is_open(self, name: str) -> bool:
         return counted.asked(self, name) and (self.everything or name not in self.marks)
