@@ -5,7 +5,7 @@
 
 The loop decodes (OpenCV), fits, infers (the runtime itself), suppresses, draws and writes (OpenCV, MPEG-4), frame by frame,
 with one thread and with all cores inside an inference. Ours is what the workflow does: plan, infer in segments, postprocess, draw, encode
-(H.264). A first round of 20 frames warms up; rounds alternate, medians count. "of limit": against cores / (the loop's time
+(H.264, with the sound). A first round of 20 frames warms up; rounds alternate, medians count. "of limit": against cores / (the loop's time
 for a frame with one thread). The second line of a backend is processor time a frame, which neighbours disturb less than the
 clock: loop 1 / ours bounds what "of limit" can be on a quiet machine. "new threshold": what a changed confidence costs, as a
 part of the whole. --memory: peak memory of a child process that does FRAMES frames of the video, and one that does ten
@@ -105,7 +105,8 @@ def ours(video: Path, model: Path, backend: str, frames: int, folder: Path) -> t
     segments = [infer_segment(str(video), one, model, backend) for one in planned["segments"]]
     inferred = time.perf_counter()
     found = postprocess_video(segments, Output(folder / "ours.jsonl"))
-    render_video(video, Output(folder / "ours.mp4"), **{key: found[key] for key in FLAT})
+    flat = {key: found[key] for key in FLAT}
+    render_video(video, Output(folder / "ours.mp4"), **flat, begins=planned["begins"])
     spent = time.perf_counter() - began
     split = segments[0]["split"]
     again = time.perf_counter() - inferred
