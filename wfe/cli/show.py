@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +22,7 @@ from wfe.report.wording import named
 if TYPE_CHECKING:
     from wfe.engine.project import Project
     from wfe.engine.results import Results
+    from wfe.engine.run import Run
 
 _WIDE = 100
 
@@ -109,29 +112,36 @@ def _takes_unicode() -> bool:
     return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
 
 
-def _members(where: Project, workflow: str, step: str, results: Results) -> list[str] | None:
-    """The steps of a fan in the order of its items, None where the workflow cannot say it now or none of them has a result."""
-    if results.row(step) is not None:
-        return None
+@contextlib.contextmanager
+def _run_of(where: Project, workflow: str) -> Iterator[Run | None]:
+    """A run of the workflow as it stands, to be looked at; None where its document is wrong."""
     from wfe.door import enter
-    from wfe.errors import NodeFailure
 
     try:
         door = enter(where, workflow, {})
     except WfeError:
-        return None
+        yield None
+        return
     try:
-        run = door.run
-        if step not in run.steps or run.steps[step].fan is None:
-            return None
-        found = [one.id for one in run.expand(step)]
-        if step in run.skipped or (found and not results.members(step)):
-            return None
-        return found
-    except (NodeFailure, Missing):
-        return None
+        yield door.run
     finally:
         door.close()
+
+
+def _members(where: Project, workflow: str, step: str, results: Results) -> list[str] | None:
+    """The steps of a fan in the order of its items, None where the workflow cannot say it now or none of them has a result."""
+    if results.row(step) is not None:
+        return None
+    from wfe.errors import NodeFailure
+
+    with _run_of(where, workflow) as run:
+        if run is None or step not in run.steps or run.steps[step].fan is None:
+            return None
+        try:
+            found = [one.id for one in run.expand(step)]
+        except (NodeFailure, Missing):
+            return None
+        return None if step in run.skipped or (found and not results.members(step)) else found
 
 
 def _lacking(where: Project, workflow: str, step: str, why: str, results: Results) -> WfeError:
@@ -163,23 +173,18 @@ def _lacking(where: Project, workflow: str, step: str, why: str, results: Result
 
 def _planned(where: Project, workflow: str, results: Results) -> set[str]:
     """The steps with a result that the workflow has as it stands; all of them where it cannot be said now."""
-    from wfe.door import enter
     from wfe.errors import NodeFailure
 
     known = set(results.steps())
-    try:
-        door = enter(where, workflow, {})
-    except WfeError:
-        return known
     found: set[str] = set()
-    try:
-        for name in door.run.index.ids:
+    with _run_of(where, workflow) as run:
+        if run is None:
+            return known
+        for name in run.index.ids:
             try:
-                found.update([name] if door.run.steps[name].fan is None else [one.id for one in door.run.expand(name)])
+                found.update([name] if run.steps[name].fan is None else [one.id for one in run.expand(name)])
             except (NodeFailure, Missing):
                 found.update(results.members(name))
-    finally:
-        door.close()
     return known & found
 
 
