@@ -41,7 +41,6 @@ class Field:
 
     @property
     def kind(self) -> Type:
-
         return type_of(syntax.expression(self.type))
 
 

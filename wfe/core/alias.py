@@ -26,15 +26,8 @@ def _names(annotation: ast.expr) -> Iterator[str]:
     for node in ast.walk(annotation):
         if isinstance(node, ast.Name | ast.Attribute):
             yield ast.unparse(node)
-        elif isinstance(node, ast.Constant) and (inner := _quoted(node)) is not None:
+        elif (inner := syntax.quoted(node)) is not None:
             yield from _names(inner)
-
-
-def _quoted(text: ast.Constant) -> ast.expr | None:
-    try:
-        return syntax.expression(text.value.strip()) if isinstance(text.value, str) else None
-    except (SyntaxError, ValueError):
-        return None
 
 
 def aliases_of(tree: ast.Module) -> dict[str, ast.expr]:
@@ -111,7 +104,7 @@ class _Spelled(ast.NodeTransformer):
         return self.stands(ast.unparse(node)) or node
 
     def visit_Constant(self, node: ast.Constant) -> ast.expr:
-        inner = _quoted(node)
+        inner = syntax.quoted(node)
         return node if inner is None else self.visit(inner)
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.AST:

@@ -134,11 +134,9 @@ def subscripts(statement: ast.AST) -> Iterator[ast.expr]:
 def quoted(annotation: ast.expr) -> Iterator[Chain]:
     """The dotted names in the texts of an annotation: `get_type_hints` makes values of them."""
     for node in ast.walk(annotation):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            try:
-                yield from chains(syntax.expression(node.value.strip()))
-            except (SyntaxError, ValueError):
-                continue
+        inner = syntax.quoted(node)
+        if inner is not None:
+            yield from chains(inner)
 
 
 def is_main(statement: ast.stmt) -> bool:

@@ -25,6 +25,16 @@ def expression(text: str) -> ast.expr:
     return _made(lambda: ast.parse(text, mode="eval").body)
 
 
+def quoted(annotation: ast.AST) -> ast.expr | None:
+    """What the text of an annotation in quotes says, `"list[Path]"`; None for anything else."""
+    if not isinstance(annotation, ast.Constant) or not isinstance(annotation.value, str):
+        return None
+    try:
+        return expression(annotation.value.strip())
+    except (SyntaxError, ValueError):
+        return None
+
+
 def _made(make: Callable[[], T]) -> T:
     for _ in range(_TRIES):
         try:

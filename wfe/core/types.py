@@ -169,12 +169,7 @@ def type_of(node: ast.expr | None, aliases: Mapping[str, ast.expr] | None = None
     if isinstance(node, ast.Constant):
         if node.value is None:
             return NONE
-        if isinstance(node.value, str):
-            try:
-                return type_of(syntax.expression(node.value), aliases, depth + 1)
-            except SyntaxError:
-                return ANY
-        return ANY
+        return type_of(syntax.quoted(node), aliases, depth + 1)
     if isinstance(node, ast.Name | ast.Attribute):
         name = node.id if isinstance(node, ast.Name) else node.attr
         full = node.id if isinstance(node, ast.Name) else ast.unparse(node)
