@@ -65,7 +65,7 @@ def plain(model: Path, backend: str, threads: int) -> Infer:
         return lambda tensor: session.run(None, {name: tensor})[0]
     import openvino
 
-    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
     request = openvino.compile_model(str(model), "CPU", settings).create_infer_request()
     return lambda tensor: request.infer({0: tensor}, share_inputs=True)[0]
 

@@ -98,6 +98,14 @@ def test_threads_of_python_may_run_one_model_at_once() -> None:
     assert not np.allclose(together[1], alone, atol=1e-3)
 
 
+def test_openvino_computes_in_float32_on_every_processor() -> None:
+    """Where the processor has bfloat16, OpenVINO's own choice was that, and boxes moved by pixels."""
+    compiled = openvino_.open_model(SHAPES)._compiled
+    assert compiled is not None
+    assert "float" in str(compiled.get_property("INFERENCE_PRECISION_HINT"))
+    assert "bfloat" not in str(compiled.get_property("INFERENCE_PRECISION_HINT"))
+
+
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_measuring_says_where_it_ran(backend: str) -> None:
     tensor = np.zeros((1, 3, 256, 256), np.float32)

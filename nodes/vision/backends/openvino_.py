@@ -41,14 +41,12 @@ def missing(device: str) -> str:
     return f"OpenVINO finds no {KINDS[device]}; it finds {', '.join(core.available_devices) or 'nothing'}"
 
 
-def open_model(
-    model_path: Path, device: str = "cpu", threads: int = 0, *, streams: int = 1, precision: str = ""
-) -> OpenVinoRunner:
-    """Load an ONNX file and compile it for the device.
+def open_model(model_path: Path, device: str = "cpu", threads: int = 0, *, streams: int = 1) -> OpenVinoRunner:
+    """Load an ONNX file and compile it for the device: a CPU computes in float32, a GPU or an NPU in what it chooses.
 
-    threads: of one inference (0: the runtime's choice); streams: how many inferences run at once; precision: "f32" or
-    "bf16" or "f16" as a hint, the device's own choice when empty. Raises wfe.Skip when the device is missing,
-    Refuse for a part of a model, BackendError for what is no model, or when the compiled model would run elsewhere.
+    threads: of one inference (0: the runtime's choice); streams: how many inferences run at once. Raises wfe.Skip when the
+    device is missing, Refuse for a part of a model, BackendError for what is no model, or when the compiled model would
+    run elsewhere.
     """
     reason = missing(device)
     if reason:
@@ -61,12 +59,14 @@ def open_model(
     core = ov.Core()
     kind = _here(core, KINDS[device])[0]
     settings: dict[str, Any] = {"NUM_STREAMS": str(streams)}
+    if device == "cpu":
+        # A processor that has bfloat16 would compute in it: 8 bits of a number, boxes of other pixels than on the next
+        # machine, and one cached result for both.
+        settings["INFERENCE_PRECISION_HINT"] = "f32"
     if device == "cpu" and threads:
         settings["INFERENCE_NUM_THREADS"] = str(threads * streams)
         # Pinning lets two streams of different compiled models meet on one core while another idles.
         settings["ENABLE_CPU_PINNING"] = False
-    if precision:
-        settings["INFERENCE_PRECISION_HINT"] = precision
     try:
         model = core.read_model(str(model_path))
         compiled = core.compile_model(model, kind, settings)
