@@ -216,7 +216,7 @@ def _steps(door: Door, called: Invocation, default: list[str]) -> Iterator[Task]
         named = [one for one in given if one.partition("[")[0] in run.steps]
         if called.command == "run" and named and not any("*" in one for one in given):
             run.choose(named)  # of a fan the steps that are asked for, known or not: `each[3]`
-        made = list(Tasks(run, called.always, among, given, _foretold(run, called)).all())
+        made = list(Tasks(run, called.always, among, given, _foretold(run, called), bare=called.plain).all())
         meant = _meant(door, given, made)
         if called.command == "run" and meant:
             run.choose(meant)

@@ -12,6 +12,7 @@ here.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import sys
 from _thread import allocate_lock, start_new_thread
@@ -22,6 +23,7 @@ from typing import Any
 import wfe
 from wfe.wire import frames
 from wfe.wire.children import adopt_orphans, children, end_children, has_children
+from wfe.wire.small_file import put
 from wfe.wire.sources import Sources
 from wfe.wire.values import Staging, ValueRefused, decode, encode, read_file
 
@@ -29,6 +31,10 @@ from wfe.wire.values import Staging, ValueRefused, decode, encode, read_file
 PROGRESS_EVERY = 0.05
 # Written to stdout and stderr at a call's end for an engine that cannot ask a pipe whether it is empty (Windows).
 END_OF_CALL = b"\0wfe: end of call\0"
+# Characters of a result that is written here. The engine keeps longer ones in a file of their own.
+LONGEST = 64 * 1024
+# As `wfe.core.digest.canonical`, which knows xxhash: the text is what the engine hashes.
+_canonical = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
@@ -288,6 +294,7 @@ class Worker(Caller):
     def serve(self) -> None:
         wfe._emit = self.sender.event
         keen = 0.0
+        broken = False  # whether what was sent behind the last call must not be begun
         while True:
             self.channel.look(keen)
             try:
@@ -296,17 +303,35 @@ class Worker(Caller):
                 return
             if kind != frames.CALL:
                 raise frames.FrameError(f"BUG: a worker got a frame of kind {kind}")
+            if broken and call["behind"]:
+                self.sender.reply({"state": "unbegun", "seconds": 0.0})
+                continue
             reply = self.answer(call)
             if call["marks"]:
                 self.surroundings.restore()  # the node may have closed the two streams
                 for number in (1, 2):
                     os.write(number, END_OF_CALL)
+            self.write_result(call["result"], reply)
+            reply["printed"] = printed = has_printed()
+            # The engine could not tell what two calls print, and it ends this process after one that left another behind.
+            broken = printed is not False or reply["state"] != "returned" or "children" in reply
             self.sender.reply(reply)
             # Only now, while the engine goes on: it takes 6 us, and the next call cannot come before it.
             self.surroundings.restore()
-            keen = call["keen"]
+            # Calls that come several at a time are sent before the worker has nothing to do.
+            keen = 0.0 if call["behind"] else call["keen"]
             if keen <= frames.KEEN and reply.get("seconds", 1.0) >= frames.SOON:
                 keen = 0.0
+
+    def write_result(self, path: str, reply: dict[str, Any]) -> None:
+        """Put a plain result into its file, while the engine does something else; where that fails, it does this too."""
+        if path and reply["state"] == "returned" and not reply["holes"]:
+            text = _canonical(reply["value"])
+            if len(text) <= LONGEST:
+                with suppress(OSError):
+                    told = put(text.encode("utf-8", "surrogatepass") + b"\n", path)
+                    reply["stat"] = [told.st_mtime_ns, told.st_ctime_ns, told.st_size, told.st_ino]
+                    reply["text"], reply["value"] = text, None
 
     def settle(self) -> None:
         """Nothing yet: `serve` does it when the reply is away."""
@@ -328,6 +353,20 @@ class Worker(Caller):
         if has_children():
             reply["children"] = end_children()
         super().tidy(reply)
+
+
+def has_printed() -> bool | None:
+    """Whether there is something in the pipes of stdout and stderr that the engine has not read; None where the system does
+    not tell at this end of a pipe."""
+    if sys.platform != "linux":
+        return None
+    import fcntl
+    import termios
+
+    try:
+        return any(fcntl.ioctl(number, termios.FIONREAD, b"\0\0\0\0") != b"\0\0\0\0" for number in (1, 2))
+    except OSError:  # the node closed one
+        return None
 
 
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))

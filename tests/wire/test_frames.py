@@ -83,7 +83,7 @@ def test_a_stream_that_ends_within_a_frame(pipe: tuple[frames.Channel, int]) -> 
 
 def test_a_stream_that_ends_between_frames(pipe: tuple[frames.Channel, int]) -> None:
     channel, writer = pipe
-    channel.send(frames.EVENT, [1])
+    channel.send(frames.pack(frames.EVENT, [1]))
     os.close(writer)
     assert channel.receive() == (frames.EVENT, [1])
     with pytest.raises(frames.Closed):
@@ -107,7 +107,7 @@ def test_another_version_says_so() -> None:
 def test_more_than_a_pipe_holds(pipe: tuple[frames.Channel, int]) -> None:
     channel, _ = pipe
     message = {"text": "x" * 5_000_000}
-    thread = threading.Thread(target=channel.send, args=(frames.CALL, message))
+    thread = threading.Thread(target=channel.send, args=(frames.pack(frames.CALL, message),))
     thread.start()
     assert channel.receive() == (frames.CALL, message)
     thread.join()

@@ -52,7 +52,7 @@ class Wary(frames.Channel):
         return found
 
     def _reply(self, content: Any) -> bool:
-        if not isinstance(content, dict) or not _number(content.get("seconds")) or content.get("kept"):
+        if not isinstance(content, dict) or not _number(content.get("seconds")) or "kept" in content or "text" in content:
             return False
         state = content.get("state")
         if state == "skipped":

@@ -138,7 +138,10 @@ Event = RunStarted | FanKnown | StepStarted | StepProgress | StepLine | StepFini
 
 
 class Listener(Protocol):
-    """Hears every event of a run, in order, one call at a time (the engine serialises them)."""
+    """Hears every event of a run, in order, one call at a time (the engine serialises them).
+
+    One that has a method `rest` is told so when there is nothing to do for a moment, and by `close` when all is over.
+    """
 
     def hear(self, event: Event) -> None: ...
 

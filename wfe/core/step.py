@@ -136,6 +136,11 @@ class Step:
             ]
         )
 
+    @property
+    def reads_files(self) -> bool:
+        """Whether it has an input that is a file."""
+        return any(binding.kind == "file" for binding in self.inputs.values())
+
     def files(self) -> list[str]:
         """The input files that the plan knows by name."""
         found: list[str] = []

@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from wfe.core.amount import amount
-from wfe.core.digest import canonical
+from wfe.core.digest import canonical, digest
 from wfe.core.outcome import Failure, Note, StepLine, StepProgress, StepStarted, StepState
 from wfe.core.rebuild import Verdict
 from wfe.core.retry import Retry
 from wfe.core.step import Step
 from wfe.engine.executor import Call, Died, Raised, Reply, Returned, Skipped
-from wfe.engine.gate import Place
+from wfe.engine.gate import ONLY, Only, Place
 from wfe.engine.inputs import holes_of, staged
 from wfe.engine.returned import BadReturn, result_of
 from wfe.engine.workspace import room
@@ -61,17 +61,20 @@ class Action:
         self.pending = pending
         self.workspace = run.workspace
         self.log = self.workspace.log_file(run.workflow, step.id)
-        self.place: Place | None = None  # where it runs; given back as soon as the function has returned
+        self.place: Place | Only | None = None  # where it runs; given back as soon as the function has returned
         self.attempts = 0
         self.began = time.perf_counter()
         self.due = 0.0  # time.monotonic() from which on it may be tried again; 0 while another run makes its result
         self.forced = False
         self.begun = False  # whether the call is on its way already
+        self.printed = False  # whether it has printed something
+        self._started = False  # whether its start was told
         self._staging = ""
         self._soiled = False  # whether something may have been left there
         self._places: Mapping[str, str] = {}
         self._call: Call | None = None
         self._claim: AbstractContextManager[bool] | None = None
+        self._waited = False  # whether somebody else held the claim
 
     def do(self, verdict: Verdict) -> Done | None:
         """Bring the step to its end, or, where it must be tried again after a while, to that of an attempt.
@@ -128,7 +131,7 @@ class Action:
         assert trace is not None
         return Done(StepState.RESTORED, self.publish(trace, fresh=False), trace)
 
-    def publish(self, trace: Trace, fresh: bool) -> Row:
+    def publish(self, trace: Trace, fresh: bool, written: File | None = None) -> Row:
         run, pending = self.run, self.pending
         if fresh and (pending.trace is not None or self.step.options.cache == "never"):
             self.workspace.traces.outdate(pending.key, trace.mark)
@@ -141,6 +144,7 @@ class Action:
             pending.inputs,
             run.ups(self.step),
             fresh,
+            written,
         )
 
     # --- running
@@ -163,6 +167,8 @@ class Action:
             holes=holes_of(self.pending.inputs, self._staging, self.workspace.absolute),
             staging=self._staging,
             log=self.log,
+            # A file that it is to write becomes a part of the result only here.
+            result="" if self._places else self.workspace.result_place(self.run.workflow, self.step.id),
             code=self.step.code,
             seed=options.seed,
             timeout=options.timeout,
@@ -177,30 +183,42 @@ class Action:
         self.place = None
 
     def begin_at_once(self, place: Place) -> None:
-        """Send the call, if nothing can hold it up: nobody else makes the result or has made it meanwhile, and a worker is
-        idle. Callable from any thread; what goes wrong here is met again, and told, when the step itself goes on."""
-        if self.attempts or self._call is None or self.run.stopping.is_set():
-            return
+        """Send the call, now that there is a place for it. Callable from any thread."""
         began = time.perf_counter()
-        try:
+        if self.may_begin():
             with contextlib.suppress(WfeError, OSError):
-                if self.claim() and self.newer() is None:
-                    self.begun = self.run.executors.begin(self.step, self.call_in(place))
-        finally:
+                self.begun = self.run.executors.begin(self.step, self.call_in(place))
             if self.begun:
                 self.began = began
                 self.tell_started(place)
             else:
                 self.unclaim()
 
-    def call_in(self, place: Place) -> Call:
+    def begin_alone(self) -> None:
+        """Send the call, where one step runs at a time and the one before has just returned."""
+        if not self.step.options.resources:
+            self.begin_at_once(ONLY)
+
+    def may_begin(self) -> bool:
+        """Whether nothing holds it up: nobody else makes the result, or has made it meanwhile. Then its claim is held. What goes
+        wrong here is met again, and told, when the step itself goes on."""
+        if self.attempts or self._call is None or self.run.stopping.is_set():
+            return False
+        with contextlib.suppress(WfeError, OSError):
+            if self.claim() and self.newer() is None:
+                return True
+        self.unclaim()
+        return False
+
+    def call_in(self, place: Place | Only) -> Call:
         """The call, told of the slots that it has there; the same object each time, by which a call that was sent is known."""
         assert self._call is not None
         if place.slots and self._call.slots != place.slots:
             self._call = replace(self._call, slots=place.slots)
         return self._call
 
-    def tell_started(self, place: Place) -> None:
+    def tell_started(self, place: Place | Only) -> None:
+        self._started = True
         takes = {pool: amount(given) for pool, given in self.step.options.resources}
         self.run.tell(StepStarted(self.step.id, time.time(), place.number, takes))
 
@@ -218,7 +236,8 @@ class Action:
     def unclaim(self) -> None:
         claim, self._claim = self._claim, None
         if claim is not None:
-            claim.__exit__(None, None, None)
+            # Not before others can see the result.
+            self.workspace.state.then(lambda: claim.__exit__(None, None, None))
 
     def newer(self) -> Trace | None:
         """The result, if another run made it since this step was decided: it may have been here and gone."""
@@ -233,8 +252,11 @@ class Action:
     def execute(self) -> Done | None:
         """Make the result, unless another run is just making it."""
         if not self.claim():
+            self._waited = True
             return None
         try:
+            if self._waited:
+                self.workspace.bring_home()  # of a run that was killed while it held the claim
             trace = None if self.begun else self.newer()
             if trace is not None:
                 self.pending.trace = trace
@@ -273,7 +295,7 @@ class Action:
         if self.attempts == 1:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.log)  # pathlib takes 12 us more, in each call
-        if not self.begun and self.attempts == 1:
+        if not self._started:
             self.tell_started(place)
         ahead, self.begun = self.begun, False
         asked = time.perf_counter()
@@ -285,7 +307,9 @@ class Action:
         if self._places or not isinstance(reply, Returned) or reply.holes:
             self._soiled = True
         if isinstance(reply, Returned):
-            self.run.ahead.hand_on(place)
+            self.run.ahead.took(self, reply.seconds)
+            self.run.ahead.hand_on()
+            place.hand_on()
         return self.end(reply, self._places, self._staging)
 
     def end(self, reply: Reply, places: Any, staging: str) -> Done:
@@ -293,15 +317,21 @@ class Action:
         if isinstance(reply, Returned):
             changed = self.changed()
             if changed:
-                return Done(StepState.FAILED, failure=Failure("changed", changed, log=self._log()))
+                return self.refused(reply, "changed", changed)
             try:
                 result = result_of(self.step, reply, places, self.workspace, self.pending.key)
             except BadReturn as error:
-                return Done(StepState.FAILED, failure=Failure("output", str(error), log=self._log()))
+                return self.refused(reply, "output", str(error))
             trace = self.workspace.traces.trace_of(
-                result, result.text(), staging, self.pending.manifest, reply.seconds, time.time()
+                result, reply.text or result.text(), staging, self.pending.manifest, reply.seconds, time.time()
             )
-            return Done(StepState.RAN, self.publish(trace, fresh=True), trace)
+            written = None
+            if reply.stat is not None:
+                # Nothing was proved by stat so soon after it was written: it is looked at again.
+                name = self.workspace.result_file(self.run.workflow, self.step.id)
+                content = digest(reply.text.encode("utf-8", "surrogatepass") + b"\n")
+                written = File(name, "out", (*reply.stat, False), content)
+            return Done(StepState.RAN, self.publish(trace, fresh=True, written=written), trace)
         if isinstance(reply, Skipped):
             return Done(StepState.SKIPPED, skip=reply.reason)
         if isinstance(reply, Raised):
@@ -312,6 +342,13 @@ class Action:
         return Done(
             state, failure=Failure(reply.kind, reply.message, log=self._log()) if state is StepState.FAILED else None
         )
+
+    def refused(self, reply: Returned, kind: str, why: str) -> Done:
+        """What it returned is no result: nor may it stand where one is looked for."""
+        if reply.stat is not None and self._call is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._call.result)
+        return Done(StepState.FAILED, failure=Failure(kind, why, log=self._log()))
 
     def changed(self) -> str:
         """What changed under the step while it ran, "" when nothing did: its result belongs to no known content then."""
@@ -347,10 +384,13 @@ class Action:
         """What a running call says, as events."""
         step = self.step.id
         if kind == "sent":
-            self.run.ahead.look(step)
+            self.run.ahead.look(self)
+        elif kind == "waits":
+            self.run.rest()
         elif kind == "progress":
             self.run.tell(StepProgress(step, what["done"], what.get("total") or 0.0, what.get("note", "")))
         elif kind == "line":
+            self.printed = True
             self.run.tell(StepLine(step, what["line"], what.get("stream", "stdout")))
         elif kind == "note":
             self.run.tell(Note(what["message"], step))

@@ -1,23 +1,31 @@
-"""The step after the running one, where steps are done one at a time: decided and made ready while the function of this
-one runs, and called before the result of this one is stored. Worker and engine are then busy at the same time.
+"""The steps after the running one, where steps are done one at a time: decided about and made ready while the function of this
+one runs, so that worker and engine are busy at the same time.
 
-Knows the order of the steps and at most one action. Does not perform it: that is the run's, when its turn comes.
+The next one is called before the result of this one is stored. Where calls take less than a millisecond several are sent at
+once: to wait for each other takes worker and engine longer than such a call, and many times longer on a busy machine. Knows
+the order of the steps and the actions made ready. Does not perform them: that is the run's, when their turn comes.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from wfe.core.outcome import Outcome
 from wfe.core.rebuild import Verdict
 from wfe.engine.decide import pending_of
-from wfe.engine.gate import Place
+from wfe.engine.gate import ONLY
+from wfe.wire.frames import SOON
 
 if TYPE_CHECKING:
     from wfe.engine.action import Action
     from wfe.engine.run import Run
+
+_MOST: Final = 4  # calls behind the running one, all of them short: a kill loses their results
+# Calls that are left when others are sent: to wake the worker for each one costs more than the call.
+_FEW: Final = 1
 
 
 class Ahead:
@@ -31,77 +39,108 @@ class Ahead:
         self.looking = False
         self.early: dict[str, Outcome] = {}
         self._following: dict[str, str] = {}
-        self._action: Action | None = None
+        self._line: deque[Action] = deque()  # in the order of their turns; those that were begun come first
+        self._short: dict[str, bool] = {}  # function -> whether its last call was short, and printed nothing
 
     def follow(self, names: Iterable[str]) -> None:
         """The turns of these steps come one after another."""
         if self.wanted is not None:
             self._following.update(itertools.pairwise(names))
 
-    def look(self, name: str) -> None:
-        """While the function of a step runs elsewhere: decide about the next one, if it does not need this one.
+    def took(self, action: Action, seconds: float) -> None:
+        """The call of an action returned after so many seconds."""
+        self._short[action.step.function] = seconds < SOON and not action.printed
 
-        What is to be run is made ready; anything else is decided again at its turn, since what it relies on may be gone by
-        then. A file is looked at only at its step's turn: this step may be writing it.
+    def _is_short(self, action: Action) -> bool:
+        return self._short.get(action.step.function, False) and not action.step.options.resources
+
+    def look(self, running: Action) -> None:
+        """While the function of a step runs elsewhere: decide about those that follow and do not need it, and send the calls
+        of those that are short."""
+        if self.wanted is None or len(self._line) > _FEW:
+            return
+        last = self._line[-1] if self._line else running
+        short = self._is_short(running) and all(one.begun and self._is_short(one) for one in self._line)
+        calls: list[Action] = []
+        while len(self._line) < (_MOST if short else 1):
+            action = self._next(last.step.id)
+            if action is None:
+                break
+            self._line.append(action)
+            short = short and self._is_short(action) and action.may_begin()
+            if short:
+                calls.append(action)
+            last = action
+        if calls:
+            self._send(calls)
+
+    def _send(self, actions: list[Action]) -> None:
+        """Send the calls of several, behind that of the running one."""
+        begun = self.run.executors.begin_behind([(one.step, one.call_in(ONLY)) for one in actions])
+        for one in actions[:begun]:
+            one.begun = True
+        for one in actions[begun:]:
+            one.unclaim()
+
+    def _next(self, name: str) -> Action | None:
+        """The action of the step that follows `name`, made ready to run; None where it must be decided about at its turn.
+
+        What is not to be run is decided again then, since what it relies on may be gone. A file is looked at only then: a step
+        before may be writing it.
         """
         from wfe.engine.action import Action
 
         run = self.run
         after = self._following.get(name, "")
-        if not after or self._action is not None or after in run.marks or after in run.pending:
-            return
+        if not after or after in run.marks or after in run.pending:
+            return None
         if self.wanted is None or not self.wanted(after) or not run.ready(after):
-            return
+            return None
         step = run.step(after)
-        if step.fan is not None or any(one.kind == "file" for one in step.inputs.values()):
-            return
+        if step.fan is not None or step.reads_files:
+            return None
         self.looking = True
         try:
             pending = pending_of(run, after, run.is_forced(step))
         except Exception:  # noqa: BLE001 - told at its turn, whatever it is; the running step has no part in it
-            return
+            return None
         finally:
             self.looking = False
-        if pending.decision.verdict is Verdict.RUN and pending.failure is None and not pending.skip:
-            action = Action(run, step, pending)
-            action.forced = run.is_forced(step)
-            if action.prepare() is not None:
-                action.release()  # told at its turn
-                return
-            run.pending[after] = pending
-            self._action = action
+        if pending.decision.verdict is not Verdict.RUN or pending.failure is not None or pending.skip:
+            return None
+        action = Action(run, step, pending)
+        action.forced = run.is_forced(step)
+        if action.prepare() is not None:
+            action.release()  # told at its turn
+            return None
+        run.pending[after] = pending
+        return action
 
-    def hand_on(self, place: Place) -> None:
-        """The function of the step that has this place returned: the next one may have it while the result is stored."""
-        action = self._action
-        if action is not None and action.place is None:
-            action.place = self.run.place(action)
-            action.place.queue()
-        place.hand_on()
+    def hand_on(self) -> None:
+        """The function of the running step returned: the next one is called before the result is stored."""
+        if self._line and not self._line[0].begun:
+            self._line[0].begin_alone()
 
     def take(self, name: str) -> Action | None:
-        """The step's action, if it was made. Where another step's turn came than was thought, the one that was begun has the
-        only place and the only worker, and is brought to its end first."""
-        while (action := self._action) is not None and action.step.id != name:
-            if action.begun:
-                self.early[action.step.id] = self.run.perform(action.step.id)  # and the next one may be begun by then
-            if self._action is action:  # not begun, or the run was asked to end
-                self._action = None
-                self._give_up(action)
-        self._action = None
-        return action
+        """The step's action, if it was made. Where another step's turn came than was thought, those that were begun have the
+        only worker, and are brought to their end first."""
+        line = self._line
+        while line and line[0].step.id != name:
+            first = line[0]
+            if first.begun:
+                self.early[first.step.id] = self.run.perform(first.step.id)  # and the next one may be begun by then
+            if line and line[0] is first:  # not begun, or the run was asked to end
+                self._give_up(line.popleft())
+        return line.popleft() if line else None
 
     def drop(self) -> None:
         """The run is over: what was begun and never had its turn is ended. Idempotent."""
-        action, self._action = self._action, None
-        if action is not None:
-            if action.begun:
-                self.run.executors.cancel()
-            self._give_up(action)
+        if any(action.begun for action in self._line):
+            self.run.executors.cancel()
+        while self._line:
+            self._give_up(self._line.popleft())
 
     def _give_up(self, action: Action) -> None:
         self.run.pending.pop(action.step.id, None)
         action.unclaim()
-        if action.place is not None:
-            action.place.leave()
         action.release()

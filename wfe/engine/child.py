@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import uuid
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import monotonic
@@ -71,9 +72,12 @@ class Child:
         self.ended = False
         self._dismissed = False
         self.keen = frames.KEEN  # seconds for which it looks for the next call after a short one
-        self._begun = 0.0  # when a call was sent that nobody has asked for yet
-        self._unheard = False  # whether it was gone before such a call
+        # Of each call that was sent and that nobody has asked for yet: when (monotonic seconds), and its bytes; none of one
+        # before which the worker was gone.
+        self._sent: deque[tuple[float, int]] = deque()
+        self._answered = 0.0  # when the last reply came
         self.calls = 0
+        self.tells_printed = False  # whether a reply says if the call has printed something
         self._soon = False  # whether the answer to the next call is likely to come soon
         self._marked = 0
         ours: list[int] = []
@@ -149,26 +153,39 @@ class Child:
     def alive(self) -> bool:
         return not self.ended and self.process.poll() is None
 
-    def begin(self, message: Mapping[str, Any]) -> None:
-        """Send a call; `ask` with the same message then only waits, and tells when the worker was gone."""
-        if self.calls and (self.threaded or self._poll.poll(0)):
+    def begin(self, messages: Sequence[Mapping[str, Any]]) -> None:
+        """Send calls at once; `ask` with the same message then only waits, and tells when the worker was gone."""
+        if self.calls and not self._sent and not messages[0]["behind"] and (self.threaded or self._poll.poll(0)):
             with contextlib.suppress(OSError):
                 self._drain(None)  # what a thread or a process that the call before left has printed since
-        self._begun = monotonic()
-        self.calls += 1
+        self.calls += len(messages)
         self._marked = 0
+        packed = [frames.pack(frames.CALL, {**one, "marks": self.threaded, "keen": self.keen}) for one in messages]
+        now = monotonic()
         try:
-            self.channel.send(frames.CALL, {**message, "marks": self.threaded, "keen": self.keen})
+            self.channel.send(b"".join(packed))
         except OSError:
-            self._unheard = True
+            packed = [b""] * len(packed)
+        self._sent.extend((now, len(frame)) for frame in packed)
+
+    def skip(self, count: int) -> None:
+        """Take the replies to calls that were sent and that the worker did not begin. Raises Gone."""
+        self._sent.clear()
+        try:
+            while count:
+                while (frame := self.channel.take()) is not None:
+                    count -= frame[0] == frames.REPLY
+                if count:
+                    self._wait(None, None)
+        except (frames.Closed, frames.FrameError) as error:
+            raise Gone(self._epitaph(b"", error, 0.0), False) from None
 
     def ask(self, message: Mapping[str, Any], emit: Emit, log: str, timeout: float | None) -> dict[str, Any]:
         """Send a call and wait for its reply. Raises Gone when the worker ended before it, or was ended at its timeout.
 
         log: as in Call. timeout: seconds. Raises EnvironmentFailure when the worker never came up.
         """
-        sent = self._begun
-        begun = sent or monotonic()
+        begun = max(self._sent[0][0], self._answered) if self._sent else monotonic()
         printed = Printed(log, emit, self.log_limit)
         timer = None
         try:
@@ -176,13 +193,14 @@ class Child:
                 timer = threading.Timer(timeout, self.kill)
                 timer.daemon = True
                 timer.start()
-            if not sent:
-                self.begin(message)
-            self._begun = 0.0
-            if self._unheard:
+            soonest = 0.0
+            if self._sent:
+                # The reply to a call that was sent earlier may have come in time, while nobody waited for it.
+                soonest = monotonic() + _GLANCE
+            else:
+                self.begin([message])
+            if not self._sent.popleft()[1]:
                 raise BrokenPipeError
-            # The reply to a call that was sent earlier may have come in time, while nobody waited for it.
-            soonest = monotonic() + _GLANCE if sent else 0.0
             return self._converse(emit, printed, None if timeout is None else max(begun + timeout, soonest))
         except (TimeoutError, BrokenPipeError, frames.Closed, frames.FrameError) as error:
             seconds = monotonic() - begun
@@ -207,10 +225,9 @@ class Child:
 
     def _converse(self, emit: Emit, printed: Printed, deadline: float | None) -> dict[str, Any]:
         emit("sent", {})
-        if self._soon:
-            self.channel.look(KEEN)
+        if not self.channel.has_frame() and not self.channel.look(KEEN if self._soon else 0.0):
+            emit("waits", {})
         while True:
-            self._wait(printed, deadline)
             while (frame := self.channel.take()) is not None:
                 kind, content = frame
                 if kind == frames.EVENT:
@@ -218,15 +235,20 @@ class Child:
                 elif kind == frames.READY:
                     self.ready = True
                 elif kind == frames.REPLY:
-                    # What was printed before the reply was sent is there by now. Asked only now: the reply may have come
-                    # after the look at all pipes that led to reading it.
-                    if self.threaded or self._poll.poll(0):
-                        self._drain(printed)
                     reply: dict[str, Any] = content
+                    # What was printed before the reply was sent is there by now. Asked only now: the reply may have come
+                    # after the look at all pipes that led to reading it. Where the worker says that there is nothing, what
+                    # is there is the next call's.
+                    told = reply.get("printed")
+                    self.tells_printed = told is not None
+                    if told or (told is None and (self.threaded or self._poll.poll(0))):
+                        self._drain(printed)
                     self._soon = reply.get("seconds", 1.0) < frames.SOON
+                    self._answered = monotonic()
                     return reply
+            self._wait(printed, deadline)
 
-    def _wait(self, printed: Printed, deadline: float | None) -> None:
+    def _wait(self, printed: Printed | None, deadline: float | None) -> None:
         """Wait for bytes from the worker, take them. Raises TimeoutError at the deadline, frames.Closed at its end."""
         rest = LOOK
         if deadline is not None:
@@ -236,13 +258,14 @@ class Child:
         if self.threaded:
             self._wait_queue(printed, rest / 1000)
             return
-        found = self._poll.poll(rest)
-        for number, _ in found:
-            if number == self.channel.reader:
-                if not self.channel.feed():
-                    raise self.channel.end()
-            else:
-                self._read(number, printed)
+        found = [number for number, _ in self._poll.poll(rest)]
+        if self.channel.reader in found:
+            # Alone: with a reply there, what was printed may be the next call's.
+            if not self.channel.feed():
+                raise self.channel.end()
+            return
+        for number in found:
+            self._read(number, printed)
         if not found and not self._running():
             raise frames.Closed("the worker is gone")
 
@@ -253,8 +276,9 @@ class Child:
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
     def _read_all(self) -> bool:
-        """Whether the dead worker had read all of the call. One that was killed while it was idle has left at least
-        the frame's body in the pipe. True where the system cannot tell.
+        """Whether the dead worker had read all of the call that was asked for. One that was killed while it was idle has left
+        at least the frame's body in the pipe, beside those of calls that were sent behind it. True where the system cannot
+        tell.
         """
         if sys.platform == "win32":
             return True
@@ -265,7 +289,7 @@ class Child:
             left = fcntl.ioctl(self.channel.writer, termios.FIONREAD, b"\0\0\0\0")
         except OSError:  # asked at the writing end, which not every system answers
             return True
-        return int.from_bytes(left, sys.byteorder) == 0
+        return int.from_bytes(left, sys.byteorder) <= sum(size for _, size in self._sent)
 
     def _read(self, number: int, printed: Printed | None) -> bool:
         try:

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 from wfe.engine.hole import Hole, Trail
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen would take 4 us more for each
 class Call:
-    """One call of a node function.
+    """One call of a node function. Not to be changed.
 
     module, function: `nodes.vision.detect`, `detect`; `root` (a directory with `nodes/` in it) leads the import path.
     inputs: a JSON tree, a dict of parameter name to value; `holes` says what stands at its nulls.
@@ -23,6 +23,7 @@ class Call:
     log: file that gets what the step prints. code: digest of the sources that the function reaches; a worker that has
     already imported other code under this module's name must not be used for it. timeout: seconds from the call's start,
     imports included. arrays: NumPy arrays from memory that stand at nulls of `inputs` (the function gets read-only ones).
+    result: file into which the callee may write the result already, if it is plain JSON (`Returned.stat`); "" for none.
     Without a `staging` ("") nothing is written to files: the arrays of the result come back in `Returned.arrays`.
     What is printed is added to `log`; where nothing is, it is not made.
     """
@@ -35,6 +36,7 @@ class Call:
     holes: tuple[Hole, ...] = ()
     staging: str = ""
     log: str = ""
+    result: str = ""
     code: str = ""
     seed: int | None = None
     timeout: float | None = None
@@ -48,12 +50,16 @@ class Returned:
     """The function returned: its value as a JSON tree, with holes whose files lie in `staging`. `seconds`: in the call.
 
     arrays: of a call without staging, read-only NumPy arrays by their place in the tree, which holds null there.
+    text: the value as `core.digest.canonical` writes it, where it stands in the call's `result` file, with a newline;
+    stat: mtime, ctime (nanoseconds), size, inode of that file.
     """
 
     value: Any
     holes: tuple[Hole, ...] = ()
     seconds: float = 0.0
     arrays: Mapping[Trail, Any] = field(default_factory=dict)
+    text: str = ""
+    stat: tuple[int, int, int, int] | None = None
 
     def whole(self) -> Any:
         """The value with its in-memory arrays in place."""
@@ -104,7 +110,8 @@ class Died:
 Reply = Returned | Skipped | Raised | Died
 Emit = Callable[[str, dict[str, Any]], None]
 """Receives what a running call says: ("progress", {done, total, note}), ("note", {message}), ("line", {stream, line}); and
-("sent", {}) when there is some time for other work, since the call is on its way to another process."""
+("sent", {}) when there is some time for other work, since the call is on its way to another process; ("waits", {}) when
+there is nothing to hear of it yet, and the calling thread is about to sleep."""
 
 
 class Executor(Protocol):

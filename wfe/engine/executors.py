@@ -6,6 +6,7 @@ Makes an isolated environment when the first step needs it. Does not know result
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -105,11 +106,20 @@ class Executors:
 
     def begin(self, step: Step, call: Call) -> bool:
         """Send a call already, if a worker that may serve it is idle; `call` of its executor then waits for the reply."""
+        found = self._workers(step)
+        return found is not None and found.begin(call)
+
+    def begin_behind(self, calls: Sequence[tuple[Step, Call]]) -> int:
+        """Send calls behind the one that runs, where there is one worker; how many of them, from the first on."""
+        found = self._workers(calls[0][0])
+        same = itertools.takewhile(lambda one: self._workers(one[0]) is found, calls)
+        return 0 if found is None else found.begin_behind([call for _, call in same])
+
+    def _workers(self, step: Step) -> Workers | None:
         if self._other(step) is not None:
-            return False
-        with self._lock:
-            found = self._executors.get(step.prefix)
-        return isinstance(found, Workers) and found.begin(call)
+            return None
+        found = self._executors.get(step.prefix)
+        return found if isinstance(found, Workers) else None
 
     def _other(self, step: Step) -> Executor | None:
         """What serves a step instead of warm workers: a confined process, or this one."""

@@ -71,7 +71,7 @@ class Place:
     number: which of the places it has, -1 while it has none. slots: pool -> the numbers of what it holds there.
     """
 
-    __slots__ = ("_gate", "begin", "called", "number", "queued", "rank", "slots", "stopping", "storing", "wanted")
+    __slots__ = ("_gate", "begin", "called", "number", "rank", "slots", "stopping", "storing", "wanted")
 
     def __init__(
         self,
@@ -89,7 +89,6 @@ class Place:
         self.number = -1
         self.slots: dict[str, list[int]] = {}
         self.called: threading.Event | None = None  # of one that must wait: it is inside, or need not wait longer
-        self.queued = False  # whether it stands in line though nobody waits yet
         self.storing = False  # whether it gave its place away before its result was stored
 
     def __enter__(self) -> Place:
@@ -102,19 +101,33 @@ class Place:
     def __lt__(self, other: Place) -> bool:
         return self.rank < other.rank
 
-    def queue(self) -> None:
-        """Stand in line before one waits: whoever gives the place on may begin already. By the thread that will wait, while
-        it has the only place."""
-        self._gate.queue(self)
-
     def leave(self) -> None:
-        """Give up what it still holds, or its stand in the line."""
+        """Give up what it still holds."""
         self._gate.leave(self)
 
     def hand_on(self) -> None:
         """Let another run while the result of this one is stored; not where as many as there are places do so already:
         a kill would lose all of these."""
         self._gate.hand_on(self)
+
+
+class Only:
+    """The place in a run that does one step at a time, for a step that takes from no pool: nobody else can want it."""
+
+    number = 0
+    slots: Final[Mapping[str, list[int]]] = {}
+
+    def __enter__(self) -> Only:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to give up."""
+
+    def hand_on(self) -> None:
+        """Nobody to let in."""
+
+
+ONLY: Final = Only()
 
 
 class Gate:
@@ -138,6 +151,11 @@ class Gate:
         self._lock = threading.Lock()
         self._shut = False
 
+    @property
+    def crowded(self) -> bool:
+        """Whether somebody waits."""
+        return bool(self._waiting)
+
     def enter(
         self,
         priority: float,
@@ -155,8 +173,7 @@ class Gate:
         """As in `enter`."""
         called = None
         with self._lock:
-            if not place.queued:
-                bisect.insort(self._waiting, place)
+            bisect.insort(self._waiting, place)
             admitted = self._admit()
             if place.number < 0 and not self._shut:
                 called = place.called = threading.Event()
@@ -175,12 +192,6 @@ class Gate:
             with self._lock:
                 if place.number < 0:
                     self._waiting.remove(place)
-
-    def queue(self, place: Place) -> None:
-        """As in Place."""
-        with self._lock:
-            bisect.insort(self._waiting, place)
-            place.queued = True
 
     def hand_on(self, place: Place) -> None:
         """As in Place."""

@@ -42,6 +42,7 @@ class Inline:
         with _turn:
             if self._cancelled:
                 return Died("cancelled", "the run was cancelled before the call began")
+            emit("waits", {})
             message = request(call)
             # By way of the text, so that the node gets a tree of its own and no type that would not survive the pipe.
             message["inputs"] = json.loads(json.dumps(message["inputs"]))

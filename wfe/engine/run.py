@@ -33,12 +33,12 @@ from wfe.core.step import Step
 from wfe.engine import counted
 from wfe.engine.ahead import Ahead
 from wfe.engine.decide import Pending, pending_of
-from wfe.engine.gate import Gate, Place, sizes
+from wfe.engine.gate import ONLY, Gate, Only, Place, sizes
 from wfe.engine.index import Index
 from wfe.engine.known import Known
 from wfe.engine.look import look
 from wfe.engine.workspace import Workspace
-from wfe.errors import ExitCode, NodeFailure, WfeError, WorkflowError
+from wfe.errors import EnvironmentFailure, ExitCode, NodeFailure, WfeError, WorkflowError
 from wfe.store.stamp import Stamp
 from wfe.store.traces import File, Trace
 
@@ -136,6 +136,14 @@ class Run(Known):
             for listener in self.listeners:
                 listener.hear(event)
 
+    def rest(self) -> None:
+        """There is nothing to do for a moment: write what waits to be written. Callable from any thread."""
+        with contextlib.suppress(EnvironmentFailure):  # it stands in the journal, and is tried again
+            self.workspace.state.settle()
+        with self._telling:
+            for listener in self.listeners:
+                getattr(listener, "rest", lambda: None)()
+
     def note(self, message: str, step: str = "") -> None:
         self.tell(Note(message, step))
 
@@ -182,6 +190,8 @@ class Run(Known):
         """Tell that the run begins."""
         self.begun = True
         open_ = self._open()
+        if open_:
+            self.workspace.gather()
         estimates = {name: row[5] for name, row in self.rows.items() if self._is_open(name)} if open_ else {}
         pools = self.gate.pools if open_ else {}
         steps, current = counted.counts(self)
@@ -279,6 +289,12 @@ class Run(Known):
             pending = self.pending[name] = pending_of(self, name, self.is_forced(self.step(name)))
         return pending
 
+    def is_current(self, name: str) -> bool:
+        """Whether there is nothing to do for a step whose turn has come."""
+        if name in self.marks:
+            return name not in self.forced
+        return self.ready(name) and self.decide(name).decision.verdict is Verdict.CURRENT
+
     # --- performing
 
     def perform(self, name: str, force: bool = False) -> Outcome:
@@ -357,14 +373,17 @@ class Run(Known):
                 return None
             self.free([action.step.id], {action.step.id: action})
 
-    def place(self, action: Action) -> Place:
+    def place(self, action: Action) -> Place | Only:
         """A place for a step, to be waited for."""
         step = action.step
+        if self.jobs == 1 and not step.options.resources:
+            return ONLY
         return self.gate.enter(self.priority(step), step.options.resources, self.stopping, action.begin_at_once)
 
     def free(self, names: Sequence[str], aside: Mapping[str, Action] | None = None) -> str:
         """Wait until one of these steps, which were put aside, may be tried again: that one. Any of them when the run was
         asked to end."""
+        self.rest()  # the claims of what is done are given up then, for which somebody may be waiting
         found = [(aside or self._aside)[name] for name in names]
         resting = min((one for one in found if one.due), key=lambda one: one.due, default=None)
         seconds = float("inf") if resting is None else max(resting.due - time.monotonic(), 0.0)

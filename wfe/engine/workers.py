@@ -6,9 +6,11 @@ the scheduler. Each calling thread takes a worker for itself, blocks on that wor
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +51,7 @@ class Warm:
     root: str
     known: set[tuple[str, str, str]] = field(default_factory=set)
     since: float = 0.0  # when it became idle, monotonic seconds
+    begun: deque[Call] = field(default_factory=deque)  # calls that were sent and nobody has asked for yet, in order
     cancelled: bool = False
 
 
@@ -92,7 +95,7 @@ class Workers:
         self._change = threading.Condition()
         self._idle: list[Warm] = []  # least recently used first
         self._busy: set[Warm] = set()
-        self._begun: dict[int, tuple[Call, Warm, dict[str, Any]]] = {}  # calls that were sent, by id
+        self._begun: dict[int, tuple[Warm, dict[str, Any]]] = {}  # who has a call that was sent, and its message, by id
         self._starting = 0
         self._cancelled = False
         self._closed = False
@@ -105,7 +108,9 @@ class Workers:
         """As in Executor. Raises EnvironmentFailure when a worker cannot be started."""
         with self._change:
             begun = self._begun.pop(id(call), None)
-        _, warm, message = begun or (call, None, request(call))
+        warm, message = begun or (None, request(call))
+        if warm is not None:
+            warm.begun.popleft()  # they are asked for in the order in which they were sent
         lent: list[Any] = []
         try:
             if call.arrays or not call.staging:
@@ -144,10 +149,28 @@ class Workers:
             if last is None or last.root != call.root:
                 return False
             self._busy.add(self._idle.pop())
-            message = request(call)
-            self._begun[id(call)] = (call, last, message)
-        last.child.begin(message)
+        self._send(last, [(call, request(call))])
         return True
+
+    def begin_behind(self, calls: Sequence[Call]) -> int:
+        """Send calls to the only worker while it is busy with another one of this very thread; how many, all or none. It goes on
+        with them by itself, as long as all before returned and printed nothing. They must be asked for in this order."""
+        root = calls[0].root
+        if self._threaded or any(call.arrays or not call.staging or call.root != root for call in calls):
+            return 0
+        with self._change:
+            warm = next(iter(self._busy)) if len(self._busy) == 1 and not self._cancelled else None
+            if warm is None or warm.root != root or not warm.child.tells_printed:
+                return 0
+        self._send(warm, [(call, {**request(call), "behind": True}) for call in calls])
+        return len(calls)
+
+    def _send(self, warm: Warm, calls: Sequence[tuple[Call, dict[str, Any]]]) -> None:
+        with self._change:
+            for call, message in calls:
+                warm.begun.append(call)
+                self._begun[id(call)] = (warm, message)
+        warm.child.begin([message for _, message in calls])
 
     def cancel(self) -> None:
         """As in Executor. Calls that come later are answered with Died("cancelled") too."""
@@ -165,7 +188,7 @@ class Workers:
         self._closed = True
         self.cancel()
         with self._change:
-            for _, warm, _ in self._begun.values():  # nobody came for the reply
+            for warm in {id(warm): warm for warm, _ in self._begun.values()}.values():  # nobody came for the replies
                 self._busy.discard(warm)
                 self._idle.append(warm)
             self._begun.clear()
@@ -195,7 +218,9 @@ class Workers:
             keep = reply["state"] != "stale" and not reply.get("children") and not reply.get("worn")
             if keep:
                 warm.known.add((call.module, call.function, call.code))
-                keep = not self._too_big(warm, reply["seconds"])
+                keep = bool(warm.begun) or not self._too_big(warm, reply["seconds"])
+                if warm.begun and (reply["state"] != "returned" or reply["printed"]):
+                    warm.child.skip(len(self._take_back(warm)))
             return None if reply["state"] == "stale" else reply
         except Gone as gone:
             if self._blocks is not None:
@@ -212,6 +237,15 @@ class Workers:
         finally:
             self._give(warm, keep)
 
+    def _take_back(self, warm: Warm) -> list[Call]:
+        """The calls that the worker was sent and did not begin: when they are asked for, they are sent anew."""
+        with self._change:
+            calls = list(warm.begun)
+            warm.begun.clear()
+            for call in calls:
+                self._begun.pop(id(call), None)
+        return calls
+
     def _reply(self, reply: dict[str, Any] | Died, lent: list[Any]) -> Reply:
         if isinstance(reply, Died):
             return reply
@@ -226,6 +260,10 @@ class Workers:
             return Skipped(reply["message"], seconds)
         if state == "raised":
             return Raised(reply["kind"], reply["message"], reply["traceback"], seconds, tuple(reply["bases"]))
+        text = reply.get("text")
+        if text is not None:
+            mtime, ctime, size, inode = reply["stat"]
+            return Returned(json.loads(text), (), seconds, text=text, stat=(mtime, ctime, size, inode))
         holes = []
         arrays = {}
         for trail, codec, path in reply["holes"]:
@@ -316,6 +354,8 @@ class Workers:
         return variables
 
     def _give(self, warm: Warm, keep: bool) -> None:
+        if keep and warm.begun and not self._cancelled:
+            return  # it is busy with the next one
         with self._change:
             keep = keep and not self._cancelled
             if keep:
@@ -325,6 +365,7 @@ class Workers:
                 self._arm()
                 self._change.notify()
         if not keep:
+            self._take_back(warm)
             warm.child.kill()
             warm.child.close()
             with self._change:
@@ -376,9 +417,11 @@ def request(call: Call) -> dict[str, Any]:
         "inputs": call.inputs,
         "holes": [[list(hole.trail), hole.codec, hole.path] for hole in call.holes],
         "staging": call.staging,
+        "result": call.result,
         "code": call.code,
         "seed": call.seed,
         "slots": call.slots,
         "environ": call.environ,
         "blocks": None,
+        "behind": False,
     }

@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 
 from wfe.core.digest import canonical, digest
-from wfe.core.result import Artifact, Result, put
+from wfe.core.result import Artifact, Result
+from wfe.core.result import put as put_in
 from wfe.engine.inputs import Inputs
 from wfe.engine.project import Project
 from wfe.errors import EnvironmentFailure
@@ -26,9 +27,11 @@ from wfe.store.blobs import Blobs
 from wfe.store.claims import Claims
 from wfe.store.files import Files
 from wfe.store.hashing import file_digest
-from wfe.store.stamp import Stamp, holds, put_in_place, stamp, stamp_of
+from wfe.store.journal import Journal, any_left
+from wfe.store.stamp import Stamp, holds, stamp, stamp_of
 from wfe.store.state import State
 from wfe.store.traces import File, Row, Trace, Traces
+from wfe.wire.small_file import put
 
 
 class Workspace:
@@ -52,6 +55,8 @@ class Workspace:
         self.files = Files(self.state, project.root)
         self.traces = Traces(self.state, self.blobs)
         self._claims: Claims | None = None
+        self._journals = project.cache / "journal"
+        self.bring_home()
         self._base = f"{project.root}{os.sep}"
         self._results = self._shown(f"{self._cache}{os.sep}steps{os.sep}").replace(os.sep, "/")
         self._staging = self._cache / "staging" / f"{os.getpid()}-{_here()}-{time.time_ns():x}"
@@ -65,6 +70,18 @@ class Workspace:
         if self._claims is None and not self.state.read_only:
             self._claims = Claims(self.project.cache / "claims.lock")
         return self._claims
+
+    def bring_home(self) -> None:
+        """Take in what runs had done that were killed before it stood in the database."""
+        if not self.state.read_only and any_left(self._journals) and self.claims is not None:
+            for journal in Journal.left(self._journals, self.claims):
+                self.state.bring_home(journal)
+
+    def gather(self) -> None:
+        """Let what is recorded from now on stand in a journal until there is time to write it into the database."""
+        if self.claims is not None:
+            with contextlib.suppress(OSError):
+                self.state.gather(Journal.mine(self._journals, self.claims))
 
     def reap(self) -> None:
         """Remove what runs left in staging that were killed: their process is gone. Safe beside running ones."""
@@ -93,6 +110,12 @@ class Workspace:
     def result_file(self, workflow: str, step: str) -> str:
         """Where the result of a step stands for people and for doit, relative to the root where the cache is under it."""
         return f"{self._results}{workflow}/{step}.json"
+
+    def result_place(self, workflow: str, step: str) -> str:
+        """The same as an absolute path, in a directory that exists."""
+        where = self.absolute(self.result_file(workflow, step))
+        self._folder(os.path.dirname(where))
+        return where
 
     def log_file(self, workflow: str, step: str) -> str:
         return self._folder(f"{self._cache}{os.sep}logs{os.sep}{workflow}") + f"{os.sep}{step}.log"
@@ -175,8 +198,10 @@ class Workspace:
         inputs: Inputs,
         ups: tuple[str, ...],
         fresh: bool,
+        written: File | None = None,
     ) -> Row:
-        """Put a result's files in place and record the step, in one commit. `fresh`: the trace is new.
+        """Put a result's files in place and record the step, in one commit. `fresh`: the trace is new. written: the result's
+        own file, where it was written already.
 
         A kill before the commit leaves files that the old row does not vouch for, so the next run sees and mends them.
         Raises EnvironmentFailure when a file cannot be written.
@@ -191,7 +216,7 @@ class Workspace:
             if trace.big:
                 blob = self.blobs.path(trace.big)
                 files.append(File(self._shown(blob), "blob", stamp(blob).plain(), trace.big))
-            files.append(self._write_result(workflow, step, trace))
+            files.append(written or self._write_result(workflow, step, trace))
         except OSError as error:
             raise EnvironmentFailure(
                 f"its result cannot be written: {error.strerror or error}: {error.filename or self.project.cache}; "
@@ -218,12 +243,12 @@ class Workspace:
         folder = os.path.dirname(where)
         self._folder(folder)
         try:
-            taken = _put(data, where)
+            taken = put(data, where)
         except FileNotFoundError:
             self._made.discard(folder)  # somebody removed the directory in the middle of the run
             self._folder(folder)
-            taken = _put(data, where)
-        return File(name, "out", taken.plain(), digest(data))
+            taken = put(data, where)
+        return File(name, "out", stamp_of(taken).plain(), digest(data))
 
     def forget(self, workflow: str, step: str) -> None:
         """Make the next run execute the step: neither its row nor the trace of its key stays."""
@@ -293,42 +318,13 @@ def _alone(path: str) -> None:
         os.replace(part, path)
 
 
-def _put(data: bytes, where: str) -> Stamp:
-    """Write a small file; its stamp. One that is there already is replaced at once, by its new name.
-
-    A new one is written under its own name, since a file of no row is nobody's: of half a file that a kill leaves, no row
-    says that it is whole. To create and rename it took a fifth of a trivial step.
-    """
-    try:
-        return _write(where, data, os.O_EXCL)
-    except FileExistsError:
-        part = f"{where}.{os.getpid()}-{threading.get_ident()}.part"
-        _write(part, data, os.O_TRUNC)
-        return put_in_place(part, where)
-
-
-def _write(path: str, data: bytes, how: int) -> Stamp:
-    number = os.open(path, os.O_WRONLY | os.O_CREAT | how | getattr(os, "O_BINARY", 0), 0o666)
-    try:
-        left = memoryview(data)
-        while left:
-            left = left[os.write(number, left) :]
-        return stamp_of(os.fstat(number))
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(path)  # a half of it, for want of space, is of no use
-        raise
-    finally:
-        os.close(number)
-
-
 def _readable(trace: Trace) -> object:
     """The value for people: each artifact in its place, told by codec, digest and note."""
     if trace.big:
         return {"blob": trace.big, "codec": "json"}
     tree = trace.value
     for one in trace.artifacts:
-        tree = put(tree, one.trail, {"artifact": one.codec, "digest": one.digest, "note": one.note})
+        tree = put_in(tree, one.trail, {"artifact": one.codec, "digest": one.digest, "note": one.note})
     return tree
 
 

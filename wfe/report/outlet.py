@@ -23,6 +23,13 @@ LAG: Final = 0.1
 a fifth of the time of a run of trivial steps."""
 
 
+def _on_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # it is closed
+        return False
+
+
 class Outlet:
     """Writes text to a stream until the stream is gone; after that, writes nothing. Thread-safe.
 
@@ -32,6 +39,7 @@ class Outlet:
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
+        self._terminal = _on_terminal(stream)
         self.error: OSError | None = None
         self._lock = threading.RLock()
         self._flushed = 0.0  # when, monotonic seconds
@@ -50,7 +58,7 @@ class Outlet:
         """
         with self._lock:
             self._guarded(self._write, text)
-            if soon and time.monotonic() - self._flushed < LAG and not self._on_terminal():
+            if soon and time.monotonic() - self._flushed < LAG and not self._terminal:
                 self._flush_later()
             else:
                 self.flush()
@@ -69,12 +77,6 @@ class Outlet:
             # No daemon: one that still writes when the interpreter goes down crashes it.
             self._timer = threading.Timer(LAG, self.flush)
             self._timer.start()
-
-    def _on_terminal(self) -> bool:
-        try:
-            return self._stream is not None and self._stream.isatty()
-        except ValueError:  # it was closed
-            return False
 
     def _write(self, stream: TextIO, text: str) -> None:
         try:

@@ -21,15 +21,16 @@ from wfe.core.outcome import (
 from wfe.report.ndjson import line
 
 SUFFIX = ".ndjson"
+_MOST_HELD = 200  # lines: those of some 30 ms of trivial steps
 
 
 class Recording:
     """A listener that records one run in `folder`, which is made when missing; then drops the oldest beyond `keep`.
 
-    Each line is in the kernel's hands before the next event, so what a killed run did can be read. Steps that are
-    current are the exception: they are written with the first event of another kind, and not at all when a run found
-    every step current, whose recording has its first and last line only (10,000 such lines would cost a run with
-    nothing to do 12 ms and 900 kB). A folder that cannot be written to ends the recording, not the run: see `error`.
+    What was heard is in the kernel's hands before the run waits for anything, so what a killed run did can be read. Steps
+    that are current are written with the first event of another kind, and not at all when a run found every step current,
+    whose recording has its first and last line only (10,000 such lines would cost a run with nothing to do 12 ms and
+    900 kB). A folder that cannot be written to ends the recording, not the run: see `error`.
     """
 
     def __init__(self, folder: Path, keep: int = 100) -> None:
@@ -37,6 +38,7 @@ class Recording:
         self._keep = keep
         self._file: RawIOBase | None = None
         self._current: list[StepFinished] = []
+        self._held: list[str] = []  # lines that are not written yet: a write for each took a tenth of a trivial step
         self.path: Path | None = None
         self.error: OSError | None = None
 
@@ -52,20 +54,31 @@ class Recording:
             self._begin(event)
         if self._file is None:
             return
-        idle = isinstance(event, RunFinished) and len(self._current) == sum(event.counts.values())
-        text = "" if idle else "".join(map(line, self._current))
-        self._current.clear()
-        try:
-            left = memoryview((text + line(event)).encode("ascii"))
-            while left:
-                left = left[self._file.write(left) or 0 :]
-        except OSError as error:
-            self._give_up(error)
+        if self._current:
+            idle = isinstance(event, RunFinished) and len(self._current) == sum(event.counts.values())
+            if not idle:
+                self._held.extend(map(line, self._current))
+            self._current.clear()
+        self._held.append(line(event))
+        if len(self._held) >= _MOST_HELD:
+            self.rest()
         if isinstance(event, RunFinished):
             self.close()
 
+    def rest(self) -> None:
+        """Write what is held back."""
+        if self._held and self._file is not None:
+            left = memoryview("".join(self._held).encode("ascii"))
+            self._held.clear()
+            try:
+                while left:
+                    left = left[self._file.write(left) or 0 :]
+            except OSError as error:
+                self._give_up(error)
+
     def close(self) -> None:
         """Close the file. Idempotent."""
+        self.rest()
         file, self._file = self._file, None
         if file is not None:
             try:
@@ -76,6 +89,7 @@ class Recording:
     def _begin(self, event: RunStarted) -> None:
         self.close()
         self._current.clear()
+        self._held.clear()
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self.path = self._folder / (event.run + SUFFIX)
@@ -87,6 +101,7 @@ class Recording:
 
     def _give_up(self, error: OSError) -> None:
         self.error = error
+        self._held.clear()
         self.close()
 
 

@@ -18,7 +18,7 @@ from wfe.engine.run import Run
 from wfe.schedule.backend import Backend, Checker
 from wfe.schedule.reporter import Reporter, ours
 from wfe.schedule.serial import Serial
-from wfe.schedule.tasks import Tasks
+from wfe.schedule.tasks import StepAction, Tasks
 
 _SPARE: Final = 16
 _MOST: Final = 512
@@ -65,8 +65,13 @@ class Carriers(MThreadRunner):  # type: ignore[misc]
     def execute_task(self, task: Any) -> Any:
         """In a carrier's thread. Of what is no Exception doit passes on only the class of two kinds, and after any other
         (asyncio.CancelledError, say) the thread is gone and doit's main thread waits for its result for ever."""
+        if not all(isinstance(action, StepAction) for action in task.actions):
+            self.run.rest()  # nobody knows how long it takes
         try:
-            return super().execute_task(task)
+            done = super().execute_task(task)
+            if not self.run.gate.crowded:
+                self.run.rest()  # there may be nobody who comes to it before a long step has ended
+            return done
         except Exception:
             raise
         except BaseException as error:  # noqa: BLE001 - told with its traceback, and exit code 70
@@ -90,7 +95,7 @@ def execute(run: Run, *, keep_going: bool, force: bool, done: Callable[[bool], N
     # since several runs may go on in one process.
     backend = type("Backend", (Backend,), {"run": run})
     reporter = type("Reporter", (Reporter,), {"run": run, "done": staticmethod(done)})
-    tasks = list(Tasks(run, force, among).all())
+    tasks = list(Tasks(run, force, among, bare=True).all())
     control = TaskControl(tasks)
     control.process(None)
     dependency = Dependency(backend, "", checker_cls=Checker, codec_cls=JSONCodec)

@@ -55,24 +55,39 @@ class Serial(Runner):  # type: ignore[misc]
                 node = aside.pop(self.run.free(list(aside)))
             elif not self.select_task(node, tasks):
                 continue
-            failed = self.execute_task(node.task)
-            if any(isinstance(action, StepAction) and action.aside for action in node.task.actions):
+            action = _step_of(node.task)
+            if action is None:
+                self.run.rest()  # nobody knows how long it takes
+                self.process_task_result(node, self.execute_task(node.task))
+                continue
+            action.patient = False
+            failed = action.execute()
+            if action.aside:
                 aside[node.task.name] = node
                 node = None
-                continue
-            self.process_task_result(node, failed)
+            elif failed is None:
+                node.run_status = "successful"  # what doit's own way records of it, the run has
+            else:
+                self.process_task_result(node, failed)
 
     def is_step(self, task: Any) -> bool:
         """Whether it is a step's task that doit was not told to ignore."""
-        return (
-            task is not None
-            and any(isinstance(action, StepAction) for action in task.actions)
-            and not self.dep_manager.status_is_ignore(task)
-        )
+        return task is not None and _step_of(task) is not None and not self.dep_manager.status_is_ignore(task)
 
-    def execute_task(self, task: Any) -> Any:
-        """Execute, without waiting where another run is making the same."""
-        for action in task.actions:
-            if isinstance(action, StepAction):
-                action.patient = False
-        return super().execute_task(task)
+    def select_task(self, node: Any, tasks: Any) -> bool:
+        """As in Runner. Of a step only its own check is asked: doit asks for each of its files besides, a tenth of a trivial
+        step."""
+        action = _step_of(node.task)
+        plain = action is not None and not (node.bad_deps or node.ignored_deps or node.run_status)
+        if not plain or self.dep_manager.status_is_ignore(node.task):
+            return bool(super().select_task(node, tasks))
+        if not self.always_execute and action is not None and action.is_current():
+            return bool(super().select_task(node, tasks))
+        node.run_status = "run"
+        return True
+
+
+def _step_of(task: Any) -> StepAction | None:
+    """What performs the step, of the task of one."""
+    made = task.actions
+    return made[0] if len(made) == 1 and isinstance(made[0], StepAction) else None

@@ -18,7 +18,6 @@ from doit.task import DelayedLoader, Task
 
 from wfe.core.graph import order
 from wfe.core.outcome import Failure, Outcome, StepState
-from wfe.core.rebuild import Verdict
 from wfe.core.step import Step
 from wfe.engine.run import EMPTY, Run
 from wfe.errors import NodeFailure, WfeError
@@ -67,6 +66,10 @@ class StepAction(Plain):
             return TaskFailed(outcome.failure.message if outcome.failure else outcome.state.value)
         return None
 
+    def is_current(self) -> bool:
+        """Whether there is nothing to do."""
+        return self.run.is_current(self.name)
+
     def __str__(self) -> str:
         return f"wfe: {self.run.step(self.name).function}"
 
@@ -101,11 +104,7 @@ class UpToDate:
         self.name = name
 
     def __bool__(self) -> bool:
-        if self.name in self.run.marks:
-            return self.name not in self.run.forced
-        if not self.run.ready(self.name):
-            return False
-        return self.run.decide(self.name).decision.verdict is Verdict.CURRENT
+        return self.run.is_current(self.name)
 
 
 class Foretold:
@@ -138,7 +137,8 @@ class AllForetold:
 class Tasks:
     """Makes the tasks of a run. force: whether `--always-execute` was given. Only steps in `among` (None: all) get one.
     named: what doit will look for by name, steps of fans whose items are not known yet among them. foretold: for a command
-    that only looks, what a run would do."""
+    that only looks, what a run would do. bare: for a run of which nobody asks what files its steps read and write; to check
+    them takes doit a tenth of a trivial step."""
 
     def __init__(
         self,
@@ -147,8 +147,10 @@ class Tasks:
         among: set[str] | None = None,
         named: Sequence[str] = (),
         foretold: Sequence[Forecast] = (),
+        bare: bool = False,
     ) -> None:
         self.run = run
+        self.bare = bare
         self.force = force
         self.among = among
         self.named = named
@@ -184,12 +186,16 @@ class Tasks:
 
     def task(self, step: Step, group: str | None = None) -> Task:
         run, name = self.run, step.id
+        action = StepAction(run, name, lambda: self.force)
+        if self.bare:
+            check = [(UpToDate(run, name),)]
+            return Task(name, [action], task_dep=self.needs(step), uptodate=check, subtask_of=group)
         workspace = run.workspace
         told = self.foretold.get(name)
         makes = told is None or told.word != "skip"  # doit takes a step without its targets for one to be run
         return Task(
             name,
-            [StepAction(run, name, lambda: self.force)],
+            [action],
             file_dep=step.files(),
             targets=[workspace.result_file(run.workflow, name), *step.targets().values()] if makes else [],
             task_dep=self.needs(step),
@@ -267,6 +273,9 @@ class Gather(StepAction):
         super().__init__(run, name, lambda: False)
         self.wrong = wrong
         self.part = part
+
+    def is_current(self) -> bool:
+        return False  # its end is always to be told
 
     def execute(self, out: Any = None, err: Any = None) -> BaseFail | None:
         del out, err

@@ -11,6 +11,8 @@ import os
 import time
 from typing import Final, NamedTuple
 
+from wfe.wire.small_file import in_place
+
 # The kernel's clock for file times ticks every 1 to 10 ms; where times are whole seconds, the file system has no finer
 # ones (HFS+ 1 s, FAT 2 s).
 _TICK_NS: Final = 20_000_000
@@ -58,12 +60,6 @@ def holds(old: Plain, path: str) -> bool:
 
 
 def put_in_place(part: str, target: str) -> Stamp:
-    """Rename the finished file `part` to `target`, atomically; the stamp that the file has there.
-
-    When somebody else puts another file there at the same moment, the stamp is that of ours, which will not hold: it must
-    never vouch for what they wrote. Raises OSError.
-    """
-    mine = stamp(part)
-    os.replace(part, target)
-    there = stamp(target)
-    return there if there.inode == mine.inode else mine
+    """Rename the finished file `part` to `target`, atomically; the stamp that the file has there, or, where somebody else put
+    another one there at the same moment, the one that ours had, which will not hold. Raises OSError."""
+    return stamp_of(in_place(part, target))

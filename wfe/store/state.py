@@ -1,4 +1,4 @@
-"""The state database: SQLite with WAL, one commit a step, every row with a checksum of its own.
+"""The state database: SQLite with WAL, every row with a checksum of its own; while a run performs steps, behind a journal.
 
 Knows four tables of checked rows (traces, steps, files, memos). Does not know what a trace means. SQLite guards its own
 structure but not the bits of a payload, so a row whose checksum is wrong is as good as absent: the worst that damage can
@@ -13,16 +13,18 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from wfe.core.digest import checksum
 from wfe.errors import EnvironmentFailure
+from wfe.store.journal import Journal
 
 FORMAT: Final = 1  # rows of another format are absent
 _PATIENCE: Final = 60.0  # seconds to wait for others that hold the database
 _MARSHAL: Final = 4  # every Python from 3.4 on reads it
+_AT_ONCE: Final = 512  # rows that may wait in the journal: the commit of so many takes some 5 ms
 
 # SQLite's words about a damaged schema may quote it, and what is quoted need not be UTF-8 any more.
 _TOLD: Final = (sqlite3.DatabaseError, UnicodeDecodeError)
@@ -76,6 +78,9 @@ class State:
         self._mended = False
         self._lock = threading.RLock()
         self._depth = 0
+        self._journal: Journal | None = None
+        self._late: dict[tuple[str, str, str], bytes] = {}  # (table, scope, name) -> body: what stands in the journal
+        self._then: list[Callable[[], object]] = []
         self._db = self._open()
 
     def _open(self) -> sqlite3.Connection:
@@ -158,8 +163,52 @@ class State:
         return memory
 
     def close(self) -> None:
+        """Close the database. Raises EnvironmentFailure when what stands in the journal cannot be brought into it: it stays
+        there for whoever opens the cache next."""
         with self._lock:
-            self._db.close()
+            try:
+                self.settle()
+            finally:
+                if self._journal is not None:
+                    self._journal.close()
+                    self._journal = None
+                self._db.close()
+
+    # --- the journal
+
+    def gather(self, journal: Journal | None) -> None:
+        """From now on put rows into this journal, and into the database at the next `settle`: later by milliseconds, for others
+        that have it open, and not lost when this process is killed meanwhile."""
+        if journal is not None:
+            self.bring_home(journal)
+        self._journal = journal
+
+    def bring_home(self, journal: Journal) -> None:
+        """Write what a killed run left in a journal."""
+        rows = {(table, scope, name): body for table, scope, name, body in journal.rows() if table in TABLES}
+        if rows:
+            self._commit(rows)
+        journal.clear()
+
+    def settle(self) -> None:
+        """Bring into the database what stands in the journal. Raises EnvironmentFailure; then it stays there."""
+        with self._lock:
+            if self._late:
+                self._commit(self._late)
+                self._late = {}
+                if self._journal is not None:
+                    self._journal.clear()
+            done, self._then = self._then, []
+        for act in done:
+            act()
+
+    def then(self, act: Callable[[], object]) -> None:
+        """Call `act` as soon as all that was set until now stands in the database."""
+        with self._lock:
+            if self._late:
+                self._then.append(act)
+                return
+        act()
 
     def _guarded(self, error: Exception) -> None:
         """A damaged database met in the middle of a run: begin a new one. Other failures go up, with a next step."""
@@ -174,6 +223,8 @@ class State:
     def transaction(self) -> Iterator[None]:
         """Several writes as one commit. May be nested."""
         with self._lock:
+            if not self._depth:
+                self.settle()
             self._depth += 1
             try:
                 if self._depth == 1:
@@ -199,6 +250,9 @@ class State:
 
     def get(self, table: str, name: str, scope: str = "") -> Any:
         """A row's content, None when it is absent or damaged."""
+        late = self._late.get((table, scope, name)) if self._late else None
+        if late is not None:
+            return unpack(scope, name, late)
         query = _GET[table]
         rows = self._execute(query, (scope, name))
         content = unpack(scope, name, rows[0][0]) if rows else None
@@ -209,6 +263,7 @@ class State:
 
     def all(self, table: str, scope: str = "") -> dict[str, Any]:
         """Every sound row of a scope, name -> content."""
+        self.settle()
         found, damaged = self._sorted(table, scope)
         if damaged and self._mend():
             found, damaged = self._sorted(table, scope)
@@ -237,26 +292,48 @@ class State:
         return True
 
     def scopes(self, table: str) -> list[str]:
+        self.settle()
         return [row[0] for row in self._execute(f"SELECT DISTINCT scope FROM {table}") if isinstance(row[0], str)]
 
     def set(self, table: str, name: str, value: Any, scope: str = "") -> None:
-        self._execute(_SET[table], (scope, name, pack(scope, name, value)))
+        self.set_all([(table, name, value, scope)])
 
     def set_all(self, rows: Iterable[tuple[str, str, Any, str]]) -> None:
-        """Write rows, each (table, name, value, scope), as one commit."""
-        packed = [(_SET[table], (scope, name, pack(scope, name, value))) for table, name, value, scope in rows]
+        """Write rows, each (table, name, value, scope), all or none."""
+        packed = {(table, scope, name): pack(scope, name, value) for table, name, value, scope in rows}
         with self._lock:
             if self._depth:  # a part of somebody's transaction
-                for statement, values in packed:
-                    self._execute(statement, values)
-                return
+                for (table, scope, name), body in packed.items():
+                    self._execute(_SET[table], (scope, name, body))
+            elif self._journal is not None and self._add(self._journal, packed):
+                self._late.update(packed)
+                if len(self._late) >= _AT_ONCE:
+                    self.settle()
+            else:
+                self._commit(packed)
+
+    def _add(self, journal: Journal, packed: dict[tuple[str, str, str], bytes]) -> bool:
+        try:
+            journal.add([(*address, body) for address, body in packed.items()])
+        except OSError:
+            # The database may have room where the journal has none; else it says so. What came before must not go over it.
+            self.settle()
+            return False
+        return True
+
+    def _commit(self, rows: dict[tuple[str, str, str], bytes]) -> None:
+        """Write rows as one commit."""
+        tables: dict[str, list[tuple[str, str, bytes]]] = {}
+        for (table, scope, name), body in rows.items():
+            tables.setdefault(table, []).append((scope, name, body))
+        with self._lock:
             # Again when damage was met meanwhile, which takes along what was written before.
             for _ in range(2):
                 db = self._db
                 try:
                     db.execute("BEGIN IMMEDIATE")
-                    for statement, values in packed:
-                        db.execute(statement, values)
+                    for table, values in tables.items():
+                        db.executemany(_SET[table], values)
                     db.execute("COMMIT")
                     return
                 except BaseException as error:
@@ -268,13 +345,17 @@ class State:
 
     def remove(self, table: str, name: str | None = None, scope: str = "") -> None:
         """Remove a row, or every row of a scope."""
-        if name is None:
-            self._execute(f"DELETE FROM {table} WHERE scope=?", (scope,))
-        else:
-            self._execute(f"DELETE FROM {table} WHERE scope=? AND name=?", (scope, name))
+        with self._lock:
+            if not self._depth:
+                self.settle()
+            if name is None:
+                self._execute(f"DELETE FROM {table} WHERE scope=?", (scope,))
+            else:
+                self._execute(f"DELETE FROM {table} WHERE scope=? AND name=?", (scope, name))
 
     def compact(self) -> None:
         """Give freed pages back to the file system; waits for other users."""
+        self.settle()
         self._execute("VACUUM")
 
 
