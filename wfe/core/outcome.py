@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
 
 # These are named tuples, not dataclasses: a dataclass is made of text that is compiled at each start, 1 ms of it for one.
-_NOTHING: Final[Mapping[str, Any]] = {}
+NOTHING: Final[Mapping[str, Any]] = {}
 
 
 class StepState(Enum):
@@ -70,8 +70,8 @@ class RunStarted(NamedTuple):
     steps: int
     jobs: int
     time: float
-    estimates: Mapping[str, float] = _NOTHING  # step -> seconds its last run took
-    pools: Mapping[str, float] = _NOTHING
+    estimates: Mapping[str, float] = NOTHING  # step -> seconds its last run took
+    pools: Mapping[str, float] = NOTHING
     current: int = 0
 
 
@@ -90,7 +90,7 @@ class StepStarted(NamedTuple):
     step: str
     time: float
     worker: int = 0
-    takes: Mapping[str, float] = _NOTHING
+    takes: Mapping[str, float] = NOTHING
 
 
 class StepProgress(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from wfe.core import syntax
@@ -24,6 +24,17 @@ class Type:
     kind: str
     args: tuple[Type, ...] = ()
     values: tuple[Any, ...] = ()
+    # Whether None is allowed; whether it is a path or something else that is no text, and holds no path inside that. Found
+    # once: a workflow of 10,000 steps asks 100,000 times.
+    optional: bool = field(init=False, compare=False, repr=False)
+    mixed: bool = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        optional = self.has("none") or self.has("any") or (self.kind == "literal" and None in self.values)
+        others = [one for one in self.args if one.kind not in ("path", "none", "str")]
+        mixed = self.has("path") and bool(others) and not any(one.holds("path") for one in others)
+        object.__setattr__(self, "optional", optional)
+        object.__setattr__(self, "mixed", mixed)
 
     def __str__(self) -> str:
         if self.kind == "union":
@@ -38,22 +49,11 @@ class Type:
 
     def has(self, kind: str) -> bool:
         """Whether this type is, or as a union offers, `kind`."""
-        return self.kind == kind or (self.kind == "union" and any(arg.has(kind) for arg in self.args))
-
-    @property
-    def optional(self) -> bool:
-        """Whether None is allowed."""
-        return self.has("none") or self.has("any") or (self.kind == "literal" and None in self.values)
+        return self.kind == kind or (self.kind == "union" and any([arg.has(kind) for arg in self.args]))
 
     def holds(self, kind: str) -> bool:
         """Whether `kind` is anywhere in this type: in a list of it, in a dict of lists of it."""
-        return self.kind == kind or any(arg.holds(kind) for arg in self.args)
-
-    @property
-    def mixed(self) -> bool:
-        """Whether it is a path or something else that is no text, and holds no path inside that."""
-        others = [one for one in self.args if one.kind not in ("path", "none", "str")]
-        return self.has("path") and bool(others) and not any(one.holds("path") for one in others)
+        return self.kind == kind or any([arg.holds(kind) for arg in self.args])
 
     def accepts(self, value: Any) -> bool:
         """Whether a JSON value is of this type. An int is a good float; true is no int; a path is a text."""

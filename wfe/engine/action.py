@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from wfe.core.amount import amount
 from wfe.core.digest import canonical, digest
-from wfe.core.outcome import Failure, Note, StepLine, StepProgress, StepStarted, StepState
+from wfe.core.outcome import NOTHING, Failure, Note, StepLine, StepProgress, StepStarted, StepState
 from wfe.core.rebuild import Verdict
 from wfe.core.retry import Retry
 from wfe.core.step import Step
@@ -202,13 +202,15 @@ class Action:
     def may_begin(self) -> bool:
         """Whether nothing holds it up: nobody else makes the result, or has made it meanwhile. Then its claim is held. What goes
         wrong here is met again, and told, when the step itself goes on."""
-        if self.attempts or self._call is None or self.run.stopping.is_set():
-            return False
         with contextlib.suppress(WfeError, OSError):
-            if self.claim() and self.newer() is None:
+            if self.may_claim() and self.newer() is None:
                 return True
         self.unclaim()
         return False
+
+    def may_claim(self) -> bool:
+        """The same, where the result may have been made meanwhile."""
+        return not self.attempts and self._call is not None and not self.run.stopping.is_set() and self.claim()
 
     def call_in(self, place: Place | Only) -> Call:
         """The call, told of the slots that it has there; the same object each time, by which a call that was sent is known."""
@@ -219,7 +221,7 @@ class Action:
 
     def tell_started(self, place: Place | Only) -> None:
         self._started = True
-        takes = {pool: amount(given) for pool, given in self.step.options.resources}
+        takes = {pool: amount(given) for pool, given in self.step.options.resources} if self.step.options.resources else NOTHING
         self.run.tell(StepStarted(self.step.id, time.time(), place.number, takes))
 
     def claim(self) -> bool:
@@ -293,8 +295,7 @@ class Action:
         assert place is not None
         call = self.call_in(place)
         if self.attempts == 1:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.log)  # pathlib takes 12 us more, in each call
+            self.workspace.drop_log(self.log)
         if not self._started:
             self.tell_started(place)
         ahead, self.begun = self.begun, False
@@ -391,12 +392,14 @@ class Action:
             self.run.tell(StepProgress(step, what["done"], what.get("total") or 0.0, what.get("note", "")))
         elif kind == "line":
             self.printed = True
+            self.workspace.logs.add(self.log)
             self.run.tell(StepLine(step, what["line"], what.get("stream", "stdout")))
         elif kind == "note":
             self.run.tell(Note(what["message"], step))
 
     def _keep(self, text: str) -> None:
         """Add to the log, of which the next attempt's is a part. It is for people: a disk that is full is told elsewhere."""
+        self.workspace.logs.add(self.log)
         with contextlib.suppress(OSError), open(self.log, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
 

@@ -67,7 +67,7 @@ class Ahead:
             if action is None:
                 break
             self._line.append(action)
-            short = short and self._is_short(action) and action.may_begin()
+            short = short and self._is_short(action) and action.may_claim()
             if short:
                 calls.append(action)
             last = action
@@ -75,8 +75,11 @@ class Ahead:
             self._send(calls)
 
     def _send(self, actions: list[Action]) -> None:
-        """Send the calls of several, behind that of the running one."""
-        begun = self.run.executors.begin_behind([(one.step, one.call_in(ONLY)) for one in actions])
+        """Send the calls of several, behind that of the running one; but not of those whose result was made meanwhile, and of
+        none after one."""
+        made = self.run.workspace.state.has("trace", [one.pending.key for one in actions])
+        free = list(itertools.takewhile(lambda one: one.pending.key not in made, actions))
+        begun = self.run.executors.begin_behind([(one.step, one.call_in(ONLY)) for one in free]) if free else 0
         for one in actions[:begun]:
             one.begun = True
         for one in actions[begun:]:

@@ -55,7 +55,7 @@ def pending_of(known: Known, name: str, forced: bool = False) -> Pending:
     key = key_of(manifest)
     row = known.row(name)
     traces = known.workspace.traces
-    trace = traces.find(key) if step.options.cache != "never" else None
+    trace = traces.known(key) if step.options.cache != "never" else None
     stored = trace is not None and traces.whole(trace)
     intact = False
     if row is not None and row.key == key and stored and trace is not None and row.mark == trace.mark:

@@ -6,7 +6,6 @@ This is the Upstream that `inputs` asks. Grows while steps are done. Does not de
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -48,21 +47,19 @@ class Known:
             path: (Stamp(*taken), known) for path, taken, known in index.sources
         }
         self._statics: dict[str, str] | None = None
-        self._results: OrderedDict[str, Result] = OrderedDict()
+        self._results: dict[str, Result] = {}  # the oldest first
         self._kept = threading.Lock()
 
     # --- results of other steps (the Upstream of `inputs`)
 
     def step(self, name: str) -> Step:
         """A step of the plan or of a fan whose steps are known. Raises KeyError."""
-        found = self.added.get(name)
-        if found is not None:
-            return found
-        fan = name.partition("[")[0] if name.endswith("]") else ""
-        if fan in self.members:  # so far only the names were needed
+        if not name.endswith("]"):
+            return self.steps[name]
+        fan = name.partition("[")[0]
+        if name not in self.added and fan in self.members:  # so far only the names were needed
             self.expand(fan)
-            return self.added[name]
-        return self.steps[name]
+        return self.added[name]
 
     def has(self, name: str) -> bool:
         """Whether a step of the plan is called so, or the fan that such a step would be an item of."""
@@ -73,8 +70,7 @@ class Known:
         injected input takes for an output that the step never had, and would leave out."""
         if step in self.skipped:
             return None
-        with self._kept:
-            found = self._results.get(step)
+        found = self._results.get(step)
         if found is None:
             found = result_of(self.workspace, self.trace(step) or self.remade(step), step)
             self.keep(step, found)
@@ -138,10 +134,10 @@ class Known:
     def keep(self, name: str, result: Result) -> None:
         """Hold a result in memory for a while; the steps that read it usually come soon."""
         with self._kept:
+            self._results.pop(name, None)
             self._results[name] = result
-            self._results.move_to_end(name)
             if len(self._results) > _KEPT:
-                self._results.popitem(last=False)
+                del self._results[next(iter(self._results))]
 
     def skip(self, name: str) -> None:
         """A step was skipped: those that need it get nothing."""
@@ -237,7 +233,11 @@ class Known:
 
     def ready(self, name: str) -> bool:
         """Whether everything that the step needs has a result (or was skipped)."""
-        return all(other in self.marks for other in self.step(name).needs)
+        marks = self.marks
+        for other in self.step(name).needs:
+            if other not in marks:
+                return False
+        return True
 
     def gathered(self, name: str) -> None:
         """A fan is done: its mark is made of those of its steps."""

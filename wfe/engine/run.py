@@ -192,6 +192,7 @@ class Run(Known):
         open_ = self._open()
         if open_:
             self.workspace.gather()
+            self.workspace.traces.remember(sum(1 for name in self.index.ids if self._is_open(name)))
         estimates = {name: row[5] for name, row in self.rows.items() if self._is_open(name)} if open_ else {}
         pools = self.gate.pools if open_ else {}
         steps, current = counted.counts(self)

@@ -62,7 +62,8 @@ class Workspace:
         self._staging = self._cache / "staging" / f"{os.getpid()}-{_here()}-{time.time_ns():x}"
         self._idle: list[tuple[str, bool]] = []  # free staging directories, and whether something may be there
         self._number = itertools.count()
-        self._made: set[str] = set()
+        self._made: set[str] = set()  # directories that are there
+        self.logs: set[str] = set()  # the logs that there are, as far as this process knows
 
     @property
     def claims(self) -> Claims | None:
@@ -118,7 +119,19 @@ class Workspace:
         return where
 
     def log_file(self, workflow: str, step: str) -> str:
-        return self._folder(f"{self._cache}{os.sep}logs{os.sep}{workflow}") + f"{os.sep}{step}.log"
+        folder = f"{self._cache}{os.sep}logs{os.sep}{workflow}"
+        if folder not in self._made:
+            self._folder(folder)
+            self.logs.update(entry.path for entry in os.scandir(folder))
+        return f"{folder}{os.sep}{step}.log"
+
+    def drop_log(self, path: str) -> None:
+        """Remove what an earlier run of the step printed. (Few steps print anything, and to look for a file that is not there
+        takes 10 us.)"""
+        if path in self.logs:
+            self.logs.discard(path)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
 
     def absolute(self, path: str) -> str:
         return self.files.absolute(path)

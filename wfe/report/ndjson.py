@@ -26,6 +26,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 from wfe.core.outcome import (
@@ -60,7 +61,7 @@ def line(event: Event) -> str:
         outcome = event.outcome
         plain = outcome.failure is None and not outcome.skip and outcome.attempts == 1
         if plain and math.isfinite(outcome.seconds):
-            why = f',"reasons":{_encode(_reasons(outcome))}' if outcome.reasons else ""
+            why = _why(outcome.reasons) if outcome.reasons else ""
             return (
                 f'{{"event":"step-finished","step":{_quote(event.step)},"state":"{outcome.state.value}",'
                 f'"seconds":{outcome.seconds:.6f},"time":{event.time:.6f}{why}}}\n'
@@ -70,6 +71,12 @@ def line(event: Event) -> str:
             f'{{"event":"step-started","step":{_quote(event.step)},"time":{event.time:.6f},"worker":{event.worker}}}\n'
         )
     return _encode(record(event)) + "\n"
+
+
+@lru_cache(maxsize=64)
+def _why(reasons: tuple[Reason, ...]) -> str:
+    """The reasons as a part of a line: most steps of a run have the same."""
+    return f',"reasons":{_encode([why._asdict() for why in reasons])}'
 
 
 def record(event: Event) -> dict[str, Any]:
@@ -84,7 +91,7 @@ def record(event: Event) -> dict[str, Any]:
                 "time": _number(time),
             }
             if outcome.reasons:
-                found["reasons"] = _reasons(outcome)
+                found["reasons"] = [why._asdict() for why in outcome.reasons]
             if (failure := outcome.failure) is not None:
                 found["failure"] = {
                     "kind": failure.kind,
@@ -237,10 +244,6 @@ class Json:
     def close(self) -> None:
         """Let out what was not let out yet, of a run that stops without its last event. Idempotent."""
         self._outlet.flush()
-
-
-def _reasons(outcome: Outcome) -> list[dict[str, str]]:
-    return [{"part": why.part, "old": why.old, "new": why.new} for why in outcome.reasons]
 
 
 def _number(value: float) -> float | None:

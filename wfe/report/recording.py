@@ -47,8 +47,8 @@ class Recording:
         kind = type(event)
         if kind is StepLine or kind is StepProgress:
             return
-        if isinstance(event, StepFinished) and event.outcome.state is StepState.CURRENT:
-            self._current.append(event)
+        if kind is StepFinished and event.outcome.state is StepState.CURRENT:  # type: ignore[union-attr]
+            self._current.append(event)  # type: ignore[arg-type]
             return
         if isinstance(event, RunStarted):
             self._begin(event)

@@ -32,10 +32,17 @@ class Backend:
         self._marks: dict[str, dict[str, Any]] | None = None
 
     def _own(self, task: str) -> dict[str, Any]:
+        return self._all().get(task, {})
+
+    def _all(self) -> dict[str, dict[str, Any]]:
         if self._marks is None:
             run = type(self).run
             self._marks = run.workspace.state.all("memo", f"doit:{run.workflow}") if run else {}
-        return self._marks.get(task, {})
+        return self._marks
+
+    def ignored(self) -> frozenset[str]:
+        """The tasks that doit was told to ignore."""
+        return frozenset(task for task, marks in self._all().items() if marks.get("ignore:"))
 
     def get(self, task: str, name: str) -> Any:
         if name == "ignore:":
@@ -45,12 +52,10 @@ class Backend:
 
     def set(self, task: str, name: str, value: Any) -> None:
         if name == "ignore:":
-            self._own(task)
-            assert self._marks is not None
-            self._marks[task] = {name: value}
+            mark = self._all()[task] = {name: value}
             run = type(self).run
             if run is not None:
-                run.workspace.state.set("memo", task, self._marks[task], f"doit:{run.workflow}")
+                run.workspace.state.set("memo", task, mark, f"doit:{run.workflow}")
 
     def in_(self, task: str) -> bool:
         run = type(self).run

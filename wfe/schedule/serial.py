@@ -6,6 +6,7 @@ claims: the run says that it put a step aside.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any, ClassVar
 
 from doit.runner import Runner
@@ -27,6 +28,7 @@ class Serial(Runner):  # type: ignore[misc]
 
     def __init__(self, *arguments: Any) -> None:
         dependency, reporter, *others = arguments[:5]
+        self._ignored: Set[str] = set()
         super().__init__(dependency, ours(reporter), *others)  # doit gives the runner of `-n 1` that number as well
 
     @staticmethod
@@ -37,6 +39,7 @@ class Serial(Runner):  # type: ignore[misc]
     def run_tasks(self, task_dispatcher: Any) -> None:
         """Hand out and execute, until nothing is left or a failure ends it."""
         tasks = task_dispatcher.tasks
+        self._ignored = self.dep_manager.backend.ignored()
         ahead = self.run.ahead
         ahead.wanted = lambda name: self.is_step(tasks.get(name))
         ahead.follow(task_dispatcher.selected_tasks)
@@ -72,14 +75,14 @@ class Serial(Runner):  # type: ignore[misc]
 
     def is_step(self, task: Any) -> bool:
         """Whether it is a step's task that doit was not told to ignore."""
-        return task is not None and _step_of(task) is not None and not self.dep_manager.status_is_ignore(task)
+        return task is not None and task.name not in self._ignored and _step_of(task) is not None
 
     def select_task(self, node: Any, tasks: Any) -> bool:
         """As in Runner. Of a step only its own check is asked: doit asks for each of its files besides, a tenth of a trivial
         step."""
         action = _step_of(node.task)
         plain = action is not None and not (node.bad_deps or node.ignored_deps or node.run_status)
-        if not plain or self.dep_manager.status_is_ignore(node.task):
+        if not plain or node.task.name in self._ignored:
             return bool(super().select_task(node, tasks))
         if not self.always_execute and action is not None and action.is_current():
             return bool(super().select_task(node, tasks))

@@ -13,7 +13,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -290,6 +290,23 @@ class State:
         self._mended = True
         self._execute("REINDEX")
         return True
+
+    def rows(self, table: str) -> int:
+        """About how many rows a table has, at the most."""
+        found = self._execute(f"SELECT max(rowid) FROM {table}")
+        return int(found[0][0] or 0) if found else 0
+
+    def names(self, table: str, scope: str = "") -> set[str]:
+        """The names of all rows of a scope, sound or not."""
+        self.settle()
+        return {row[0] for row in self._execute(f"SELECT name FROM {table} WHERE scope=?", (scope,))}
+
+    def has(self, table: str, names: Sequence[str], scope: str = "") -> set[str]:
+        """Which of these there is a row of, sound or not."""
+        late = {name for name in names if (table, scope, name) in self._late}
+        marks = ",".join("?" * len(names))
+        found = self._execute(f"SELECT name FROM {table} WHERE scope=? AND name IN ({marks})", (scope, *names))
+        return late.union(row[0] for row in found)
 
     def scopes(self, table: str) -> list[str]:
         self.settle()

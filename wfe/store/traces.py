@@ -16,6 +16,8 @@ from wfe.store.blobs import Blobs
 from wfe.store.stamp import holds, stamp
 from wfe.store.state import State
 
+_MANY: Final = 200
+_PER_STEP: Final = 25  # keys that are read in the time in which one is asked for
 _INLINE: Final = 256 * 1024  # characters of JSON; a longer value is a blob of its own
 
 
@@ -62,6 +64,16 @@ class Traces:
     def __init__(self, state: State, blobs: Blobs) -> None:
         self.state = state
         self.blobs = blobs
+        self._keys: set[str] | None = None
+
+    def remember(self, steps: int) -> None:
+        """Before many steps are decided about: read which keys there are, if that costs less than to ask for each of them."""
+        if steps >= _MANY and self.state.rows("trace") <= steps * _PER_STEP:
+            self._keys = self.state.names("trace")
+
+    def known(self, key: str) -> Trace | None:
+        """As `find`, but what another run has made since `remember` may be missed: who is going to make it looks again."""
+        return None if self._keys is not None and key not in self._keys else self.find(key)
 
     def find(self, key: str) -> Trace | None:
         """The trace of an action key. Its blobs may be gone: see `whole`."""
@@ -122,6 +134,8 @@ class Traces:
         """Record a step that is done, in one commit: its row, and its trace where it was made now."""
         records: list[tuple[str, str, Any, str]] = []
         if trace is not None:
+            if self._keys is not None:
+                self._keys.add(row.key)
             records.append(("trace", row.key, plain(trace), ""))
         records.append(("step", step, plain(row), workflow))
         self.state.set_all(records)
