@@ -171,6 +171,40 @@ def test_show_an_object_an_array_and_a_file(project: ProjectUnderTest, wfe) -> N
     assert done.code == 2 and done.err == "things:array: the result has no 'arary', it has 'array'\n"
 
 
+ODD = """
+import numpy
+
+from wfe import workflow_node
+
+
+@workflow_node()
+def gives() -> dict:
+    waves = numpy.array([1 + 2j, float("nan")])
+    return {"ratios": [float("nan"), {"most": float("inf")}, -float("inf"), 0.5, None], "waves": waves}
+"""
+
+
+def test_numbers_that_json_lacks_are_shown_as_texts(project: ProjectUnderTest, wfe) -> None:
+    """Python's own NaN is no JSON to any other reader; complex numbers could not be saved at all."""
+    project.node("odd", ODD)
+    project.write(
+        "workflows/odd.yaml", "workflow: {params: {least: .nan}}\nnodes:\n  - {id: one, function: odd.gives}\n"
+    )
+    wfe("run", "odd")
+
+    def read(text: str) -> object:
+        return json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+
+    ratios, waves = ["nan", {"most": "inf"}, "-inf", 0.5, None], ["(1+2j)", "(nan+0j)"]
+    for more in ([], ["--json"]):
+        told = {"ratios": ratios, "waves": {"dtype": "complex128", "shape": [2], "preview": waves}}
+        assert read(wfe("show", "odd:one", *more).out) == told
+    assert wfe("show", "odd:one", "--save", "one.json").code == 0
+    assert read((project.root / "one.json").read_text()) == {"ratios": ratios, "waves": waves}
+    listed = [read(line) for line in wfe("list", "--json").out.splitlines()]
+    assert next(one["params"] for one in listed if one["workflow"] == "odd") == {"least": "nan"}
+
+
 def test_log_and_its_tail(project: ProjectUnderTest, wfe) -> None:
     wfe("run", "sum")
     assert wfe("log", "sum:read").out == "reading in.txt\n"
