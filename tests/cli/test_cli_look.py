@@ -212,6 +212,40 @@ def test_log_and_its_tail(project: ProjectUnderTest, wfe) -> None:
     assert wfe("log", "sum:add").err == "step 'add' printed nothing when it last ran\n"
 
 
+EACH = """
+import sys
+
+from wfe import workflow_node
+
+
+@workflow_node()
+def says(item: int, quiet: bool = False) -> None:
+    if not quiet:
+        print("first of", item)
+        print("last of", item, file=sys.stderr)
+    if item == 2:
+        raise ValueError("no 2")
+"""
+
+
+def test_the_log_of_a_fan_is_that_of_its_steps(project: ProjectUnderTest, wfe) -> None:
+    """It said that there is none, and named one of its steps."""
+    project.node("each", EACH)
+    fan = {"id": "each", "function": "each.says", "foreach": [1, 2], "inputs": {"item": "$item"}}
+    project.workflow("fan", [fan])
+    wfe("run", "fan", "--continue")
+    heads = ["==> each[1] <==\n", "\n==> each[2] <==\n"]
+    assert wfe("log", "fan:each").out == "".join(
+        f"{head}first of {item}\nlast of {item}\n" for item, head in enumerate(heads, 1)
+    )
+    assert wfe("log", "fan:each", "--tail", "1").out == f"{heads[0]}last of 1\n{heads[1]}last of 2\n"
+    fan["inputs"]["quiet"] = True
+    project.workflow("quiet", [fan])
+    wfe("run", "quiet", "--continue")
+    done = wfe("log", "quiet:each")
+    assert (done.code, done.out, done.err) == (2, "", "step 'each' printed nothing when it last ran\n")
+
+
 def test_validate_tells_the_problems_of_all_workflows(project: ProjectUnderTest, wfe) -> None:
     assert wfe("validate").out == "1 of 1 workflows valid\n"
     project.workflow("one", nodes=[{"id": "a", "function": "some.totl", "inputs": {"numbers": []}}])
