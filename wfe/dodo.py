@@ -27,6 +27,7 @@ from wfe.door import Door, enter, signals
 from wfe.engine.project import Project
 from wfe.engine.run import Run
 from wfe.errors import ExitCode, Problem, WfeError
+from wfe.report.streams import heedless
 from wfe.schedule.backend import Backend, Checker
 from wfe.schedule.invocation import Invocation, invocation, variables
 from wfe.schedule.reporter import Reporter
@@ -50,6 +51,8 @@ def open_project(dodo: str) -> tuple[dict[str, Any], Callable[[], Iterator[Task]
     given = variables()
     name = given.pop("workflow", "")
     called = invocation()
+    if called.command:
+        heedless()
     if not name:
         # doit's own backend and reporter: these tasks are no steps, and whether one is current is its file's own word.
         plain = {"backend": "json", "dep_file": str(project.cache / "agent" / "doit.json"), "verbosity": 2}

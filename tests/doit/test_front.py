@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
-from space import Space
+from space import Space, environ
 
 NODES = """
 @workflow_node()
@@ -201,6 +204,29 @@ def test_clean_and_forget(project: Space) -> None:
     ]
     project.run()
     project.ran("load", "shout", "write")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # written at each write, or when the process ends
+@pytest.mark.parametrize("words", ["list", "list workflow=w", "info workflow=w write", "clean workflow=w", "note"])
+def test_a_reader_that_went_away_is_no_failure(project: Space, words: str, unbuffered: str) -> None:
+    """`doit clean workflow=w | head -1` showed doit's traceback, and cleaned one step."""
+    with (project.root / "dodo.py").open("a") as dodo:
+        dodo.write(OTHERS)
+    project.run()
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "doit", *words.split()],
+        cwd=project.root,
+        env=environ(PYTHONUNBUFFERED=unbuffered),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (project.root / "note.txt").exists() == (words == "note")
+    assert (project.root / "out/a.txt").exists() == (words != "clean workflow=w")
 
 
 def test_ignore(project: Space) -> None:
