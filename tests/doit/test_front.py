@@ -98,6 +98,19 @@ def test_tasks_of_the_dodo_itself_are_run_by_their_names(project: Space) -> None
     project.doit("run", "workflow=w")
 
 
+def test_a_task_of_the_dodo_itself_may_need_a_step(project: Space) -> None:
+    """The second run was refused: of a current step there was no task, and the dependency was told not to exist."""
+    with (project.root / "dodo.py").open("a") as dodo:
+        dodo.write(
+            'DOIT_CONFIG["default_tasks"] = ["send"]\n'
+            'def task_send():\n    return {"actions": ["cat out/a.txt >> sent.txt"], "task_dep": ["write"]}\n'
+        )
+    assert "w: 3 ran in" in project.doit("run", "workflow=w").stdout
+    assert "w: 3 current in" in project.doit("run", "workflow=w").stdout
+    assert "w: 2 ran, 1 current in" in project.doit("run", "workflow=w", "mark=?", "-n", "2").stdout
+    assert (project.root / "sent.txt").read_text() == "ABC!ABC!ABC?"
+
+
 def test_names_that_doit_or_a_shell_takes_otherwise(project: Space) -> None:
     document = (project.root / "workflows" / "w.json").read_text()
     project.file("workflows/eq=x.json", document)
