@@ -10,7 +10,7 @@ from typing import Any
 
 from wfe.core.disk import LEXICAL, Disk
 from wfe.core.document import Path
-from wfe.core.parse import describe
+from wfe.core.kind import describe
 from wfe.core.reference import NotAReference, escape, names_in, refs_in, substitute, unescape
 from wfe.core.signature import Parameter, Signature
 from wfe.core.step import ITEM, ITEMS, OUTER, Binding, binding_refs

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from wfe.core.digest import canonical, digest_of
 from wfe.core.disk import LEXICAL, Disk
 from wfe.core.document import Path
-from wfe.core.parse import describe
+from wfe.core.kind import describe
 from wfe.core.reference import escape, names_in, substitute, unescape
 from wfe.core.result import ArrayOrFile, Missing, Result, put
 from wfe.core.step import ITEM, OUTER, Binding, Fan, Step, binding_refs, texts_in

@@ -18,8 +18,9 @@ from wfe.core.fan import expand, fan_of, matrix_of
 from wfe.core.fan_files import FanFiles, folders_of
 from wfe.core.graph import Cycle, closure, order, reverse
 from wfe.core.include import inline
+from wfe.core.kind import describe
+from wfe.core.option import OPTIONS
 from wfe.core.params import settle, stand_in, uncertain
-from wfe.core.parse import describe
 from wfe.core.plan import Plan
 from wfe.core.reference import escape
 from wfe.core.signature import Signature
@@ -103,17 +104,6 @@ def nowhere(asked: Sequence[tuple[Node, Signature, Code]]) -> Mapping[str, Place
 
 
 _NO_OPTIONS = Options()
-_NODE_OPTIONS = (
-    "cache",
-    "seed",
-    "ttl",
-    "device",
-    "retries",
-    "timeout",
-    "resources",
-    "environment",
-    "isolation_mode",
-)
 
 
 class _Planner:
@@ -311,7 +301,7 @@ class _Planner:
 
     def options(self, node: Node, signature: Signature) -> Options:
         told = signature.options
-        if not any(name in told or getattr(node, name) is not None for name in _NODE_OPTIONS):
+        if not any(name in told or getattr(node, name) is not None for name in OPTIONS):
             return _NO_OPTIONS
 
         def choose(name: str, default: Any) -> Any:
