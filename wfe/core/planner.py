@@ -222,15 +222,6 @@ class _Planner:
     def step(self, node: Node, binder: Binder) -> Step:
         """The step of a node; of a fan, the one that gathers."""
         known = binder.upstreams
-        for position, other in enumerate(node.depends_on):
-            if other not in known:
-                self.wrong(
-                    (*node.at, "depends_on", position),
-                    f"step {node.id!r} depends on unknown step {other!r}",
-                    nearest(other, list(known)),
-                )
-            elif other == node.id:
-                self.wrong((*node.at, "depends_on", position), f"step {node.id!r} depends on itself")
         before = [other for other in (*node.depends_on, *node.after) if other in known and other != node.id]
         signature = self.signatures[node.function] if node.sound else None
         fan = (
