@@ -86,7 +86,8 @@ def _level(
     tree, refs = binder.tree(node, given, at, outer)
     value, holes = binding_refs(tree, refs)
     if not (isinstance(tree, list) or (holes and holes[0][0] == ())) and len(binder.problems) == before:
-        binder.wrong(at, f"step {node.id!r}: 'foreach' goes through a list, found {describe(tree)}")
+        hint = "write $step.output for what a step gives, ${param} for a parameter"
+        binder.wrong(at, f"step {node.id!r}: 'foreach' goes through a list, found {describe(tree)}", hint)
     return unescape(value), holes, name, key
 
 

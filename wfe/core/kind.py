@@ -32,8 +32,10 @@ class Wrong(NamedTuple):
 
 def describe(value: Any) -> str:
     """A value for a message: its kind, and the value itself when it is short."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
     kind = KINDS.get(type(value), type(value).__name__)
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
+    if isinstance(value, str | int | float):
         shown = repr(value)
         return f"{kind} ({shown})" if len(shown) <= 60 else kind
     return kind

@@ -14,12 +14,12 @@ from wfe.core.kind import Wrong, describe, entries, is_a
 from wfe.errors import nearest
 
 OPTIONS: Final[Mapping[str, Any]] = {
-    "cache": str,
+    "cache": object,  # one of the choices below, and so is isolation_mode
     "seed": int,
     "ttl": float,
     "device": str,
     "environment": str,
-    "isolation_mode": str,
+    "isolation_mode": object,
     "resources": dict,
     "retries": object,
     "timeout": float,
@@ -32,8 +32,8 @@ def wrong_with(value: Any, key: str, what: str) -> Iterator[Wrong]:
     """What is wrong with the value of an option that is of the right kind. what: whose it is, for the messages."""
     choices = _CHOICES.get(key)
     if choices and value not in choices:
-        text = f"{what}: {key!r} must be one of {', '.join(choices)}, found {value!r}"
-        yield Wrong((), text, nearest(value, choices))
+        text = f"{what}: {key!r} must be one of {', '.join(choices)}, found {describe(value)}"
+        yield Wrong((), text, nearest(value, choices) if isinstance(value, str) else "")
     if key in ("ttl", "timeout") and not value > 0:
         yield Wrong((), f"{what}: {key!r} must be a number of seconds above 0, found {value}")
     if key == "retries":

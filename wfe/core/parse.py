@@ -174,7 +174,7 @@ class _Parser:
             )
         elif good.get("id") in RESERVED:
             self.wrong((*at, "id"), f"{good['id']!r} cannot be a node id: it has a meaning of its own in references")
-        if not entry.get("function") and not entry.get("include"):
+        if not (entry.get("function") or entry.get("include") or self.bad & {"function", "include"}):
             self.wrong(at, f"{what} has no 'function'", "name one of nodes/, like 'vision.detect.detect'")
         if "function" in good and "include" in good:
             self.wrong((*at, "include"), f"{what} has both 'function' and 'include'", "keep one")

@@ -325,7 +325,7 @@ class _Planner:
         given = {}
         for index, name in enumerate(params):
             if name not in self.params:
-                self.wrong(at, f"step {node.id!r}: no parameter {name!r}", nearest(name, list(self.params)))
+                binder.no_parameter(node, name, at, items)
             given[f"_p{index}"] = [f"${{{name}}}", self.params.get(name)]
         holes = []
         for index, ref in enumerate(refs):
