@@ -119,6 +119,8 @@ CASES: dict[str, str | bytes] = {
         {**node("grid", "n.resize", width="$matrix.w", height=1), "matrix": [1, 2], "cache": False},
         {**node("last", "n.resize", width="$item", height=True), "when": "$load.width = 3 && true"},
         {"id": "none", "function": None},
+        {"function": "n.load", "inputs": {"path": "in.txt", "tags": ["a", "$ b"]}},
+        node("deep", "n.load", path="in.txt", tags=["a", "$ b"]),
         params={"size": 1},
     ),
     "json_bracket_missing": '{\n  "nodes": [\n    {"id": "a", "inputs": {"path": "in.txt"}]\n}\n',

@@ -104,7 +104,7 @@ class Binder:
         except NotAReference as error:
             text = str(error)
             self.wrong(
-                path,
+                (*path, *error.path),
                 f"step {node.id!r}: {text!r} is no reference",
                 f"$step.output refers to a step, ${{name}} to a parameter; write {'$' + text!r} for the text itself",
             )

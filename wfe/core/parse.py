@@ -167,7 +167,7 @@ class _Parser:
         if not isinstance(entry, dict):
             return None
         if "id" not in entry:
-            self.wrong(at, f"{what} has no 'id'")
+            self.wrong(at, f"{what} has no 'id'", "name it, so that other nodes can refer to it")
         elif "id" in good and not ID.match(good["id"]):
             self.wrong(
                 (*at, "id"), f"{good['id']!r} is no node id", "at most 100 letters, digits, _ and -, no digit first"
