@@ -14,11 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from wfe.core.change import Touched
 from wfe.core.digest import digest
 from wfe.core.planner import Code
-from wfe.core.reach import Reach, Touched, reach
+from wfe.core.reach import reach
 from wfe.core.signature import Signature
 from wfe.core.source import Source, Symbol, alias_of, source_of
+from wfe.core.walk import Reach
 from wfe.errors import Place, Problem, WorkflowError
 
 NODES: Final = "nodes"

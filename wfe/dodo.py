@@ -27,6 +27,7 @@ from wfe.door import Door, enter, signals
 from wfe.engine.project import Project
 from wfe.engine.run import Run
 from wfe.errors import ExitCode, Problem, WfeError
+from wfe.report.streams import heedless
 from wfe.schedule.backend import Backend, Checker
 from wfe.schedule.invocation import Invocation, invocation, variables
 from wfe.schedule.reporter import Reporter
@@ -50,6 +51,8 @@ def open_project(dodo: str) -> tuple[dict[str, Any], Callable[[], Iterator[Task]
     given = variables()
     name = given.pop("workflow", "")
     called = invocation()
+    if called.command:
+        heedless()
     if not name:
         # doit's own backend and reporter: these tasks are no steps, and whether one is current is its file's own word.
         plain = {"backend": "json", "dep_file": str(project.cache / "agent" / "doit.json"), "verbosity": 2}
@@ -74,7 +77,7 @@ def open_project(dodo: str) -> tuple[dict[str, Any], Callable[[], Iterator[Task]
         _fail(WfeError([*error.problems, *([Problem(missing)] if missing else [])], code=error.code))
     if door.run.index.plan.max_parallel:
         config["num_process"] = min(door.run.index.plan.max_parallel, 64)
-    return config, lambda: _steps(door, called, config["default_tasks"])
+    return config, lambda: _steps(door, called, config["default_tasks"], _makes_others(dodo))
 
 
 def _alone(run: Run, names: Sequence[str]) -> None:
@@ -110,8 +113,11 @@ def _of_which(project: Project, called: Invocation, given: dict[str, str]) -> Wf
 
 def _asks_for_others(dodo: str, project: Project, called: Invocation) -> bool:
     """Whether doit is asked for tasks that the dodo.py makes beside those of wfe."""
-    if not called.arguments or not set(called.arguments).isdisjoint(project.names()):
-        return False
+    return bool(called.arguments) and set(called.arguments).isdisjoint(project.names()) and _makes_others(dodo)
+
+
+def _makes_others(dodo: str) -> bool:
+    """Whether the dodo.py, which doit has read by now, makes tasks beside those of wfe."""
     module = sys.modules.get(os.path.splitext(os.path.basename(dodo))[0])  # as doit imports it
     found = vars(module).items() if module is not None else ()
     makers = [one for name, one in found if name.startswith("task_") or hasattr(one, "create_doit_tasks")]
@@ -186,8 +192,9 @@ def _description(project: Project, name: str) -> str:
     return workflow.description or workflow.title
 
 
-def _steps(door: Door, called: Invocation, default: list[str]) -> Iterator[Task]:
-    """The tasks of the chosen workflow. Their names are put into `default`: what else the dodo.py makes is not meant."""
+def _steps(door: Door, called: Invocation, default: list[str], others: bool) -> Iterator[Task]:
+    """The tasks of the chosen workflow. Their names are put into `default`: what else the dodo.py makes is not meant.
+    others: whether it makes any, of which each may have any step for a `task_dep`, a current one too."""
     run = door.run
     Backend.run = Reporter.run = run
     if called.command in ("run", ""):
@@ -207,7 +214,7 @@ def _steps(door: Door, called: Invocation, default: list[str]) -> Iterator[Task]
         # Open until the process ends: doit has no place where its run is over that comes before this one's end.
         _open.enter_context(signals(run))
         Reporter.done = staticmethod(lambda interrupted: _done(door, interrupted))
-    among = {name for name in run.index.ids if name not in run.marks} if called.plain else None
+    among = {name for name in run.index.ids if name not in run.marks} if called.plain and not others else None
     # Of another command an argument may be an option's value.
     given = [one for one in called.arguments if not one.startswith("-")] if called.command in ("run", "info") else []
     try:

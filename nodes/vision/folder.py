@@ -1,7 +1,8 @@
 """Nodes for every picture of a folder: list them, find candidates on each, and sum up.
 
 The model runs once a picture, in a step of its own; its candidates above a low score are kept, so that another
-threshold runs no model, and another picture runs it once.
+threshold runs no model, and another picture runs it once. A picture that cannot be read is skipped with its reason, and the
+summary names it: of a thousand, one must not keep the others from theirs.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from nodes.vision.layout import Detector
 from nodes.vision.letterbox import Letterbox
 from nodes.vision.picture import read_picture
 from nodes.vision.preprocess import preprocess
-from wfe import Output, Refuse, workflow_node
+from wfe import Output, Refuse, Skip, workflow_node
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 FLOOR = 0.01  # candidates below this score are not kept: of YOLOv8n's 8400 boxes a few hundred are above
@@ -70,15 +71,20 @@ def check_thresholds(conf_threshold: float, iou_threshold: float, max_detections
 def find_candidates(image_path: Path, model_path: Path, detector: dict[str, Any]) -> dict[str, Any]:
     """Every box with a score above 0.01 on one picture, doubles included, and the way from the input to the picture.
 
-    found: n x 6 float32, a row is x1, y1, x2, y2 in input pixels, score, class id.
+    found: n x 6 float32, a row is x1, y1, x2, y2 in input pixels, score, class id. Raises wfe.Skip on a file that is no whole
+    picture.
     """
-    ready = preprocess(read_picture(image_path), detector)
+    try:
+        picture = read_picture(image_path)
+    except Refuse as error:
+        raise Skip(str(error)) from error
+    ready = preprocess(picture, detector)
     raw = infer(model_path, ready["tensor"], detector)["raw"]
     some = candidates(raw, Detector.from_json(detector), FLOOR).best(MOST)
     return {"found": some.to_rows(), "letterbox": ready["letterbox"]}
 
 
-@workflow_node(outputs={"detections": list, "counts": dict, "json_path": Output})
+@workflow_node(outputs={"detections": list, "unreadable": list[str], "counts": dict, "json_path": Output})
 def detect_pictures(
     pictures: list[str],
     found: list[Any],
@@ -91,22 +97,30 @@ def detect_pictures(
 ) -> dict[str, Any]:
     """The detections on every picture, in the order of `pictures`, as a result, as a JSON file and as a table.
 
-    `found` and `letterboxes` hold the outputs of find_candidates. An entry is {"picture", "detections", "counts"}.
+    `found` and `letterboxes` hold the outputs of find_candidates, None for a picture that it skipped. An entry is {"picture",
+    "detections", "counts"}; `unreadable` are the skipped ones. Raises wfe.Refuse where all were skipped.
     """
     check_thresholds(conf_threshold, iou_threshold, max_detections)
     model = Detector.from_json(detector)
+    unreadable = [picture for picture, rows in zip(pictures, found, strict=True) if rows is None]
+    if pictures and unreadable == pictures:
+        raise Refuse(f"none of the pictures can be read: {', '.join(pictures[:5])}{' ...' * (len(pictures) > 5)}")
     entries: list[dict[str, Any]] = []
     for picture, rows, letterbox in zip(pictures, found, letterboxes, strict=True):
+        if rows is None:
+            continue
         best = kept(Candidates.from_rows(rows).above(conf_threshold), model, iou_threshold, max_detections)
         detections = as_json(best, model, Letterbox.from_json(letterbox))
         entries.append({"picture": picture, "detections": detections, "counts": counts(detections)})
     total = counts([detection for entry in entries for detection in entry["detections"]])
-    text = json.dumps({"pictures": entries, "counts": total}, indent=2, ensure_ascii=False)
+    text = json.dumps({"pictures": entries, "unreadable": unreadable, "counts": total}, indent=2, ensure_ascii=False)
     json_path.write_text(text + "\n", encoding="utf-8")
     for entry in entries:
         wfe.log(f"{Path(entry['picture']).name}: {_summed(entry['counts'])}")
     wfe.log(f"{len(entries)} pictures: {_summed(total)}")
-    return {"detections": entries, "counts": total, "json_path": json_path}
+    if unreadable:
+        wfe.log(f"{len(unreadable)} could not be read: {', '.join(Path(picture).name for picture in unreadable)}")
+    return {"detections": entries, "unreadable": unreadable, "counts": total, "json_path": json_path}
 
 
 def _is_text(name: str) -> bool:

@@ -171,11 +171,79 @@ def test_show_an_object_an_array_and_a_file(project: ProjectUnderTest, wfe) -> N
     assert done.code == 2 and done.err == "things:array: the result has no 'arary', it has 'array'\n"
 
 
+ODD = """
+import numpy
+
+from wfe import workflow_node
+
+
+@workflow_node()
+def gives() -> dict:
+    waves = numpy.array([1 + 2j, float("nan")])
+    return {"ratios": [float("nan"), {"most": float("inf")}, -float("inf"), 0.5, None], "waves": waves}
+"""
+
+
+def test_numbers_that_json_lacks_are_shown_as_texts(project: ProjectUnderTest, wfe) -> None:
+    """Python's own NaN is no JSON to any other reader; complex numbers could not be saved at all."""
+    project.node("odd", ODD)
+    project.write(
+        "workflows/odd.yaml", "workflow: {params: {least: .nan}}\nnodes:\n  - {id: one, function: odd.gives}\n"
+    )
+    wfe("run", "odd")
+
+    def read(text: str) -> object:
+        return json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+
+    ratios, waves = ["nan", {"most": "inf"}, "-inf", 0.5, None], ["(1+2j)", "(nan+0j)"]
+    for more in ([], ["--json"]):
+        told = {"ratios": ratios, "waves": {"dtype": "complex128", "shape": [2], "preview": waves}}
+        assert read(wfe("show", "odd:one", *more).out) == told
+    assert wfe("show", "odd:one", "--save", "one.json").code == 0
+    assert read((project.root / "one.json").read_text()) == {"ratios": ratios, "waves": waves}
+    listed = [read(line) for line in wfe("list", "--json").out.splitlines()]
+    assert next(one["params"] for one in listed if one["workflow"] == "odd") == {"least": "nan"}
+
+
 def test_log_and_its_tail(project: ProjectUnderTest, wfe) -> None:
     wfe("run", "sum")
     assert wfe("log", "sum:read").out == "reading in.txt\n"
     assert wfe("log", "sum:read", "--tail", "1").out == "reading in.txt\n"
     assert wfe("log", "sum:add").err == "step 'add' printed nothing when it last ran\n"
+
+
+EACH = """
+import sys
+
+from wfe import workflow_node
+
+
+@workflow_node()
+def says(item: int, quiet: bool = False) -> None:
+    if not quiet:
+        print("first of", item)
+        print("last of", item, file=sys.stderr)
+    if item == 2:
+        raise ValueError("no 2")
+"""
+
+
+def test_the_log_of_a_fan_is_that_of_its_steps(project: ProjectUnderTest, wfe) -> None:
+    """It said that there is none, and named one of its steps."""
+    project.node("each", EACH)
+    fan = {"id": "each", "function": "each.says", "foreach": [1, 2], "inputs": {"item": "$item"}}
+    project.workflow("fan", [fan])
+    wfe("run", "fan", "--continue")
+    heads = ["==> each[1] <==\n", "\n==> each[2] <==\n"]
+    assert wfe("log", "fan:each").out == "".join(
+        f"{head}first of {item}\nlast of {item}\n" for item, head in enumerate(heads, 1)
+    )
+    assert wfe("log", "fan:each", "--tail", "1").out == f"{heads[0]}last of 1\n{heads[1]}last of 2\n"
+    fan["inputs"]["quiet"] = True
+    project.workflow("quiet", [fan])
+    wfe("run", "quiet", "--continue")
+    done = wfe("log", "quiet:each")
+    assert (done.code, done.out, done.err) == (2, "", "step 'each' printed nothing when it last ran\n")
 
 
 def test_validate_tells_the_problems_of_all_workflows(project: ProjectUnderTest, wfe) -> None:

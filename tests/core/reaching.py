@@ -5,8 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 
-from wfe.core.reach import Reach, reach
+from wfe.core.reach import reach
 from wfe.core.source import Source, source_of
+from wfe.core.walk import Reach
 
 Modules = Mapping[str, str]
 

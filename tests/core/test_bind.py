@@ -145,7 +145,7 @@ def test_a_written_file_is_an_output_and_is_never_injected_into_another_output()
     ("bad", "said"),
     [
         (node("count", size="x"), "input 'size' must be int, found a text ('x')"),
-        (node("count", size=True), "input 'size' must be int, found true or false"),
+        (node("count", size=True), "input 'size' must be int, found true"),
         (node("count", size=None), "input 'size' must be int, found null"),
         (node("count", size="$load.image"), "input 'size' must be int, but $load.image is array"),
         (node("count", size=1, siz=1), "'n.count' has no input 'siz'; did you mean 'size'?"),

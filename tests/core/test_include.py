@@ -182,6 +182,21 @@ def test_what_is_wrong_is_told_with_its_place(node: dict[str, Any], said: str) -
     assert found.startswith("w.json:1:")
 
 
+def test_what_a_node_of_an_included_workflow_lacks_is_told_in_its_own_words() -> None:
+    """It was told at the include, by the long name, as a step of the outer workflow."""
+    inner = {
+        **INNER,
+        "nodes": [INNER["nodes"][0], {"id": "infer", "function": "n.infer", "depends_on": ["lod", "infer"]}],
+    }
+    told = wrong([include(depends_on=["left__lod"])], {"inner": inner}).splitlines()
+    assert [one.partition(": ")[2] for one in told] == [
+        "step 'infer' depends on unknown step 'lod'; did you mean 'load'?",
+        "step 'infer' depends on itself",
+        "step 'left' depends on unknown step 'left__lod'; did you mean 'left__load'?",
+    ]
+    assert [one.partition(":")[0] for one in told] == ["inner.json", "inner.json", "w.json"]
+
+
 def test_a_circle_through_others() -> None:
     a = {"nodes": [{"id": "x", "include": "b"}]}
     b = {"nodes": [{"id": "y", "include": "a"}]}

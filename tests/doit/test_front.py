@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
-from space import Space
+from space import Space, environ
 
 NODES = """
 @workflow_node()
@@ -93,6 +96,19 @@ def test_tasks_of_the_dodo_itself_are_run_by_their_names(project: Space) -> None
     with (project.root / "dodo.py").open("a") as dodo:
         dodo.write('DOIT_CONFIG["default_tasks"] = ["note"]\n')
     project.doit("run", "workflow=w")
+
+
+def test_a_task_of_the_dodo_itself_may_need_a_step(project: Space) -> None:
+    """The second run was refused: of a current step there was no task, and the dependency was told not to exist."""
+    with (project.root / "dodo.py").open("a") as dodo:
+        dodo.write(
+            'DOIT_CONFIG["default_tasks"] = ["send"]\n'
+            'def task_send():\n    return {"actions": ["cat out/a.txt >> sent.txt"], "task_dep": ["write"]}\n'
+        )
+    assert "w: 3 ran in" in project.doit("run", "workflow=w").stdout
+    assert "w: 3 current in" in project.doit("run", "workflow=w").stdout
+    assert "w: 2 ran, 1 current in" in project.doit("run", "workflow=w", "mark=?", "-n", "2").stdout
+    assert (project.root / "sent.txt").read_text() == "ABC!ABC!ABC?"
 
 
 def test_names_that_doit_or_a_shell_takes_otherwise(project: Space) -> None:
@@ -201,6 +217,29 @@ def test_clean_and_forget(project: Space) -> None:
     ]
     project.run()
     project.ran("load", "shout", "write")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # written at each write, or when the process ends
+@pytest.mark.parametrize("words", ["list", "list workflow=w", "info workflow=w write", "clean workflow=w", "note"])
+def test_a_reader_that_went_away_is_no_failure(project: Space, words: str, unbuffered: str) -> None:
+    """`doit clean workflow=w | head -1` showed doit's traceback, and cleaned one step."""
+    with (project.root / "dodo.py").open("a") as dodo:
+        dodo.write(OTHERS)
+    project.run()
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "doit", *words.split()],
+        cwd=project.root,
+        env=environ(PYTHONUNBUFFERED=unbuffered),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (project.root / "note.txt").exists() == (words == "note")
+    assert (project.root / "out/a.txt").exists() == (words != "clean workflow=w")
 
 
 def test_ignore(project: Space) -> None:

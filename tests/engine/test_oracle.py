@@ -93,7 +93,7 @@ BROKEN = {
     "a stamp always holds": ("wfe.store.stamp", "holds", "if not old[4]:\n        return False", "return True"),
     "a blob is always sound": ("wfe.store.traces", "Traces.whole", "if not self.blobs.has(one):\n                return False", "return True"),
     "a workspace is always intact": ("wfe.engine.workspace", "Workspace.intact", "files = []\n", "return row, True\n        files = []\n"),
-    "helpers are not followed": ("wfe.core.reach", "_Walk.follow", "target = one.module\n", "return\n"),
+    "helpers are not followed": ("wfe.core.walk", "Walk.follow", "target = one.module\n", "return\n"),
     "conditions are forgotten": ("wfe.engine.decide", "_condition", "if step.when is None:", "if True:"),
     "a step's name is in the key": ("wfe.core.manifest", "manifest_of", '("code", step.code)', '("code", step.code + step.id)'),
     "nothing is ever current": ("wfe.core.rebuild", "decide", "if same and facts.intact:", "if facts.key:\n        return Decision(Verdict.RUN)\n    if same and facts.intact:"),

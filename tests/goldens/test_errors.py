@@ -111,6 +111,20 @@ CASES: dict[str, str | bytes] = {
         {"id": "last", "function": "n.svae", "depends_on": ["inner", "save", "sace"], "inputs": ["x"]},
         params={"size": {"type": "flot", "default": 1}},
     ),
+    "notations_mixed_up": document(
+        LOAD,
+        node("resize", width="$size", height="${load.height}"),
+        {**node("each", "n.resize", width="$item", height="$matrix.h"), "foreach": {"in": [1], "as": "w"}},
+        {**node("all", "n.resize", width="$item", height="${{size}}"), "foreach": "load.tags", "when": "${item} > 1"},
+        {**node("grid", "n.resize", width="$matrix.w", height=1), "matrix": [1, 2], "cache": False},
+        {**node("last", "n.resize", width="$item", height=True), "when": "$load.width = 3 && true"},
+        {"id": "none", "function": None},
+        {"function": "n.load", "inputs": {"path": "in.txt", "tags": ["a", "$ b"]}},
+        node("deep", "n.load", path="in.txt", tags=["a", "$ b"]),
+        params={"size": 1},
+    ),
+    "json_bracket_missing": '{\n  "nodes": [\n    {"id": "a", "inputs": {"path": "in.txt"}]\n}\n',
+    "json_of_python": '{"nodes": [{"id": "load", "function": "n.load", "inputs": {"path": "in.txt", "limit": None}}]}',
     "a_parameter_without_a_value": document(
         node("load", path="${file}", limit="ten"),
         node("resize", width="${size}", height="$lod.height"),
@@ -122,6 +136,15 @@ YAML: dict[str, str | bytes] = {
     "duplicate_keys_yaml": "workflow:\n  name: w\nnodes:\n  - id: a\n    function: n.load\n    id: b\n",
     "duplicate_keys_among_others_yaml": "workflow:\n  name: w\nnodes:\n  - id: load\n    function: n.load\n    inputs:\n"
     "      path: in.txt\n      path: other.txt\n      limit: !!int ''\n  - id: save\n    function: n.svae\n",
+    "alias_yaml": "nodes:\n  - {id: load, function: n.load, inputs: &same {path: in.txt}}\n"
+    "  - {id: again, function: n.load, inputs: *same}\n",
+    "two_documents_yaml": "nodes: []\n---\nnodes: []\n",
+    "tabs_yaml": "nodes:\n\t- id: load\n",
+    "quotes_missing_yaml": "nodes:\n  - id: load\n    function: %n.load\n",
+    "braces_yaml": "nodes:\n  - {id: load, function: n.load, inputs: {path: ${path}}}\n",
+    "colon_yaml": "nodes:\n  - id:load\n    function: n.load\n",
+    "cut_off_yaml": "nodes:\n  - {id: load, function: n.load\n",
+    "comments_alone_yaml": "# to be written\n",
     "wrong_type_yaml": "workflow:\n  name: w\nnodes:\n  - id: load\n    function: n.load\n    inputs:\n      path: in.txt\n      limit: ten\n",
 }
 BRACKETS = 100_000_000

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from space import Space
 
 from nodes.vision.folder import FLOOR, detect_pictures, find_candidates, list_pictures
 from nodes.vision.model import inspect_model
 from wfe import Output, Refuse
+from wfe.core.outcome import StepState
+from wfe.errors import ExitCode
 
 WORKFLOWS = ("quickstart", "detect_image", "detect_folder")
 
@@ -81,7 +85,8 @@ def test_every_threshold_reads_the_same_candidates(root: Path, tmp_path: Path) -
     def at(conf_threshold: float) -> list[Any]:
         name = Output(tmp_path / "found.json")
         got = detect_pictures(["x.jpg"], [one["found"]], [one["letterbox"]], detector, name, conf_threshold)
-        assert json.loads(name.read_text()) == {"pictures": got["detections"], "counts": got["counts"]}
+        told = {"pictures": got["detections"], "unreadable": [], "counts": got["counts"]}
+        assert json.loads(name.read_text()) == told
         found: list[Any] = got["detections"][0]["detections"]
         return found
 
@@ -94,6 +99,35 @@ def test_no_pictures_make_an_empty_summary(root: Path, tmp_path: Path) -> None:
     detector = inspect_model(root / "models" / "shapes.onnx")["detector"]
     got = detect_pictures([], [], [], detector, Output(tmp_path / "found.json"))
     assert (got["detections"], got["counts"]) == ([], {})
+
+
+def test_a_picture_that_cannot_be_read_is_skipped_and_named(root: Path, space: Space) -> None:
+    """It kept all the others of the folder from their summary."""
+    for name in ("nodes/vision", "workflows"):
+        shutil.copytree(root / name, space.root / name, dirs_exist_ok=True)
+    for name in ("models/shapes.onnx", "models/shapes.jpg"):
+        space.file(name, (root / name).read_bytes())
+    whole = (root / "models" / "shapes.jpg").read_bytes()
+    space.file("in/a.jpg", whole)
+    space.file("in/b.jpg", whole[:2000])
+
+    ended = space.run("detect_folder", folder="in", keep_going=False)
+    assert ended.code is ExitCode.OK
+    space.skipped("find[b.jpg]")
+    assert "b.jpg: the picture is damaged or cut off" in ended.outcomes["find[b.jpg]"].skip
+    summary = ended.values["detect"]
+    assert [one["picture"] for one in summary["detections"]] == ["in/a.jpg"] and summary["unreadable"] == ["in/b.jpg"]
+    file = json.loads((space.root / "cache/results/detect_folder/detections.json").read_text())
+    assert file == {"pictures": summary["detections"], "unreadable": ["in/b.jpg"], "counts": summary["counts"]}
+
+    space.file("in/b.jpg", whole)  # put right, it is looked at again
+    ended = space.run("detect_folder", folder="in")
+    space.restored("find[b.jpg]")  # the same picture as the other
+    assert "detect" in ended.of(StepState.RAN) and ended.values["detect"]["unreadable"] == []
+    for name in ("a", "b"):
+        space.file(f"in/{name}.jpg", b"no picture")
+    ended = space.run("detect_folder", folder="in")
+    assert ended.failure("detect") == "none of the pictures can be read: in/a.jpg, in/b.jpg"
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)

@@ -10,8 +10,8 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 
-from wfe.cli.streams import Stdout, prepare, silence
 from wfe.errors import ExitCode, Problem, WfeError
+from wfe.report.streams import Stdout, prepare, silence
 
 
 def ended(command: Callable[[], int | None]) -> int:

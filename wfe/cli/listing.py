@@ -70,6 +70,8 @@ def _workflows(where: Project, as_json: bool) -> None:
             continue
         rows.append([name, str(len(found.nodes)), found.description or found.title])
         if as_json:
+            from wfe.engine.results import strict
+
             params = {one.name: {"required": True} if one.required else one.default for one in found.params.values()}
             typer.echo(
                 json_.dumps(
@@ -79,7 +81,7 @@ def _workflows(where: Project, as_json: bool) -> None:
                         "file": where.shown(path),
                         "nodes": len(found.nodes),
                         "description": found.description,
-                        "params": params,
+                        "params": strict(params),
                     }
                 )
             )

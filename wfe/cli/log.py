@@ -1,24 +1,32 @@
-"""`wfe log`: what a step printed when it last ran."""
+"""`wfe log`: what a step printed when it last ran, of a fan what each of its steps printed."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wfe.cli import here
 from wfe.errors import ExitCode, WfeError, nearest
 
+if TYPE_CHECKING:
+    from wfe.engine.project import Project
+
 
 def log(
-    target: Annotated[str, typer.Argument(metavar="WORKFLOW:STEP", help="A step.", autocompletion=here.addresses)],
-    tail: Annotated[int | None, typer.Option("--tail", min=1, metavar="N", help="The last N lines only.")] = None,
+    target: Annotated[
+        str, typer.Argument(metavar="WORKFLOW:STEP", help="A step, or a fan.", autocompletion=here.addresses)
+    ],
+    tail: Annotated[
+        int | None, typer.Option("--tail", min=1, metavar="N", help="The last N lines of each log only.")
+    ] = None,
 ) -> None:
-    """Show what a step printed when it last ran, stdout and stderr in order.
+    """Show what a step printed when it last ran, stdout and stderr in order; of a fan each step's log under its name.
 
     \b
     wfe log detect:train
@@ -32,11 +40,18 @@ def log(
     where = here.project()
     name = here.name_of(where, workflow)
     folder = where.cache / "logs" / name
-    path = folder / f"{step}.log"
     try:
-        _copy(path, tail)
+        _copy(folder / f"{step}.log", tail)
     except FileNotFoundError:
-        raise _none(where, name, workflow, step, folder) from None
+        rows = _rows(where, name)
+        logs = sorted(path.stem for path in folder.glob("*.log"))
+        # Of a fan each step has a log, also one that failed and has no result. Not of a fan that is a plain step by now.
+        members = [one for one in logs if one.startswith(f"{step}[") and step not in rows]
+        if not members:
+            raise _none(workflow, step, rows, logs) from None
+        for index, member in enumerate(members):
+            typer.echo(("\n" if index else "") + f"==> {member} <==")  # as `tail` heads several files
+            _copy(folder / f"{member}.log", tail)
 
 
 def _copy(path: Path, tail: int | None) -> None:
@@ -57,18 +72,19 @@ def _copy(path: Path, tail: int | None) -> None:
         sys.stdout.buffer.flush()
 
 
-def _none(where: object, name: str, workflow: str, step: str, folder: Path) -> WfeError:
-    from wfe.engine.project import Project
+def _rows(where: Project, name: str) -> Sequence[str]:
+    """The steps that have a result."""
     from wfe.engine.workspace import Workspace
 
-    assert isinstance(where, Project)
     workspace = Workspace(where)
     try:
-        rows = workspace.traces.rows(name)
+        return list(workspace.traces.rows(name))
     finally:
         workspace.close()
-    if step in rows:
+
+
+def _none(workflow: str, step: str, rows: Sequence[str], logs: Sequence[str]) -> WfeError:
+    if any(one == step or one.startswith(f"{step}[") for one in rows):
         return WfeError(f"step {step!r} printed nothing when it last ran", code=ExitCode.USAGE)
-    logs = [path.stem for path in folder.glob("*.log")] if folder.is_dir() else []
     hint = nearest(step, [*rows, *logs]) or f"run it: wfe run {shlex.quote(workflow)} {shlex.quote(step)}"
     return WfeError(f"there is no log of step {step!r} of {workflow!r}", hint, ExitCode.USAGE)

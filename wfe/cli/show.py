@@ -42,7 +42,8 @@ def show(
     ] = None,
     compact: Annotated[bool, typer.Option("--json", help="For programs: on one line.")] = False,
 ) -> None:
-    """Print what a step gave, as JSON: an array as dtype, shape and first numbers, a file as its path.
+    """Print what a step gave, as JSON: an array as dtype, shape and first numbers, a file as its path; what JSON has no
+    form for as a text: "nan", "inf", "-inf".
 
     \b
     wfe show detect                        the steps that have results, and their outputs
@@ -251,17 +252,15 @@ def _check_suffix(one: Artifact, path: Path) -> None:
 
 def _whole(result: Result, results: Results) -> Any:
     """The value as JSON with its arrays as nested lists and its files as paths."""
-    from wfe.engine.results import value_of
+    from wfe.engine.results import strict, value_of
 
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: plain(entry) for key, entry in value.items()}
         if isinstance(value, list):
             return [plain(entry) for entry in value]
-        if isinstance(value, Path):
-            return str(value)
         if isinstance(value, bytes):
             return value.hex()
         return value.tolist() if hasattr(value, "tolist") else value
 
-    return plain(value_of(result, results.path))
+    return strict(plain(value_of(result, results.path)))

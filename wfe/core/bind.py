@@ -10,7 +10,7 @@ from typing import Any
 
 from wfe.core.disk import LEXICAL, Disk
 from wfe.core.document import Path
-from wfe.core.parse import describe
+from wfe.core.kind import describe
 from wfe.core.reference import NotAReference, escape, names_in, refs_in, substitute, unescape
 from wfe.core.signature import Parameter, Signature
 from wfe.core.step import ITEM, ITEMS, OUTER, Binding, binding_refs
@@ -93,8 +93,7 @@ class Binder:
                     text = f"step {node.id!r}: {'${' + name + '}'} could be the item's or the parameter's"
                     self.wrong((*path, *inner), text, "give the parameter another name")
                 return  # put in when the items are known
-            hint = nearest(name, list(self.params)) or "declare it under workflow.params"
-            self.wrong((*path, *inner), f"step {node.id!r}: no parameter {name!r}", hint)
+            self.no_parameter(node, name, (*path, *inner))
 
         before = len(self.problems)
         value = substitute(value, params, unknown)
@@ -105,27 +104,44 @@ class Binder:
         except NotAReference as error:
             text = str(error)
             self.wrong(
-                path,
+                (*path, *error.path),
                 f"step {node.id!r}: {text!r} is no reference",
-                f"$step.output refers to a step; write {'$' + text!r} for the text itself",
+                f"$step.output refers to a step, ${{name}} to a parameter; write {'$' + text!r} for the text itself",
             )
             return None, []
         good = []
         for inner, ref in refs:
             if ref.step in items:
                 good.append((inner, Ref(ITEM if ref.step == items[-1] else OUTER, ref.trail)))
-            elif self.exists(node, ref, (*path, *inner)):
+            elif self.exists(node, ref, (*path, *inner), items):
                 good.append((inner, ref))
         return value, good
 
-    def exists(self, node: Node, ref: Ref, path: Path) -> bool:
+    def no_parameter(self, node: Node, name: str, path: Path, items: tuple[str, ...] = ()) -> None:
+        """Tell that there is no such parameter. items: names of an item that stand here for themselves alone."""
+        hint = nearest(name, list(self.params)) or "declare it under workflow.params"
+        first = name.partition(".")[0]
+        if first in items or first in self.upstreams:
+            hint = f"write ${name} for {'the item' if first in items else 'what a step gives'}"
+        self.wrong(path, f"step {node.id!r}: no parameter {name!r}", hint)
+
+    def exists(self, node: Node, ref: Ref, path: Path, items: tuple[str, ...]) -> bool:
         what = (
             f"step {node.id!r}: input {path[3]!r}"
             if len(path) > 3 and path[2] == "inputs"
             else f"step {node.id!r}: {path[2]!r}"
         )
         if ref.step not in self.upstreams:
+            if ref.step in (ITEM, "matrix"):
+                # A node that is not sound may have lost the fan that was meant.
+                if node.sound:
+                    fan = "matrix" if ref.step == "matrix" else "foreach"
+                    hint = f"here an item is ${items[-1]}" if items else f"only a node with {fan!r} has one"
+                    self.wrong(path, f"{what} refers to ${ref.step}, which step {node.id!r} does not have", hint)
+                return False
             hint = nearest(ref.step, list(self.upstreams))
+            if ref.step in self.params:
+                hint = f"the parameter is written ${{{ref.step}}}"
             self.wrong(path, f"{what} refers to unknown step {ref.step!r}", hint)
             return False
         if ref.step == node.id:

@@ -68,6 +68,8 @@ def read(data: bytes, file: str) -> Document:
         before = data[: error.start]
         place = Place(file, before.count(b"\n") + 1, error.start - (before.rfind(b"\n") + 1) + 1)
         raise _wrong(place, f"byte 0x{data[error.start]:02x} is not UTF-8", "save the file as UTF-8") from None
+    if not text.strip():
+        return Document({}, file, lambda: {})  # to be told as one without nodes
     if file.lower().endswith((".yaml", ".yml")):
         return _read_yaml(text, file)
     return _read_json(text, file)
@@ -103,7 +105,9 @@ def _read_json(text: str, file: str) -> Document:
             doubts += _halves(text, file)
     except json.JSONDecodeError as error:
         raise _wrong(
-            Place(file, error.lineno, error.colno), f"not valid JSON: {error.msg}", _json_hint(text, error.pos)
+            Place(file, error.lineno, error.colno),
+            f"not valid JSON: {error.msg}",
+            _json_hint(text, error.pos, error.msg),
         ) from None
     except ValueError as error:  # a number of more than 4,300 digits, which Python refuses to read
         raise _wrong(Place(file, 1, 1), f"not valid JSON: {error}") from None
@@ -115,14 +119,23 @@ def _read_json(text: str, file: str) -> Document:
     return document
 
 
-def _json_hint(text: str, position: int) -> str:
+_OPEN: Final = "the document ends here; close what is open"
+
+
+def _json_hint(text: str, position: int, said: str) -> str:
     rest = text[position : position + 2]
     before = text[:position].rstrip()
+    if not text[position:].strip():
+        return _OPEN
     if rest[:1] in "}]" and before.endswith(","):
         return "remove the comma before it"
+    if rest[:1] in "}]" and "delimiter" in said:
+        return "close what is open before it"
     if rest[:1] == "," and text[position + 1 :].lstrip()[:1] in ("}", "]"):  # how Python 3.13 says the same
         return "remove this comma"
-    if rest[:1] == "'":
+    if re.match(r"(?:None|True|False)\b", text[position:]):
+        return "JSON writes null, true and false"
+    if rest[:1] == "'" or rest[:1].isalpha():
         return "JSON takes double quotes"
     if rest in ("//", "/*") or rest[:1] == "#":
         return "JSON has no comments; a .yaml file may have them"
@@ -278,6 +291,20 @@ def _loader() -> Any:
     return loader
 
 
+def _yaml_hint(text: str, mark: Any, said: str) -> str:
+    lines = text.rstrip().split("\n")
+    if mark is None or mark.line >= len(lines):
+        return _OPEN
+    line = lines[mark.line]
+    if "cannot start any token" in said:
+        return "indent with blanks, not with tabs" if line[mark.column :][:1] == "\t" else "put the text in quotes"
+    if re.search(r"[^'\"]\$\{", line):
+        return "between { } and [ ] a text with ${...} needs quotes"
+    if "mapping values" in said:
+        return "a colon needs a blank after it, and a text with such a colon needs quotes"
+    return "look at the indentation" if "did not find expected" in said else ""
+
+
 def _read_yaml(text: str, file: str) -> Document:
     import yaml
 
@@ -301,8 +328,10 @@ def _read_yaml(text: str, file: str) -> Document:
         root = yaml.compose(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = _at(file, mark)
-        raise _wrong(place, f"not valid YAML: {error.problem or error.context}") from None
+        said = str(error.problem or error.context)
+        if "another document" in said:
+            raise _wrong(_at(file, mark), "a second document begins here", "write a workflow into each file") from None
+        raise _wrong(_at(file, mark), f"not valid YAML: {said}", _yaml_hint(text, mark, said)) from None
     except yaml.YAMLError as error:
         raise _wrong(Place(file, 1, 1), f"not valid YAML: {error}") from None
     places: dict[Path, tuple[int, int]] = {}
@@ -332,13 +361,15 @@ def _read_yaml(text: str, file: str) -> Document:
             if node.tag == "tag:yaml.org,2002:int":
                 return int(node.value, 0 if node.value[:2] in ("0o", "0x") else 10)
             value = constructor.construct_object(node)
-        except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:
+        except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError):
             # PyYAML does not expect `!!int ''`, `!!bool x` or `!!timestamp x`.
-            kind = f"{node.value!r} is no {node.tag.rpartition(':')[2]}"
-            doubts.append((path, Problem(getattr(error, "problem", "") or kind, _at(file, node.start_mark))))
+            kind = node.tag.removeprefix("tag:yaml.org,2002:")
+            doubts.append(
+                (path, Problem(f"{node.value!r} is no {kind}", _at(file, node.start_mark), "write it without the tag"))
+            )
             return None
         # A tag may ask for a date or for bytes; a workflow holds JSON values, so the text is what was meant.
         return value if value is None or isinstance(value, str | int | float | bool) else node.value
 
-    value = build(root, ()) if root is not None else None
+    value = build(root, ()) if root is not None else {}  # comments alone: a document without nodes
     return Document(value, file, lambda: places, doubts)

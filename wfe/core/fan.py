@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from wfe.core.digest import canonical, digest_of
 from wfe.core.disk import LEXICAL, Disk
 from wfe.core.document import Path
-from wfe.core.parse import describe
+from wfe.core.kind import describe
 from wfe.core.reference import escape, names_in, substitute, unescape
 from wfe.core.result import ArrayOrFile, Missing, Result, put
 from wfe.core.step import ITEM, OUTER, Binding, Fan, Step, binding_refs, texts_in
@@ -86,7 +86,8 @@ def _level(
     tree, refs = binder.tree(node, given, at, outer)
     value, holes = binding_refs(tree, refs)
     if not (isinstance(tree, list) or (holes and holes[0][0] == ())) and len(binder.problems) == before:
-        binder.wrong(at, f"step {node.id!r}: 'foreach' goes through a list, found {describe(tree)}")
+        hint = "write $step.output for what a step gives, ${param} for a parameter"
+        binder.wrong(at, f"step {node.id!r}: 'foreach' goes through a list, found {describe(tree)}", hint)
     return unescape(value), holes, name, key
 
 

@@ -29,9 +29,10 @@ def inline(
     problems: list[Problem],
     above: tuple[Workflow, ...] = (),
 ) -> Workflow:
-    """`workflow` with every include replaced by the nodes that it stands for; problems are added to `problems`. params: in
-    notation, since those of an included workflow may be references."""
+    """`workflow` with every include replaced by the nodes that it stands for. params: in notation, since those of an included
+    workflow may be references. What is wrong with includes and with `depends_on` is added to `problems`."""
     if not any(node.include for node in workflow.nodes):
+        problems.extend(_misplaced(workflow, {node.id for node in workflow.nodes}))
         return workflow
     nodes: list[Node] = []
     ends: dict[str, str] = {}
@@ -45,6 +46,7 @@ def inline(
         place = workflow.place((*node.at, "include"))
         if load is None:
             problems.append(Problem("a workflow given as text cannot include another", place))
+            nodes.append(_stub(node))
             continue
         try:
             inner = load(node.include, place)
@@ -78,18 +80,24 @@ def inline(
                 Problem(f"node id {node.id!r} is used twice", workflow.place((*node.at, "id")), brought[node.id])
             )
         seen.add(node.id)
-    problems.extend(_unknown_before(workflow, seen | ends.keys()))
+    problems.extend(_misplaced(workflow, seen | ends.keys()))
     if ends:
         nodes = [_redirected(node, ends) for node in nodes]
     settings = replace(workflow.settings, pools={**pools, **workflow.settings.pools})
     return replace(workflow, nodes=tuple(nodes), settings=settings)
 
 
-def _unknown_before(workflow: Workflow, known: Set[str]) -> Iterator[Problem]:
+def _misplaced(workflow: Workflow, known: Set[str]) -> Iterator[Problem]:
+    """What is wrong with `depends_on`. Told here, of each document in its own words: a node that is brought in has another
+    name and another place."""
     for node in workflow.nodes:
-        for position, other in enumerate(node.depends_on if node.include else ()):
-            if other not in known:
-                at = workflow.place((*node.at, "depends_on", position))
+        for position, other in enumerate(node.depends_on):
+            if other in known and other != node.id:
+                continue
+            at = workflow.place((*node.at, "depends_on", position))
+            if other == node.id:
+                yield Problem(f"step {node.id!r} depends on itself", at)
+            else:
                 yield Problem(f"step {node.id!r} depends on unknown step {other!r}", at, nearest(other, list(known)))
 
 

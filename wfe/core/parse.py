@@ -8,11 +8,13 @@ speak of schemas, not of workflows. Does not know functions or files.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from wfe.core.amount import amount
 from wfe.core.document import Document, Path, read
+from wfe.core.kind import Wrong, entries
+from wfe.core.kind import describe as describe  # the engine takes it from here
+from wfe.core.option import OPTIONS, amounts, wrong_with
 from wfe.core.workflow import Node, Param, Settings, Workflow
 from wfe.errors import Problem, WorkflowError, nearest
 
@@ -21,15 +23,6 @@ ID: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}\Z")
 PARAM: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 RESERVED: Final = frozenset({"item", "matrix", "workflow"})
 
-_JSON_TYPES: Final = {
-    str: "a text",
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    list: "a list",
-    dict: "an object",
-    type(None): "null",
-}
 PARAM_TYPES: Final = ("string", "integer", "number", "boolean", "array", "object")
 
 # key -> what it must be, for the parts that need no more than that
@@ -54,43 +47,12 @@ _NODE: Final = {
     "foreach": object,
     "matrix": dict,
     "include": str,
-    "cache": str,
-    "seed": int,
-    "ttl": float,
-    "device": str,
-    "environment": str,
-    "isolation_mode": str,
-    "resources": dict,
-    "retries": object,
-    "timeout": float,
+    **OPTIONS,
 }
-_RETRIES: Final = {"count": int, "delay": float, "factor": float, "limit": float, "on": list}
 _ASIDE: Final = {"cache", "ttl", "timeout", "retries", "resources", "isolation_mode", "depends_on", "seed", "device"}
 _NAMES: Final = {"id", "include"}  # of a node: without them, what other nodes say of it would be wrong too
 # An include stands for other nodes, each of which says these for itself.
-_NOT_OF_INCLUDES: Final = (
-    "foreach",
-    "matrix",
-    "cache",
-    "seed",
-    "ttl",
-    "device",
-    "environment",
-    "isolation_mode",
-    "resources",
-    "retries",
-    "timeout",
-)
-_CHOICES: Final = {"cache": ("auto", "never"), "isolation_mode": ("auto", "always", "never")}
-
-
-def describe(value: Any) -> str:
-    """A value for a message: its kind, and the value itself when it is short."""
-    kind = _JSON_TYPES.get(type(value), type(value).__name__)
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
-        shown = repr(value)
-        return f"{kind} ({shown})" if len(shown) <= 60 else kind
-    return kind
+_NOT_OF_INCLUDES: Final = ("foreach", "matrix", *OPTIONS)
 
 
 def parse(data: bytes, file: str, name: str, problems: list[Problem] | None = None) -> Workflow:
@@ -126,35 +88,15 @@ class _Parser:
             self.bad.update(path[2:3])
         self.problems.append(Problem(message, self.document.place(path), hint))
 
+    def tell(self, wrong: Iterable[Wrong], path: Path) -> None:
+        for one in wrong:
+            self.wrong((*path, *one.path), one.message, one.hint)
+
     def shape(self, value: Any, path: Path, what: str, known: Mapping[str, Any]) -> dict[str, Any]:
         """The entries of an object that are known and of the right kind; the others are told."""
-        if not isinstance(value, dict):
-            self.wrong(path, f"{what} must be an object, found {describe(value)}")
-            return {}
-        good = {}
-        for key, entry in value.items():
-            wanted = known.get(key)
-            if wanted is None:
-                if key.startswith("x-") or key in ("$comment", "_comment"):
-                    continue
-                self.wrong((*path, key), f"{what} has no key {key!r}", nearest(key, list(known)))
-            elif self.is_a(entry, wanted):
-                good[key] = entry
-            else:
-                too_big = wanted is float and type(entry) in (int, float)
-                kind = "a number below 1e15" if too_big else _JSON_TYPES[wanted]
-                self.wrong((*path, key), f"{what}: {key!r} must be {kind}, found {describe(entry)}")
+        good, wrong = entries(value, what, known)
+        self.tell(wrong, path)
         return good
-
-    @staticmethod
-    def is_a(value: Any, wanted: Any) -> bool:
-        if wanted is object:
-            return True
-        if isinstance(value, bool):
-            return wanted is bool
-        if wanted is float:  # no infinite one, and none that no clock can count
-            return isinstance(value, int | float) and abs(value) < 1e15
-        return isinstance(value, wanted)
 
     def workflow(self) -> Workflow:
         top = self.shape(self.document.value, (), "the document", _TOP)
@@ -183,7 +125,7 @@ class _Parser:
         at: Path = ("workflow", "settings", "max_parallel_nodes")
         if found.get("max_parallel_nodes", 1) < 1:
             self.wrong(at, f"'max_parallel_nodes' must be at least 1, found {found['max_parallel_nodes']}")
-        self.amounts(found.get("pools", {}), (*at[:2], "pools"), "pool")
+        self.tell(amounts(found.get("pools", {}), "pool"), (*at[:2], "pools"))
         return Settings(found.get("max_parallel_nodes", 0), found.get("pools", {}))
 
     def params(self, value: dict[str, Any]) -> dict[str, Param]:
@@ -225,14 +167,14 @@ class _Parser:
         if not isinstance(entry, dict):
             return None
         if "id" not in entry:
-            self.wrong(at, f"{what} has no 'id'")
+            self.wrong(at, f"{what} has no 'id'", "name it, so that other nodes can refer to it")
         elif "id" in good and not ID.match(good["id"]):
             self.wrong(
                 (*at, "id"), f"{good['id']!r} is no node id", "at most 100 letters, digits, _ and -, no digit first"
             )
         elif good.get("id") in RESERVED:
             self.wrong((*at, "id"), f"{good['id']!r} cannot be a node id: it has a meaning of its own in references")
-        if not entry.get("function") and not entry.get("include"):
+        if not (entry.get("function") or entry.get("include") or self.bad & {"function", "include"}):
             self.wrong(at, f"{what} has no 'function'", "name one of nodes/, like 'vision.detect.detect'")
         if "function" in good and "include" in good:
             self.wrong((*at, "include"), f"{what} has both 'function' and 'include'", "keep one")
@@ -250,19 +192,9 @@ class _Parser:
                 self.wrong(
                     (*at, "depends_on", position), f"{what}: 'depends_on' takes node ids, found {describe(other)}"
                 )
-        for key, choices in _CHOICES.items():
-            if key in good and good[key] not in choices:
-                self.wrong(
-                    (*at, key),
-                    f"{what}: {key!r} must be one of {', '.join(choices)}, found {good[key]!r}",
-                    nearest(good[key], choices),
-                )
-        for key in ("ttl", "timeout"):
-            if key in good and not good[key] > 0:
-                self.wrong((*at, key), f"{what}: {key!r} must be a number of seconds above 0, found {good[key]}")
-        if "retries" in good:
-            self.retries(good["retries"], (*at, "retries"), what)
-        self.amounts(good.get("resources", {}), (*at, "resources"), f"{what}: resource")
+        for key in OPTIONS:
+            if key in good:
+                self.tell(wrong_with(good[key], key, what), (*at, key))
         if not isinstance(good.get("id"), str):
             return None
         # Kept as far as it goes: the other nodes' references to it are right, and must not be told as unknown.
@@ -273,32 +205,6 @@ class _Parser:
         return Node(
             at=at, **{"function": "", **kept, "sound": sound and bool(good.get("function") or good.get("include"))}
         )
-
-    def amounts(self, value: dict[str, Any], at: Path, what: str) -> None:
-        for name, size in value.items():
-            if isinstance(size, bool) or not isinstance(size, int | float | str):
-                text = f"{what} {name!r} must be a number or a text like '4GB', found {describe(size)}"
-                self.wrong((*at, name), text)
-                continue
-            try:
-                amount(size)
-            except ValueError as error:
-                self.wrong((*at, name), f"{what} {name!r}: {error}")
-
-    def retries(self, value: Any, at: Path, what: str) -> None:
-        if isinstance(value, int) and not isinstance(value, bool):
-            value = {"count": value}
-        elif not isinstance(value, dict):
-            self.wrong(at, f"{what}: 'retries' must be a whole number or an object, found {describe(value)}")
-            return
-        for key, entry in self.shape(value, at, f"{what}: 'retries'", _RETRIES).items():
-            if key == "on":
-                for position, name in enumerate(entry):
-                    if not isinstance(name, str):
-                        text = f"{what}: 'on' takes names of exceptions, found {describe(name)}"
-                        self.wrong((*at, "on", position), text)
-            elif entry < (least := 1 if key == "factor" else 0):
-                self.wrong((*at, key), f"{what}: {key!r} of 'retries' must be at least {least}, found {entry}")
 
     def unique(self, nodes: tuple[Node, ...]) -> None:
         first: dict[str, Node] = {}

@@ -18,8 +18,9 @@ from wfe.core.fan import expand, fan_of, matrix_of
 from wfe.core.fan_files import FanFiles, folders_of
 from wfe.core.graph import Cycle, closure, order, reverse
 from wfe.core.include import inline
+from wfe.core.kind import describe
+from wfe.core.option import OPTIONS
 from wfe.core.params import settle, stand_in, uncertain
-from wfe.core.parse import describe
 from wfe.core.plan import Plan
 from wfe.core.reference import escape
 from wfe.core.signature import Signature
@@ -103,17 +104,6 @@ def nowhere(asked: Sequence[tuple[Node, Signature, Code]]) -> Mapping[str, Place
 
 
 _NO_OPTIONS = Options()
-_NODE_OPTIONS = (
-    "cache",
-    "seed",
-    "ttl",
-    "device",
-    "retries",
-    "timeout",
-    "resources",
-    "environment",
-    "isolation_mode",
-)
 
 
 class _Planner:
@@ -232,15 +222,6 @@ class _Planner:
     def step(self, node: Node, binder: Binder) -> Step:
         """The step of a node; of a fan, the one that gathers."""
         known = binder.upstreams
-        for position, other in enumerate(node.depends_on):
-            if other not in known:
-                self.wrong(
-                    (*node.at, "depends_on", position),
-                    f"step {node.id!r} depends on unknown step {other!r}",
-                    nearest(other, list(known)),
-                )
-            elif other == node.id:
-                self.wrong((*node.at, "depends_on", position), f"step {node.id!r} depends on itself")
         before = [other for other in (*node.depends_on, *node.after) if other in known and other != node.id]
         signature = self.signatures[node.function] if node.sound else None
         fan = (
@@ -311,7 +292,7 @@ class _Planner:
 
     def options(self, node: Node, signature: Signature) -> Options:
         told = signature.options
-        if not any(name in told or getattr(node, name) is not None for name in _NODE_OPTIONS):
+        if not any(name in told or getattr(node, name) is not None for name in OPTIONS):
             return _NO_OPTIONS
 
         def choose(name: str, default: Any) -> Any:
@@ -344,7 +325,7 @@ class _Planner:
         given = {}
         for index, name in enumerate(params):
             if name not in self.params:
-                self.wrong(at, f"step {node.id!r}: no parameter {name!r}", nearest(name, list(self.params)))
+                binder.no_parameter(node, name, at, items)
             given[f"_p{index}"] = [f"${{{name}}}", self.params.get(name)]
         holes = []
         for index, ref in enumerate(refs):

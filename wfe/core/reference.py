@@ -21,7 +21,9 @@ _PARAM: Final = re.compile(r"\$\$|\$\{([^{}]*)\}")
 
 
 class NotAReference(ValueError):
-    """A text starts with `$` but is neither a reference nor escaped."""
+    """A text starts with `$` but is neither a reference nor escaped. path: where it stands in what was looked through."""
+
+    path: Path = ()
 
 
 def ref_of(text: str) -> Ref | None:
@@ -97,7 +99,11 @@ def refs_in(value: Any, path: Path = ()) -> Iterator[tuple[Path, Ref]]:
     """Every reference inside `value` with where it stands. Raises NotAReference like `ref_of`."""
     if isinstance(value, str):
         if value[:1] == "$":
-            ref = ref_of(value)
+            try:
+                ref = ref_of(value)
+            except NotAReference as error:
+                error.path = path
+                raise
             if ref is not None:
                 yield path, ref
     elif isinstance(value, list):

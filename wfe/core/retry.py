@@ -36,19 +36,3 @@ class Retry(NamedTuple):
             return float(min(self.limit, self.delay * self.factor ** (attempt - 1)))
         except OverflowError:
             return float(self.limit)
-
-
-def wrong_with(given: Any) -> str:
-    """What is wrong with a number, or an object of `Retry`'s fields, "" for nothing."""
-    for name, value in (given if isinstance(given, dict) else {"count": given}).items():
-        least = 1 if name == "factor" else 0
-        if name == "on":
-            if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
-                return f"'on' of 'retries' takes names of exceptions, found {value!r}"
-        elif name not in ("count", "delay", "factor", "limit"):
-            return f"'retries' has no key {name!r}"
-        elif isinstance(value, bool) or not isinstance(value, int if name == "count" else int | float):
-            return f"{name!r} of 'retries' cannot be {value!r}"
-        elif value < least:
-            return f"{name!r} of 'retries' must be at least {least}, found {value}"
-    return ""

@@ -12,31 +12,24 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from wfe.core.alias import aliases_of, is_typed_dict
-from wfe.core.amount import amount
 from wfe.core.default import CLASSES, files_of
-from wfe.core.retry import wrong_with
+from wfe.core.document import Path
+from wfe.core.kind import entries
+from wfe.core.option import OPTIONS, wrong_with
 from wfe.core.types import ANY, Type, type_of
+from wfe.errors import nearest
 
 DECORATOR: Final = "workflow_node"
 
-_OPTION_KINDS: Final[Mapping[str, tuple[type, ...]]] = {
-    "name": (str,),
-    "outputs": (dict, list, tuple),
-    "cache": (str,),
-    "seed": (int,),
-    "ttl": (int, float),
-    "dependencies": (list, tuple),
-    "environment": (str,),
-    "isolation_mode": (str,),
-    "python": (str,),
-    "device": (str,),
-    "resources": (dict,),
-    "retries": (int, dict),
-    "timeout": (int, float),
-    "description": (str,),
-    "permissions": (dict,),
+_ARGUMENTS: Final[Mapping[str, Any]] = {
+    "name": str,
+    "outputs": list,  # or an object, whose values are types and no literals
+    "dependencies": list,
+    "python": str,
+    "description": str,
+    "permissions": dict,
+    **OPTIONS,
 }
-_CHOICES: Final = {"cache": ("auto", "never"), "isolation_mode": ("auto", "always", "never")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,54 +166,53 @@ def _is_no_path(default: ast.expr) -> bool:
 def _options(decorator: ast.expr | None, problems: list[tuple[int, int, str]]) -> dict[str, Any]:
     if not isinstance(decorator, ast.Call):
         return {}
+
+    def wrong(node: ast.expr, text: str) -> None:
+        problems.append((node.lineno, node.col_offset + 1, text))
+
+    given: dict[str, Any] = {}
     found: dict[str, Any] = {}
-    pairs = [("name", argument) for argument in decorator.args[:1]]
-    pairs += [(keyword.arg or "**", keyword.value) for keyword in decorator.keywords]
-    for key, node in pairs:
-        at = (node.lineno, node.col_offset + 1)
-        kinds = _OPTION_KINDS.get(key)
-        if kinds is None:
-            problems.append((*at, f"@{DECORATOR} has no argument {key!r}"))
+    nodes: dict[str, ast.expr] = {"name": decorator.args[0]} if decorator.args else {}
+    nodes.update({keyword.arg or "**": keyword.value for keyword in decorator.keywords})
+    for key, node in nodes.items():
+        if key not in _ARGUMENTS:
+            hint = nearest(key, list(_ARGUMENTS))
+            wrong(node, f"@{DECORATOR} has no argument {key!r}" + (f"; {hint}" if hint else ""))
             continue
         if key == "outputs" and isinstance(node, ast.Dict):
             # The values are types, not literals: {"boxes": list[dict], "image": np.ndarray}
             names = [name.value for name in node.keys if isinstance(name, ast.Constant) and isinstance(name.value, str)]
             if len(names) != len(node.keys):
-                problems.append((*at, f"@{DECORATOR}: the keys of 'outputs' must be plain texts"))
+                wrong(node, f"@{DECORATOR}: the keys of 'outputs' must be plain texts")
             found[key] = dict(zip(names, (type_of(value) for value in node.values), strict=False))
             continue
         try:
             value = ast.literal_eval(node)
         except ValueError:
-            problems.append(
-                (*at, f"@{DECORATOR}: {key!r} must be a literal, since it is read without running the module")
-            )
+            wrong(node, f"@{DECORATOR}: {key!r} must be a literal, since it is read without running the module")
             continue
-        if value is None:
-            continue
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            problems.append((*at, f"@{DECORATOR}: {key!r} cannot be {value!r}"))
-        elif key in _CHOICES and value not in _CHOICES[key]:
-            problems.append((*at, f"@{DECORATOR}: {key!r} must be one of {', '.join(_CHOICES[key])}, found {value!r}"))
-        elif beyond := _beyond(key, value):
-            problems.append((*at, f"@{DECORATOR}: {beyond}"))
-        else:
+        if value is not None:
+            given[key] = value
+    good, doubts = entries(given, f"@{DECORATOR}", _ARGUMENTS)
+    for key, value in good.items():
+        inside = list(wrong_with(value, key, f"@{DECORATOR}"))
+        doubts += [one._replace(path=(key, *one.path)) for one in inside]
+        if not inside:
             found[key] = list(value) if isinstance(value, tuple) else value
+    for one in doubts:
+        wrong(_inside(nodes[str(one.path[0])], one.path[1:]), one.message + (f"; {one.hint}" if one.hint else ""))
     return found
 
 
-def _beyond(key: str, value: Any) -> str:
-    """What is wrong with an option of the right kind, "" for nothing; `core.parse` says the same of a document's."""
-    if key in ("ttl", "timeout"):
-        return "" if value > 0 else f"{key!r} must be a number of seconds above 0, found {value}"
-    if key == "retries":
-        return wrong_with(value)
-    for pool, size in value.items() if key == "resources" else ():
-        try:
-            amount(size)
-        except ValueError as error:
-            return f"resource {pool!r}: {error}"
-    return ""
+def _inside(node: ast.expr, path: Path) -> ast.expr:
+    """The node of a part of a literal."""
+    for key in path:
+        if isinstance(node, ast.Dict):
+            names = [ast.literal_eval(name) for name in node.keys if name is not None]
+            node = node.values[names.index(key)]
+        elif isinstance(node, ast.List | ast.Tuple):
+            node = node.elts[int(key)]
+    return node
 
 
 def _own(function: ast.AST) -> Iterator[ast.AST]:

@@ -120,7 +120,8 @@ def _parse(expression: str) -> ast.expr:
     try:
         return syntax.expression(expression.strip())
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise WhenError(f"not an expression: {getattr(error, 'msg', error)}") from None
+        hint = "write it like $step.output == 3 and not ${param}"
+        raise WhenError(f"not an expression: {getattr(error, 'msg', error)}; {hint}") from None
 
 
 def _check(node: ast.expr, names: Iterable[str]) -> None:

@@ -102,7 +102,7 @@ def json_of(result: Result, path: Callable[[Artifact], Path]) -> Any:
     tree = result.value
     for one in result.artifacts:
         tree = put(tree, one.trail, _told(one, path(one)))
-    return tree
+    return strict(tree)
 
 
 def _told(one: Artifact, where: Path) -> Any:
@@ -116,7 +116,7 @@ def _told(one: Artifact, where: Path) -> Any:
         return {
             "dtype": str(array.dtype),
             "shape": list(array.shape),
-            "preview": [_finite(number) for number in first],
+            "preview": first,
         }
     if one.codec == "bytes":
         with where.open("rb") as file:
@@ -124,8 +124,13 @@ def _told(one: Artifact, where: Path) -> Any:
     return {one.codec: str(where), "bytes": where.stat().st_size}
 
 
-def _finite(number: Any) -> Any:
-    """NaN and the infinities as texts, since JSON has no such numbers; complex numbers too."""
-    if isinstance(number, float):
-        return number if math.isfinite(number) else str(number)
-    return number if isinstance(number, int | bool | str) else str(number)
+def strict(value: Any) -> Any:
+    """A value as JSON that every program reads: what it has no form for (NaN, the infinities, complex numbers, dates) as
+    Python's text of it. Not null, which would say that nothing is there; and `float` and JavaScript's `Number` read "nan"."""
+    if isinstance(value, dict):
+        return {str(key): strict(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(entry) for entry in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    return value if value is None or isinstance(value, int | bool | str) else str(value)

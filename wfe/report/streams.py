@@ -1,6 +1,7 @@
-"""stdin, stdout and stderr as the verbs find them: always there, stdout taking any text and remembering that it was lost.
+"""stdin, stdout and stderr as the verbs find them: always there, stdout taking any text and remembering that it was lost;
+and a stdout that others hold already, which loses its reader without a word.
 
-Knows the streams of the process. Does not know verbs nor exit codes.
+Knows the streams of the process. Does not know verbs, commands nor exit codes.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, ClassVar, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -59,3 +61,21 @@ def silence() -> None:
     # gives this remedy.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
+
+
+def heedless() -> None:
+    """Let whoever writes to stdout go on when its reader has gone away. For a program that would show a traceback, and that
+    has put stdout aside before it can be replaced, as doit's commands do."""
+    for name in ("write", "flush") if sys.stdout is not None else ():
+        setattr(sys.stdout, name, _going_on(getattr(sys.stdout, name)))
+
+
+def _going_on(act: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*given: Any) -> Any:
+        try:
+            return act(*given)
+        except BrokenPipeError:
+            silence()
+            return act(*given)
+
+    return call
