@@ -314,7 +314,8 @@ class Worker(Caller):
             self.write_result(call["result"], reply)
             reply["printed"] = printed = has_printed()
             # The engine could not tell what two calls print, and it ends this process after one that left another behind.
-            broken = printed is not False or reply["state"] != "returned" or "children" in reply
+            broken = printed is not False or reply["state"] != "returned" or bool(reply.get("children"))
+            reply["broken"] = broken
             self.sender.reply(reply)
             # Only now, while the engine goes on: it takes 6 us, and the next call cannot come before it.
             self.surroundings.restore()

@@ -98,7 +98,7 @@ def test_a_reply_that_came_in_time_is_taken_however_late_one_looks(
     """The engine was storing the result of the step before, for longer than this step may take."""
     call = begun(warm, "one", timeout=5.0)
     assert isinstance(warm.executor, Workers)
-    ((_, worker, _),) = warm.executor._begun.values()
+    ((worker, _),) = warm.executor._begun.values()
     assert worker.child._poll.poll(60_000)  # the reply is there
     honest = child.monotonic
     monkeypatch.setattr(child, "monotonic", lambda: honest() + 60.0)

@@ -52,7 +52,12 @@ class Wary(frames.Channel):
         return found
 
     def _reply(self, content: Any) -> bool:
-        if not isinstance(content, dict) or not _number(content.get("seconds")) or "kept" in content or "text" in content:
+        if (
+            not isinstance(content, dict)
+            or not _number(content.get("seconds"))
+            or "kept" in content
+            or "text" in content
+        ):
             return False
         state = content.get("state")
         if state == "skipped":

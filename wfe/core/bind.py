@@ -36,21 +36,27 @@ class Upstream:
             outputs = {**signature.outputs, **{name: PATH for name in self.files if name not in signature.outputs}}
         self.outputs = outputs
 
+    def name_in(self, trail: Path) -> str:
+        """The name of the output that `trail` leads into; "" for the whole."""
+        rest = trail[1:] if self.fan and trail and isinstance(trail[0], int) else trail
+        return str(rest[0]) if rest else ""
+
+    def has(self, trail: Path) -> bool:
+        """Whether there may be an output at `trail`."""
+        if self.outputs is None:
+            return True
+        name = self.name_in(trail)
+        return not name or name in self.outputs
+
     def type_of(self, trail: Path) -> Type:
-        """The type of the output at `trail`; ANY when not known. Raises KeyError(name) for an output that does not exist."""
+        """The type of the output at `trail`, which there may be; ANY when not known."""
         if self.fan and trail and isinstance(trail[0], int):
-            trail = trail[1:]
-            return self._type(trail)
+            return self._type(trail[1:])
         inner = self._type(trail)
         return Type("list", (inner,)) if self.fan else inner
 
     def _type(self, trail: Path) -> Type:
-        if self.outputs is None or not trail:
-            return ANY
-        name = str(trail[0])
-        if name not in self.outputs:
-            raise KeyError(name)
-        return self.outputs[name] if len(trail) == 1 else ANY
+        return self.outputs[str(trail[0])] if self.outputs is not None and len(trail) == 1 else ANY
 
 
 class Binder:
@@ -126,12 +132,15 @@ class Binder:
         self.wrong(path, f"step {node.id!r}: no parameter {name!r}", hint)
 
     def exists(self, node: Node, ref: Ref, path: Path, items: tuple[str, ...]) -> bool:
+        upstream = self.upstreams.get(ref.step)
+        if upstream is not None and ref.step != node.id and upstream.has(ref.trail):
+            return True
         what = (
             f"step {node.id!r}: input {path[3]!r}"
             if len(path) > 3 and path[2] == "inputs"
             else f"step {node.id!r}: {path[2]!r}"
         )
-        if ref.step not in self.upstreams:
+        if upstream is None:
             if ref.step in (ITEM, "matrix"):
                 # A node that is not sound may have lost the fan that was meant.
                 if node.sound:
@@ -147,14 +156,10 @@ class Binder:
         if ref.step == node.id:
             self.wrong(path, f"{what} refers to the step itself")
             return False
-        try:
-            self.upstreams[ref.step].type_of(ref.trail)
-        except KeyError as error:
-            known = list(self.upstreams[ref.step].outputs or ())
-            hint = nearest(error.args[0], known) or "it returns nothing"
-            self.wrong(path, f"{what} refers to output {error.args[0]!r}, which step {ref.step!r} does not have", hint)
-            return False
-        return True
+        name = upstream.name_in(ref.trail)
+        hint = nearest(name, list(upstream.outputs or ())) or "it returns nothing"
+        self.wrong(path, f"{what} refers to output {name!r}, which step {ref.step!r} does not have", hint)
+        return False
 
     def bind(self, node: Node, signature: Signature, items: tuple[str, ...] = ()) -> dict[str, Binding]:
         """Every parameter of the function -> its binding."""

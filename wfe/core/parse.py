@@ -12,8 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from wfe.core.document import Document, Path, read
-from wfe.core.kind import Wrong, entries
-from wfe.core.kind import describe as describe  # the engine takes it from here
+from wfe.core.kind import Wrong, describe, entries
 from wfe.core.option import OPTIONS, amounts, wrong_with
 from wfe.core.workflow import Node, Param, Settings, Workflow
 from wfe.errors import Problem, WorkflowError, nearest

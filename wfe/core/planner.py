@@ -276,19 +276,13 @@ class _Planner:
         written = {name: found for name, step in steps.items() if (found := step.targets())}
         placed = self.environments(asked)
         for node, _, code in asked:
-            where = placed[node.id]
-            steps[node.id] = replace(
-                steps[node.id],
-                code=code.digest,
-                environment=where.environment,
-                prefix=where.prefix,
-                module_files=code.files,
-                places=tuple(
-                    (other, parameter, path)
-                    for other in steps[node.id].needs
-                    for parameter, path in sorted(written.get(other, {}).items())
-                ),
-            )
+            where, step = placed[node.id], steps[node.id]
+            places = [
+                (other, parameter, path)
+                for other in (step.needs if written else ())
+                for parameter, path in sorted(written.get(other, {}).items())
+            ]
+            steps[node.id] = step.located(code.digest, where.environment, where.prefix, code.files, tuple(places))
 
     def options(self, node: Node, signature: Signature) -> Options:
         told = signature.options

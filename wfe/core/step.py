@@ -157,6 +157,28 @@ class Step:
             if binding.kind == "output" and isinstance(binding.value, str)
         }
 
+    def located(
+        self, code: str, environment: str, prefix: str, files: tuple[str, ...], places: tuple[tuple[str, str, str], ...]
+    ) -> Step:
+        """The same with what its function reaches and where it runs. (dataclasses.replace takes three times as long.)"""
+        return Step(
+            self.id,
+            self.function,
+            code,
+            self.inputs,
+            self.needs,
+            self.outputs,
+            self.options,
+            environment,
+            prefix,
+            self.when,
+            self.fan,
+            self.parent,
+            self.description,
+            files,
+            places,
+        )
+
     def pack(self) -> tuple[Any, ...]:
         """As nested tuples, lists and dicts that marshal takes."""
         return (

@@ -49,11 +49,11 @@ class Type:
 
     def has(self, kind: str) -> bool:
         """Whether this type is, or as a union offers, `kind`."""
-        return self.kind == kind or (self.kind == "union" and any([arg.has(kind) for arg in self.args]))
+        return self.kind == kind or (self.kind == "union" and any(arg.has(kind) for arg in self.args))
 
     def holds(self, kind: str) -> bool:
         """Whether `kind` is anywhere in this type: in a list of it, in a dict of lists of it."""
-        return self.kind == kind or any([arg.holds(kind) for arg in self.args])
+        return self.kind == kind or any(arg.holds(kind) for arg in self.args)
 
     def accepts(self, value: Any) -> bool:
         """Whether a JSON value is of this type. An int is a good float; true is no int; a path is a text."""

@@ -182,7 +182,7 @@ class Action:
         self._call = None
         self.place = None
 
-    def begin_at_once(self, place: Place) -> None:
+    def begin_at_once(self, place: Place | Only) -> None:
         """Send the call, now that there is a place for it. Callable from any thread."""
         began = time.perf_counter()
         if self.may_begin():
@@ -221,7 +221,11 @@ class Action:
 
     def tell_started(self, place: Place | Only) -> None:
         self._started = True
-        takes = {pool: amount(given) for pool, given in self.step.options.resources} if self.step.options.resources else NOTHING
+        takes = (
+            {pool: amount(given) for pool, given in self.step.options.resources}
+            if self.step.options.resources
+            else NOTHING
+        )
         self.run.tell(StepStarted(self.step.id, time.time(), place.number, takes))
 
     def claim(self) -> bool:

@@ -162,7 +162,7 @@ class Known:
             self.skip(name)
             return []
         from wfe.core.fan import expand  # a plan without fans needs none of it
-        from wfe.core.parse import describe
+        from wfe.core.kind import describe
         from wfe.engine.ground import Ground
 
         if not isinstance(part.value, list):
@@ -233,11 +233,7 @@ class Known:
 
     def ready(self, name: str) -> bool:
         """Whether everything that the step needs has a result (or was skipped)."""
-        marks = self.marks
-        for other in self.step(name).needs:
-            if other not in marks:
-                return False
-        return True
+        return self.marks.keys() >= set(self.step(name).needs)
 
     def gathered(self, name: str) -> None:
         """A fan is done: its mark is made of those of its steps."""

@@ -156,6 +156,6 @@ def _check(step: Step, value: Any, holes: list[Hole]) -> None:
 
 
 def _kind(value: Any) -> str:
-    from wfe.core.parse import describe
+    from wfe.core.kind import describe
 
     return describe(value)

@@ -219,7 +219,7 @@ class Workers:
             if keep:
                 warm.known.add((call.module, call.function, call.code))
                 keep = bool(warm.begun) or not self._too_big(warm, reply["seconds"])
-                if warm.begun and (reply["state"] != "returned" or reply["printed"]):
+                if warm.begun and reply["broken"]:
                     warm.child.skip(len(self._take_back(warm)))
             return None if reply["state"] == "stale" else reply
         except Gone as gone:

@@ -13,7 +13,6 @@ import os
 import platform
 import shutil
 import stat
-import threading
 import time
 from pathlib import Path
 

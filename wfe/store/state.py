@@ -24,7 +24,9 @@ from wfe.store.journal import Journal
 FORMAT: Final = 1  # rows of another format are absent
 _PATIENCE: Final = 60.0  # seconds to wait for others that hold the database
 _MARSHAL: Final = 4  # every Python from 3.4 on reads it
-_AT_ONCE: Final = 512  # rows that may wait in the journal: the commit of so many takes some 5 ms
+# Rows that may wait in the journal: the commit of so many takes some 3 ms. Not more: the claims of their keys are held until
+# then, and the kernel walks through all that a process holds to find one.
+_AT_ONCE: Final = 256
 
 # SQLite's words about a damaged schema may quote it, and what is quoted need not be UTF-8 any more.
 _TOLD: Final = (sqlite3.DatabaseError, UnicodeDecodeError)

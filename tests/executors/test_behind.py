@@ -1,0 +1,164 @@
+"""Calls that are sent behind a running one: the worker goes on with them by itself, and only while all is well."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from executors.conftest import Bench
+
+from wfe.engine.executor import Call, Died, Raised, Reply, Returned, Skipped
+from wfe.engine.workers import Workers
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a worker cannot tell whether it has printed")
+
+SOURCE = """
+import os
+import subprocess
+import sys
+import wfe
+
+def mark(name):
+    with open("done.txt", "a") as file:
+        file.write(f"{name} ")
+
+def plain(name):
+    mark(name)
+    return {"name": name}
+
+def says(name):
+    mark(name)
+    print(name)
+    return {"name": name}
+
+def bad(name):
+    mark(name)
+    raise ValueError(name)
+
+def skips(name):
+    mark(name)
+    raise wfe.Skip(name)
+
+def dies(name):
+    mark(name)
+    os._exit(3)
+
+def leaves(name):
+    mark(name)
+    subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    return {"name": name}
+
+def reports(name):
+    mark(name)
+    wfe.progress(1, 2)
+    return {"name": name}
+"""
+
+
+@pytest.fixture
+def warm(make: Callable[..., Bench]) -> Iterator[Bench]:
+    """One worker that has served a call."""
+    bench = make("workers", limit=1)
+    bench.write("a", SOURCE)
+    assert isinstance(bench.call("plain", inputs={"name": "first"}), Returned)
+    yield bench
+
+
+def call_of(bench: Bench, function: str, name: str) -> Call:
+    given: dict[str, Any] = {"staging": str(bench.staging), "log": str(bench.root / f"{name}.log"), "code": "v1"}
+    return Call("step", "nodes.a", function, str(bench.root), {"name": name}, **given)
+
+
+def in_one_go(bench: Bench, *calls: tuple[str, str]) -> tuple[list[Reply], list[str]]:
+    """Send the calls (function, name) behind the first one; the replies in order, and what was done, in order."""
+    (bench.root / "done.txt").write_text("")
+    first, *others = [call_of(bench, function, name) for function, name in calls]
+    assert isinstance(bench.executor, Workers)
+    executor = bench.executor
+
+    def emit(kind: str, content: dict[str, Any]) -> None:
+        if kind == "sent" and not bench.heard:
+            assert executor.begin_behind(others) == len(others)
+        bench.heard.append((kind, content))
+
+    bench.heard.clear()
+    replies = [executor.call(first, emit)]
+    replies += [executor.call(one, lambda kind, content: bench.heard.append((kind, content))) for one in others]
+    return replies, (bench.root / "done.txt").read_text().split()
+
+
+def names(replies: list[Reply]) -> list[Any]:
+    return [one.value["name"] if isinstance(one, Returned) else type(one) for one in replies]
+
+
+def test_they_are_done_in_order(warm: Bench) -> None:
+    replies, done = in_one_go(warm, *(("plain", name) for name in "abcde"))
+    assert names(replies) == done == list("abcde")
+
+
+@pytest.mark.parametrize(("function", "kind"), [("bad", Raised), ("skips", Skipped)])
+def test_after_one_that_did_not_return_none_is_begun(warm: Bench, function: str, kind: type) -> None:
+    """Whoever goes on all the same asks for them, and then they are sent anew: each is done once."""
+    (warm.root / "done.txt").write_text("")
+    bad, *others = [call_of(warm, function, "bad"), call_of(warm, "plain", "x"), call_of(warm, "plain", "y")]
+    executor = warm.executor
+    assert isinstance(executor, Workers)
+
+    def emit(what: str, content: dict[str, Any]) -> None:
+        if what == "sent":
+            assert executor.begin_behind(others) == 2
+
+    assert isinstance(executor.call(bad, emit), kind)
+    assert (warm.root / "done.txt").read_text().split() == ["bad"]
+    assert [executor.call(one, lambda *_: None).value["name"] for one in others] == ["x", "y"]  # type: ignore[union-attr]
+    assert (warm.root / "done.txt").read_text().split() == ["bad", "x", "y"]
+
+
+def test_each_has_what_it_printed(warm: Bench) -> None:
+    replies, done = in_one_go(warm, ("plain", "a"), ("says", "b"), ("says", "c"), ("plain", "d"), ("says", "e"))
+    assert names(replies) == done == list("abcde")
+    logs = {name: (warm.root / f"{name}.log").read_text() for name in "abcde" if (warm.root / f"{name}.log").exists()}
+    assert logs == {"b": "b\n", "c": "c\n", "e": "e\n"}
+
+
+def test_each_has_the_progress_that_it_told(warm: Bench) -> None:
+    replies, _ = in_one_go(warm, ("reports", "a"), ("reports", "b"))
+    assert names(replies) == ["a", "b"]
+    assert [kind for kind, _ in warm.heard if kind in ("sent", "progress")] == ["sent", "progress", "sent", "progress"]
+
+
+def test_when_one_dies_those_behind_it_are_done_by_another_worker(warm: Bench) -> None:
+    replies, done = in_one_go(warm, ("plain", "a"), ("dies", "b"), ("plain", "c"), ("plain", "d"))
+    assert names(replies) == ["a", Died, "c", "d"]
+    assert done == ["a", "b", "c", "d"]
+
+
+def test_after_one_that_left_a_process_behind_none_is_begun(warm: Bench) -> None:
+    replies, done = in_one_go(warm, ("leaves", "a"), ("plain", "b"), ("plain", "c"))
+    assert names(replies) == done == ["a", "b", "c"]
+
+
+def test_those_that_nobody_asks_for_are_ended_with_the_executor(warm: Bench) -> None:
+    executor, calls = warm.executor, [call_of(warm, "plain", name) for name in "bc"]
+    assert isinstance(executor, Workers)
+    executor.call(
+        call_of(warm, "plain", "a"), lambda kind, _: kind == "sent" and bool(executor.begin_behind(calls)) or None
+    )
+    executor.close()
+
+
+def test_of_a_cancelled_run_none_is_asked_again(warm: Bench) -> None:
+    executor, calls = warm.executor, [call_of(warm, "plain", name) for name in "bc"]
+    assert isinstance(executor, Workers)
+    executor.call(
+        call_of(warm, "plain", "a"), lambda kind, _: kind == "sent" and bool(executor.begin_behind(calls)) or None
+    )
+    executor.cancel()
+    assert [type(executor.call(one, lambda *_: None)) for one in calls] == [Died, Died]
+
+
+def test_only_behind_a_running_one(warm: Bench) -> None:
+    assert isinstance(warm.executor, Workers)
+    assert warm.executor.begin_behind([call_of(warm, "plain", "a")]) == 0
