@@ -54,8 +54,12 @@ class Door:
         for listener in self.listeners:
             with contextlib.suppress(BrokenPipeError):
                 getattr(listener, "close", lambda: None)()
-        self.workspace.close()
         self.code = self._code(interrupted)
+        try:
+            self.workspace.close()
+        except WfeError as error:
+            sys.stderr.write(f"{error}\n")
+            self.code = self.code or error.code
         for bug in self.run.bugs:
             sys.stderr.write(f"{bug}\nBUG: this is an error in wfe itself; please report it\n")
         return self.code

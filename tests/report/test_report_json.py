@@ -282,6 +282,7 @@ def test_kill_leaves_what_was_done(tmp_path: Path) -> None:
         recording.hear(StepStarted("a", 100.0))
         recording.hear(StepFinished("a", Outcome("a", StepState.RAN, 1.5), 101.5))
         recording.hear(StepStarted("b", 101.5))
+        recording.rest()
         os.kill(os.getpid(), signal.SIGKILL)
     """)
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], timeout=60, check=False)

@@ -21,6 +21,9 @@ class Kept:
         if not isinstance(event, StepLine | StepProgress):
             self._events.append(event)
 
+    def rest(self) -> None:
+        """All is kept until the end."""
+
     def write(self, files: Mapping[Path, str], needs: Mapping[str, Sequence[str]]) -> None:
         """Write each file, path -> "junit", "markdown" or "page". Raises EnvironmentFailure."""
         told = retell(self._events)

@@ -140,7 +140,8 @@ Event = RunStarted | FanKnown | StepStarted | StepProgress | StepLine | StepFini
 class Listener(Protocol):
     """Hears every event of a run, in order, one call at a time (the engine serialises them).
 
-    One that has a method `rest` is told so when there is nothing to do for a moment, and by `close` when all is over.
+    `close`, if it has that, is called when all is over. One with a method `rest` is told when there is nothing to do for a
+    moment; results that it hears of may stand in the database only then. To one without, they do when it hears of them.
     """
 
     def hear(self, event: Event) -> None: ...

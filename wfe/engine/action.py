@@ -194,9 +194,12 @@ class Action:
             else:
                 self.unclaim()
 
-    def begin_alone(self) -> None:
-        """Send the call, where one step runs at a time and the one before has just returned."""
-        if not self.step.options.resources:
+    def go_on(self) -> None:
+        """The step before has just returned, where one runs at a time: send the call, or tell that it runs by now."""
+        if self.begun:
+            self.began = time.perf_counter()
+            self.tell_started(ONLY)
+        elif not self.step.options.resources:
             self.begin_at_once(ONLY)
 
     def may_begin(self) -> bool:

@@ -121,8 +121,8 @@ class Ahead:
 
     def hand_on(self) -> None:
         """The function of the running step returned: the next one is called before the result is stored."""
-        if self._line and not self._line[0].begun:
-            self._line[0].begin_alone()
+        if self._line:
+            self._line[0].go_on()
 
     def take(self, name: str) -> Action | None:
         """The step's action, if it was made. Where another step's turn came than was thought, those that were begun have the

@@ -134,6 +134,9 @@ class Run(Known):
     def tell(self, event: Event) -> None:
         with self._telling:
             for listener in self.listeners:
+                if not hasattr(listener, "rest"):  # a stranger, who may look for what is done, or run something himself
+                    with contextlib.suppress(EnvironmentFailure):
+                        self.workspace.state.settle()
                 listener.hear(event)
 
     def rest(self) -> None:
@@ -142,7 +145,8 @@ class Run(Known):
             self.workspace.state.settle()
         with self._telling:
             for listener in self.listeners:
-                getattr(listener, "rest", lambda: None)()
+                if hasattr(listener, "rest"):
+                    listener.rest()
 
     def note(self, message: str, step: str = "") -> None:
         self.tell(Note(message, step))

@@ -90,6 +90,9 @@ class Lines:
         if hears is not None:
             hears(event)
 
+    def rest(self) -> None:
+        """Nothing is held back."""
+
     def close(self) -> None:
         """End what is open in the output: a run that stops without its last event leaves no group open. Idempotent."""
         if self._grouped:

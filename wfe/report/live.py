@@ -109,6 +109,9 @@ class Live:
         elif isinstance(event, RunFinished):
             self.close()
 
+    def rest(self) -> None:
+        """Nothing is held back."""
+
     def paint(self) -> None:
         """Draw the region as it is now, unless it is too early for one or nothing runs."""
         with self._lock:

@@ -8,6 +8,7 @@ cause is a rebuild. A file that SQLite cannot read is put aside and a new one be
 from __future__ import annotations
 
 import contextlib
+import errno
 import marshal
 import os
 import sqlite3
@@ -324,21 +325,26 @@ class State:
             if self._depth:  # a part of somebody's transaction
                 for (table, scope, name), body in packed.items():
                     self._execute(_SET[table], (scope, name, body))
-            elif self._journal is not None and self._add(self._journal, packed):
-                self._late.update(packed)
-                if len(self._late) >= _AT_ONCE:
-                    self.settle()
+            elif self._journal is not None:
+                self._put_late(self._journal, packed)
             else:
                 self._commit(packed)
 
-    def _add(self, journal: Journal, packed: dict[tuple[str, str, str], bytes]) -> bool:
+    def _put_late(self, journal: Journal, packed: dict[tuple[str, str, str], bytes]) -> None:
         try:
             journal.add([(*address, body) for address, body in packed.items()])
-        except OSError:
-            # The database may have room where the journal has none; else it says so. What came before must not go over it.
+        except OSError as error:
+            try:
+                self.settle()  # what came before must not go over it
+                self._commit(packed)
+            except EnvironmentFailure as failure:  # there is no room for the database either, and this one says why
+                raise EnvironmentFailure(
+                    f"{journal.path} cannot be written: {error.strerror or error}", _hint(error)
+                ) from failure
+            return
+        self._late.update(packed)
+        if len(self._late) >= _AT_ONCE:
             self.settle()
-            return False
-        return True
 
     def _commit(self, rows: dict[tuple[str, str, str], bytes]) -> None:
         """Write rows as one commit."""
@@ -420,7 +426,8 @@ def _is_damage(error: Exception) -> bool:
 
 def _hint(error: Exception) -> str:
     text = str(error)
-    if "full" in text:
+    full = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
+    if "full" in text or getattr(error, "errno", 0) in full:
         return "free some space (`wfe collect` removes old results)"
     if "locked" in text:
         return "another run holds it; wait for it or end it"
