@@ -55,9 +55,10 @@ def perform(
         opened(door)
         run.start()
         if force_all or any(name not in run.marks for name in run.wanted):
-            from wfe.schedule.runner import execute
-
             with signals(run):
+                run.sit()  # workers start while doit is imported
+                from wfe.schedule.runner import execute
+
                 execute(
                     run,
                     keep_going=keep_going,

@@ -259,3 +259,44 @@ def test_the_time_of_a_step_is_not_that_of_storing_the_one_before(
 
     ended = space.run(inline=False, change=change)
     assert ended.outcomes["a"].seconds == 3600 > ended.outcomes["b"].seconds
+
+
+def test_what_a_step_left_of_the_process_does_not_change_the_file_of_its_result(space: Space) -> None:
+    """The worker writes it, after the function: with its own rights, and not with those that the function set."""
+    space.nodes(
+        """
+        import os
+        @workflow_node()
+        def plain() -> dict: return {"n": 1}
+        @workflow_node()
+        def closes() -> dict:
+            os.umask(0o777)
+            os.chdir("/")
+            os.close(1)
+            os.close(2)
+            return {"n": 1}
+        """
+    )
+    space.workflow([{"id": "a", "function": "n.plain"}, {"id": "b", "function": "n.closes"}])
+    space.run(inline=False)
+    one, two = (space.cache / "steps" / "w" / f"{name}.json" for name in "ab")
+    assert one.read_bytes() == two.read_bytes() == b'{"n":1}\n'
+    assert one.stat().st_mode == two.stat().st_mode
+
+
+def test_a_result_that_is_refused_does_not_stand_in_its_place(space: Space) -> None:
+    space.nodes(
+        """
+        @workflow_node(outputs={"n": int})
+        def told(bad: bool) -> dict: return {"n": "one"} if bad else {"n": 1}
+        """
+    )
+    space.workflow([{"id": "a", "function": "n.told", "inputs": {"bad": "${bad}"}}], params={"bad": False})
+    place = space.cache / "steps" / "w" / "a.json"
+    space.run(inline=False)
+    good = place.read_bytes()
+    found = space.run(bad=True, inline=False)
+    assert found.outcomes["a"].state.value == "failed" and not place.exists()
+    space.run(inline=False)
+    space.restored("a")
+    assert place.read_bytes() == good

@@ -34,6 +34,9 @@ BOOT = Path(wfe.__file__).parent / "wire" / "boot.py"
 # Milliseconds after which a silent wait looks whether the worker lives. Its death closes the pipes, except when
 # something that it forked without Python's knowledge holds them open.
 LOOK = 1000
+# Milliseconds of a call after which the engine has time for what can wait. Of steps of 20 ms the commits, one for each, took a
+# fiftieth where all processors are busy.
+SILENCE = 50
 # Seconds for which that answer is looked for before the engine sleeps: a worker that sleeps itself must be woken first.
 KEEN = 3 * frames.KEEN
 _GLANCE = 0.01  # seconds
@@ -225,8 +228,9 @@ class Child:
 
     def _converse(self, emit: Emit, printed: Printed, deadline: float | None) -> dict[str, Any]:
         emit("sent", {})
-        if not self.channel.has_frame() and not self.channel.look(KEEN if self._soon else 0.0):
-            emit("waits", {})
+        if self._soon and not self.channel.has_frame():
+            self.channel.look(KEEN)
+        since, waited = monotonic(), False
         while True:
             while (frame := self.channel.take()) is not None:
                 kind, content = frame
@@ -246,13 +250,16 @@ class Child:
                     self._soon = reply.get("seconds", 1.0) < frames.SOON
                     self._answered = monotonic()
                     return reply
-            self._wait(printed, deadline)
+            self._wait(printed, deadline, LOOK if waited else SILENCE)
+            if not waited and monotonic() - since >= SILENCE / 1000:
+                waited = True
+                emit("waits", {})
 
-    def _wait(self, printed: Printed | None, deadline: float | None) -> None:
-        """Wait for bytes from the worker, take them. Raises TimeoutError at the deadline, frames.Closed at its end."""
-        rest = LOOK
+    def _wait(self, printed: Printed | None, deadline: float | None, rest: int = LOOK) -> None:
+        """Wait for bytes from the worker, `rest` milliseconds at the most, and take them. Raises TimeoutError at the deadline,
+        frames.Closed at its end."""
         if deadline is not None:
-            rest = min(LOOK, int((deadline - monotonic()) * 1000) + 1)
+            rest = min(rest, int((deadline - monotonic()) * 1000) + 1)
             if rest <= 0:
                 raise TimeoutError
         if self.threaded:

@@ -37,6 +37,7 @@ from wfe.engine.gate import ONLY, Gate, Only, Place, sizes
 from wfe.engine.index import Index
 from wfe.engine.known import Known
 from wfe.engine.look import look
+from wfe.engine.priority import Priorities
 from wfe.engine.workspace import Workspace
 from wfe.errors import EnvironmentFailure, ExitCode, NodeFailure, WfeError, WorkflowError
 from wfe.store.stamp import Stamp
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 
 
 EMPTY: Final = "it has no items"  # of a fan
-_UNKNOWN: Final = 0.1  # seconds that a step counts which never ran
 
 
 class Run(Known):
@@ -87,7 +87,7 @@ class Run(Known):
         self.stopping = threading.Event()  # set when the run was asked to end
         self._pools = {**self.plan.pools, **(pools or {})}
         self._gate: Gate | None = None
-        self._priorities: dict[str, float] = {}
+        self.priorities = Priorities(self)
         self._telling = threading.RLock()
         self._remaking = threading.RLock()
         self.begun = False  # whether steps may be performed; else they are only looked at
@@ -96,6 +96,7 @@ class Run(Known):
         self._aside: dict[str, Action] = {}  # steps that wait for another attempt, or for another run
         self.seat = 0  # how many other runs of this cache were live when this one began
         self._seated = contextlib.ExitStack()
+        self._sat = False
 
     @property
     def executors(self) -> Executors:
@@ -120,7 +121,11 @@ class Run(Known):
         self._seated.close()
 
     def sit(self) -> None:
-        """Take a seat among the live runs of this cache, and let workers start: once, before the scheduler is made ready."""
+        """Take a seat among the live runs of this cache, and let workers start: before the scheduler is made ready.
+        Idempotent."""
+        if self._sat:
+            return
+        self._sat = True
         claims = self.workspace.claims
         if claims is not None:
             self.seat = self._seated.enter_context(claims.seat())
@@ -383,7 +388,7 @@ class Run(Known):
         step = action.step
         if self.jobs == 1 and not step.options.resources:
             return ONLY
-        return self.gate.enter(self.priority(step), step.options.resources, self.stopping, action.begin_at_once)
+        return self.gate.enter(self.priorities.of(step), step.options.resources, self.stopping, action.begin_at_once)
 
     def free(self, names: Sequence[str], aside: Mapping[str, Action] | None = None) -> str:
         """Wait until one of these steps, which were put aside, may be tried again: that one. Any of them when the run was
@@ -433,33 +438,6 @@ class Run(Known):
                 asked = {name: self.steps[name].options.resources for name in self.index.ids}
                 self._gate = Gate(self.jobs, sizes(self._pools, asked))
             return self._gate
-
-    def priority(self, step: Step) -> float:
-        """The seconds that the longest way from the step to an end took when its steps last ran: the longest way goes
-        first. A step that never ran counts a tenth of a second; a fan counts as the longest of its steps."""
-        with self._telling:
-            if not self._priorities:
-                self._prioritize()
-        if step.parent:
-            return self._priorities.get(f"{step.parent}[]", 0.0) + self._lasted(step.id)
-        return self._priorities.get(step.id, 0.0)
-
-    def _prioritize(self) -> None:
-        """Fill `_priorities`: of each step, and under "fan[]" what comes after the steps of a fan."""
-        open_ = [name for name in self.index.ids if name not in self.marks]
-        after = reverse({name: self.steps[name].needs for name in open_})
-        longest: dict[str, float] = {}
-        for name, row in self.rows.items():
-            if name.endswith("]"):
-                fan = name.partition("[")[0]
-                longest[fan] = max(longest.get(fan, 0.0), row[5])
-        for name in reversed(open_):
-            rest = max((self._priorities.get(other, 0.0) for other in after[name]), default=0.0)
-            self._priorities[f"{name}[]"] = rest
-            self._priorities[name] = rest + longest.get(name, self._lasted(name))
-
-    def _lasted(self, name: str) -> float:
-        return float(self.rows[name][5]) if name in self.rows else _UNKNOWN
 
     def halt(self) -> None:
         """Begin no further step; what runs goes on. Callable from any thread."""

@@ -169,7 +169,7 @@ class Tasks:
     def ordered(self, steps: list[Step]) -> list[Step]:
         if self.run.seat:
             return self.from_elsewhere(steps)
-        return sorted(steps, key=lambda step: -self.run.priority(step)) if self.run.jobs > 1 else steps
+        return sorted(steps, key=lambda step: -self.run.priorities.of(step)) if self.run.jobs > 1 else steps
 
     def from_elsewhere(self, steps: list[Step]) -> list[Step]:
         """Another order than that of the other live runs: of two runs of one cold workflow the second begins at the other

@@ -28,6 +28,7 @@ _MARSHAL: Final = 4  # every Python from 3.4 on reads it
 # Rows that may wait in the journal: the commit of so many takes some 3 ms. Not more: the claims of their keys are held until
 # then, and the kernel walks through all that a process holds to find one.
 _AT_ONCE: Final = 256
+_LONGEST: Final = 0.05  # seconds for which rows wait for others
 
 # SQLite's words about a damaged schema may quote it, and what is quoted need not be UTF-8 any more.
 _TOLD: Final = (sqlite3.DatabaseError, UnicodeDecodeError)
@@ -83,6 +84,7 @@ class State:
         self._depth = 0
         self._journal: Journal | None = None
         self._late: dict[tuple[str, str, str], bytes] = {}  # (table, scope, name) -> body: what stands in the journal
+        self._since = 0.0  # when the first of them was put there, monotonic seconds
         self._then: list[Callable[[], object]] = []
         self._db = self._open()
 
@@ -342,8 +344,11 @@ class State:
                     f"{journal.path} cannot be written: {error.strerror or error}", _hint(error)
                 ) from failure
             return
+        now = time.monotonic()
+        if not self._late:
+            self._since = now
         self._late.update(packed)
-        if len(self._late) >= _AT_ONCE:
+        if len(self._late) >= _AT_ONCE or now - self._since > _LONGEST:
             self.settle()
 
     def _commit(self, rows: dict[tuple[str, str, str], bytes]) -> None:
