@@ -139,7 +139,7 @@ def signals(run: Run) -> contextlib.AbstractContextManager[None]:
     """While open, the first Ctrl-C or SIGTERM lets no further step begin and gives those that run GRACE seconds; the
     second kills them at once. What is done is kept either way. In the main thread only: elsewhere no handler can be set.
     """
-    return heeding(run.stopping, run.stop)
+    return heeding(run.stopping, run.stop, run.hold)
 
 
 @contextlib.contextmanager

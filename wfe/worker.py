@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import select
 import sys
 from _thread import allocate_lock, start_new_thread
 from contextlib import suppress
@@ -281,16 +282,17 @@ class Caller:
 class Worker(Caller):
     """A process that does nothing but calls: serves them until the pipe ends."""
 
-    def __init__(self, channel: frames.Channel) -> None:
+    def __init__(self, channel: frames.Channel, life: int) -> None:
         super().__init__(Surroundings())
         self.channel = channel
         self.sender = Sender(channel.writer)
         self.pid = os.getpid()
+        self.life = life
+        self.broken = False  # whether what was sent behind the last call must not be begun
 
     def serve(self) -> None:
         wfe._emit = self.sender.event
         keen = 0.0
-        broken = False  # whether what was sent behind the last call must not be begun
         while True:
             self.channel.look(keen)
             try:
@@ -299,8 +301,10 @@ class Worker(Caller):
                 return
             if kind != frames.CALL:
                 raise frames.FrameError(f"BUG: a worker got a frame of kind {kind}")
-            if broken and call["behind"]:
-                self.sender.reply({"state": "unbegun", "seconds": 0.0})
+            if not call["behind"]:
+                self.broken = False
+            elif self.broken or waits(self.life):  # what the engine writes there says: begin nothing by yourself
+                self.sender.reply({"state": "unbegun", "seconds": 0.0, "broken": True})
                 continue
             reply = self.answer(call)
             if call["marks"]:
@@ -309,8 +313,9 @@ class Worker(Caller):
             self.write_result(call["result"], reply)
             reply["printed"] = printed = has_printed()
             # The engine could not tell what two calls print, and it ends this process after one that left another behind.
-            broken = printed is not False or reply["state"] != "returned" or bool(reply.get("children"))
-            reply["broken"] = broken
+            good = printed is False and reply["state"] == "returned" and not reply.get("children")
+            self.broken = not good or waits(self.life)
+            reply["broken"] = self.broken
             self.sender.reply(reply)
             # Calls that come several at a time are sent before the worker has nothing to do.
             keen = 0.0 if call["behind"] else call["keen"]
@@ -350,15 +355,18 @@ class Worker(Caller):
 def has_printed() -> bool | None:
     """Whether there is something in the pipes of stdout and stderr that the engine has not read; None where the system does
     not tell at this end of a pipe."""
-    if sys.platform != "linux":
+    try:
+        return waits(1) or waits(2) if sys.platform == "linux" else None
+    except OSError:  # the node closed one
         return None
+
+
+def waits(pipe: int) -> bool:
+    """Whether there is something in a pipe; asked at its writing end too, which is not possible everywhere. Raises OSError."""
     import fcntl
     import termios
 
-    try:
-        return any(fcntl.ioctl(number, termios.FIONREAD, b"\0\0\0\0") != b"\0\0\0\0" for number in (1, 2))
-    except OSError:  # the node closed one
-        return None
+    return fcntl.ioctl(pipe, termios.FIONREAD, b"\0\0\0\0") != b"\0\0\0\0"
 
 
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
@@ -419,12 +427,17 @@ def _native_flush() -> Any:
 
 
 def _watch(life: int) -> None:
-    """Wait until the engine is gone (its end of this pipe closes, kill -9 included), then end everything."""
-    try:
-        while os.read(life, 1):
+    """Wait until the engine is gone (its end of this pipe closes, kill -9 included), then end everything. What it writes there is
+    for `Worker.held`."""
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(life, 0)
+        while not poll.poll():
             pass
-    except OSError:
-        pass
+    else:
+        with suppress(OSError):
+            while os.read(life, 1):
+                pass
     if sys.platform != "win32":
         import signal
 
@@ -465,7 +478,7 @@ def main(ends: list[int], folders: list[str]) -> None:
 
     faulthandler.enable(2)
     start_new_thread(_watch, (life,))
-    worker = Worker(frames.Channel(requests, replies))
+    worker = Worker(frames.Channel(requests, replies), life)
     frames.write_all(replies, frames.pack(frames.READY, {"python": sys.version.split()[0], "pid": os.getpid()}))
     # After the first frame: importing ctypes takes 2 to 10 ms that the engine need not wait for.
     adopt_orphans()

@@ -50,6 +50,17 @@ def leaves(name):
     subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     return {"name": name}
 
+def opens(name):
+    mark(name)
+    while not os.path.exists("go"):
+        pass
+    return {"name": name}
+
+def stays(name):
+    mark(name)
+    import threading
+    threading.Event().wait()
+
 def reports(name):
     mark(name)
     wfe.progress(1, 2)
@@ -80,7 +91,7 @@ def in_one_go(bench: Bench, *calls: tuple[str, str]) -> tuple[list[Reply], list[
 
     def emit(kind: str, content: dict[str, Any]) -> None:
         if kind == "sent" and not bench.heard:
-            assert executor.begin_behind(others) == len(others)
+            assert executor.begin_behind(first, others) == len(others)
         bench.heard.append((kind, content))
 
     bench.heard.clear()
@@ -108,7 +119,7 @@ def test_after_one_that_did_not_return_none_is_begun(warm: Bench, function: str,
 
     def emit(what: str, content: dict[str, Any]) -> None:
         if what == "sent":
-            assert executor.begin_behind(others) == 2
+            assert executor.begin_behind(bad, others) == 2
 
     assert isinstance(executor.call(bad, emit), kind)
     assert (warm.root / "done.txt").read_text().split() == ["bad"]
@@ -140,25 +151,51 @@ def test_after_one_that_left_a_process_behind_none_is_begun(warm: Bench) -> None
     assert names(replies) == done == ["a", "b", "c"]
 
 
-def test_those_that_nobody_asks_for_are_ended_with_the_executor(warm: Bench) -> None:
-    executor, calls = warm.executor, [call_of(warm, "plain", name) for name in "bc"]
+def unasked(bench: Bench, function: str = "plain") -> tuple[Workers, list[Call]]:
+    """Two calls that were sent behind one that has been answered."""
+    executor, calls = bench.executor, [call_of(bench, function, name) for name in "bc"]
     assert isinstance(executor, Workers)
-    executor.call(
-        call_of(warm, "plain", "a"), lambda kind, _: kind == "sent" and bool(executor.begin_behind(calls)) or None
-    )
+    first = call_of(bench, "plain", "a")
+
+    def emit(kind: str, content: dict[str, Any]) -> None:
+        if kind == "sent":
+            assert executor.begin_behind(first, calls) == 2
+
+    executor.call(first, emit)
+    assert all(map(executor.has_begun, calls))
+    return executor, calls
+
+
+def test_those_that_nobody_asks_for_are_ended_with_the_executor(warm: Bench) -> None:
+    executor, _ = unasked(warm)
     executor.close()
 
 
 def test_of_a_cancelled_run_none_is_asked_again(warm: Bench) -> None:
-    executor, calls = warm.executor, [call_of(warm, "plain", name) for name in "bc"]
-    assert isinstance(executor, Workers)
-    executor.call(
-        call_of(warm, "plain", "a"), lambda kind, _: kind == "sent" and bool(executor.begin_behind(calls)) or None
-    )
+    executor, calls = unasked(warm, "stays")
     executor.cancel()
     assert [type(executor.call(one, lambda *_: None)) for one in calls] == [Died, Died]
 
 
+def test_held_back_none_is_begun(warm: Bench) -> None:
+    """The run ends, while one call runs and others wait behind it."""
+    (warm.root / "done.txt").write_text("")
+    executor, first, calls = warm.executor, call_of(warm, "opens", "a"), [call_of(warm, "plain", name) for name in "bc"]
+    assert isinstance(executor, Workers)
+
+    def emit(kind: str, content: dict[str, Any]) -> None:
+        if kind == "sent":
+            assert executor.begin_behind(first, calls) == 2
+            executor.hold()
+            (warm.root / "go").touch()
+
+    assert isinstance(executor.call(first, emit), Returned)
+    assert not any(map(executor.has_begun, calls))
+    assert (warm.root / "done.txt").read_text().split() == ["a"]
+    assert isinstance(warm.call("plain", inputs={"name": "z"}), Returned)  # what is asked for by itself is done
+
+
 def test_only_behind_a_running_one(warm: Bench) -> None:
     assert isinstance(warm.executor, Workers)
-    assert warm.executor.begin_behind([call_of(warm, "plain", "a")]) == 0
+    running, call = call_of(warm, "plain", "a"), call_of(warm, "plain", "b")
+    assert warm.executor.begin_behind(running, [call]) == 0 and not warm.executor.has_begun(call)

@@ -87,8 +87,9 @@ def check(space: Space, log: Path, jobs: int, kills: int, want: dict[str, object
     assert ended.values == want
     calls = log.read_text().split()
     assert set(calls) == set(want)
-    # Beside a function that runs on each place, one that has returned may be waiting for its result to be stored.
-    lost = kills * 2 * jobs
+    # Beside a function that runs on each place, one that has returned may be waiting for its result to be stored. One at a time,
+    # calls as short as these are handed to the worker several at once: up to four behind the first.
+    lost = kills * (2 * jobs if jobs > 1 else 6)
     assert len(calls) <= COUNT + lost, f"{len(calls)} calls of {COUNT} steps after {kills} kills with -n {jobs}"
     space.run()
     space.nothing_ran()

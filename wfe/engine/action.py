@@ -202,6 +202,11 @@ class Action:
         elif not self.step.options.resources:
             self.begin_at_once(ONLY)
 
+    def runs(self) -> bool:
+        """Whether its call is on its way, or was answered."""
+        self.begun = self.begun and self._call is not None and self.run.executors.has_begun(self.step, self._call)
+        return self.begun
+
     def may_begin(self) -> bool:
         """Whether nothing holds it up: nobody else makes the result, or has made it meanwhile. Then its claim is held. What goes
         wrong here is met again, and told, when the step itself goes on."""

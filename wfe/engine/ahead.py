@@ -52,6 +52,7 @@ class Ahead:
         self._short[action.step.function] = seconds < SOON and not action.printed
 
     def _is_short(self, action: Action) -> bool:
+        """Whether its call may be one of several that are sent at once."""
         return self._short.get(action.step.function, False) and not action.step.options.resources
 
     def look(self, running: Action) -> None:
@@ -72,18 +73,23 @@ class Ahead:
                 calls.append(action)
             last = action
         if calls:
-            self._send(calls)
+            self._send(running, calls)
 
-    def _send(self, actions: list[Action]) -> None:
+    def _send(self, running: Action, actions: list[Action]) -> None:
         """Send the calls of several, behind that of the running one; but not of those whose result was made meanwhile, and of
         none after one."""
         made = self.run.workspace.state.has("trace", [one.pending.key for one in actions])
         free = list(itertools.takewhile(lambda one: one.pending.key not in made, actions))
-        begun = self.run.executors.begin_behind([(one.step, one.call_in(ONLY)) for one in free]) if free else 0
-        for one in actions[:begun]:
+        if free:
+            self._begin(running, free)
+        for one in actions:
+            if not one.begun:
+                one.unclaim()
+
+    def _begin(self, running: Action, actions: list[Action]) -> None:
+        calls = [(one.step, one.call_in(ONLY)) for one in actions]
+        for one in actions[: self.run.executors.begin_behind((running.step, running.call_in(ONLY)), calls)]:
             one.begun = True
-        for one in actions[begun:]:
-            one.unclaim()
 
     def _next(self, name: str) -> Action | None:
         """The action of the step that follows `name`, made ready to run; None where it must be decided about at its turn.

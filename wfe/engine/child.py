@@ -380,6 +380,11 @@ class Child:
             message += f"; the end of its stderr:\n{words}"
         return Died("died", message, seconds)
 
+    def hold(self) -> None:
+        """Have it begin nothing that was sent behind the running call, from now on. Callable from any thread."""
+        with contextlib.suppress(OSError):
+            os.write(self._life, b"h")
+
     def kill(self) -> None:
         """Kill it and all that it started. Idempotent, callable from any thread."""
         self.tree.kill()

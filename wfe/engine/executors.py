@@ -109,11 +109,17 @@ class Executors:
         found = self._workers(step)
         return found is not None and found.begin(call)
 
-    def begin_behind(self, calls: Sequence[tuple[Step, Call]]) -> int:
-        """Send calls behind the one that runs, where there is one worker; how many of them, from the first on."""
-        found = self._workers(calls[0][0])
-        same = itertools.takewhile(lambda one: self._workers(one[0]) is found, calls)
-        return 0 if found is None else found.begin_behind([call for _, call in same])
+    def begin_behind(self, running: tuple[Step, Call], calls: Sequence[tuple[Step, Call]]) -> int:
+        """Send calls behind one that runs, to its worker; how many of them, from the first on. By the thread that asked for the
+        running one, which has heard that it was sent."""
+        found = self._workers(running[0])
+        same = [call for _, call in itertools.takewhile(lambda one: self._workers(one[0]) is found, calls)]
+        return found.begin_behind(running[1], same) if found is not None and same else 0
+
+    def has_begun(self, step: Step, call: Call) -> bool:
+        """Whether the call was sent, and not handed back by its worker since."""
+        found = self._workers(step)
+        return found is not None and found.has_begun(call)
 
     def _workers(self, step: Step) -> Workers | None:
         if self._other(step) is not None:
@@ -144,6 +150,12 @@ class Executors:
     def _tell(self, progress: Progress) -> None:
         if not progress.detail:
             self.say(progress.message)
+
+    def hold(self) -> None:
+        """Let no worker go on by itself with what was sent behind a running call. Callable from any thread."""
+        for one in self._all():
+            if isinstance(one, Workers):
+                one.hold()
 
     def cancel(self) -> None:
         """Kill what runs. Callable from any thread, and from a signal handler's."""

@@ -368,7 +368,7 @@ class Run(Known):
                 if wrong is not None:
                     return wrong
                 with action.place or self.place(action) as place:
-                    if place.number < 0 or (self.stopping.is_set() and not action.begun):
+                    if place.number < 0 or (self.stopping.is_set() and not action.runs()):
                         return Done(StepState.CANCELLED)
                     action.place = place
                     done = action.do(Verdict.RUN)
@@ -442,6 +442,13 @@ class Run(Known):
     def halt(self) -> None:
         """Begin no further step; what runs goes on. Callable from any thread."""
         self.gate.shut()
+        self.hold()
+
+    def hold(self) -> bool:
+        """Let no worker begin by itself what was sent to it already; True. Callable from any thread."""
+        if self._executors is not None:
+            self._executors.hold()
+        return True
 
     def end(self, outcome: Outcome) -> None:
         """Record what became of a step and tell it."""
@@ -479,6 +486,7 @@ class Run(Known):
             if name in wanted or outcome.state is StepState.FAILED  # a fan, perhaps: of no such step
         }
         counts = count(found)
+        self.rest()  # whoever hears that it is over finds everything
         self.tell(RunFinished(self.id, counts, time.time() - self.began, time.time()))
         return counts
 

@@ -51,6 +51,7 @@ class Warm:
     root: str
     known: set[tuple[str, str, str]] = field(default_factory=set)
     since: float = 0.0  # when it became idle, monotonic seconds
+    serves: Call | None = None  # what it was asked for last
     begun: deque[Call] = field(default_factory=deque)  # calls that were sent and nobody has asked for yet, in order
     cancelled: bool = False
 
@@ -152,15 +153,16 @@ class Workers:
         self._send(last, [(call, request(call))])
         return True
 
-    def begin_behind(self, calls: Sequence[Call]) -> int:
-        """Send calls to the only worker while it is busy with another one of this very thread; how many, all or none. It goes on
-        with them by itself, as long as all before returned and printed nothing. They must be asked for in this order."""
-        root = calls[0].root
+    def begin_behind(self, running: Call, calls: Sequence[Call]) -> int:
+        """Send calls to the worker that is busy with `running`, which this very thread has asked for; how many, all or none. It
+        goes on with them by itself, as long as all before returned and printed nothing. They must be asked for in this order,
+        each after the reply to the one before."""
+        root = running.root
         if self._threaded or any(call.arrays or not call.staging or call.root != root for call in calls):
             return 0
         with self._change:
-            warm = next(iter(self._busy)) if len(self._busy) == 1 and not self._cancelled else None
-            if warm is None or warm.root != root or not warm.child.tells_printed:
+            warm = next((one for one in self._busy if one.serves is running), None)
+            if warm is None or self._cancelled or not warm.child.tells_printed:
                 return 0
         self._send(warm, [(call, {**request(call), "behind": True}) for call in calls])
         return len(calls)
@@ -171,6 +173,17 @@ class Workers:
                 warm.begun.append(call)
                 self._begun[id(call)] = (warm, message)
         warm.child.begin([message for _, message in calls])
+
+    def has_begun(self, call: Call) -> bool:
+        """Whether the call was sent, and not taken back since."""
+        with self._change:
+            return id(call) in self._begun
+
+    def hold(self) -> None:
+        """Let no worker go on with what was sent behind its running call."""
+        with self._change:
+            for warm in self._busy:
+                warm.child.hold()
 
     def cancel(self) -> None:
         """As in Executor. Calls that come later are answered with Died("cancelled") too."""
@@ -213,8 +226,12 @@ class Workers:
     def _ask(self, warm: Warm, call: Call, message: dict[str, Any], emit: Emit) -> dict[str, Any] | Died | None:
         """The worker's reply, or None: it may not serve this call, another must. Gives the worker back or ends it."""
         keep = False
+        warm.serves = call
         try:
             reply = warm.child.ask(message, emit, call.log, call.timeout)
+            if reply["state"] == "unbegun":
+                keep = True
+                return Died("cancelled", "the run was to begin nothing any more")
             keep = reply["state"] != "stale" and not reply.get("children") and not reply.get("worn")
             if keep:
                 warm.known.add((call.module, call.function, call.code))

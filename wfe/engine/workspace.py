@@ -120,8 +120,9 @@ class Workspace:
     def log_file(self, workflow: str, step: str) -> str:
         folder = f"{self._cache}{os.sep}logs{os.sep}{workflow}"
         if folder not in self._made:
-            self._folder(folder)
+            os.makedirs(folder, exist_ok=True)
             self.logs.update(entry.path for entry in os.scandir(folder))
+            self._made.add(folder)  # only now: another thread relies on what is in `logs`
         return f"{folder}{os.sep}{step}.log"
 
     def drop_log(self, path: str) -> None:
