@@ -214,7 +214,8 @@ def expand(
         inputs = {name: _bound(binding, where, values) for name, binding in step.inputs.items()}
         when = step.when if step.when is None else _asked(step.when, where)
         made = replace(step, id=f"{step.id}[{key}]", inputs=inputs, when=when, fan=None, parent=step.id)
-        read = {disk.place(path) for path in _read(step, where, values)} if made.targets() else ()
+        paths = _read(step, where, values) if made.targets() else ()
+        read = {place for path in paths for place in (disk.place(path), disk.leads(path))}
         for path in made.targets().values():
             place = disk.place(path)
             barred = disk.barred(path)

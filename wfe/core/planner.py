@@ -376,15 +376,15 @@ class _Planner:
                     continue
                 refs = []
                 for path, text in texts_in(binding.value):
-                    place = self.disk.place(text)
-                    target = binder.targets.get(place)
+                    places = dict.fromkeys((self.disk.place(text), self.disk.leads(text)))
+                    target = next((binder.targets[one] for one in places if one in binder.targets), None)
                     if target and target[0] == name:
                         self.wrong(
                             target[2], f"step {name!r} writes {text!r}, which it also reads", "write another file"
                         )
                     elif target:
                         refs.append((path, Ref(target[0], (target[1],))))
-                    writers = self.written_into.get(place)
+                    writers = [writer for one in places for writer in self.written_into.get(one, ())]
                     if writers:
                         behind = closure([name], reverse({other: one.needs for other, one in steps.items()}))
                         step = replace(
@@ -414,7 +414,8 @@ class _Planner:
                         )
                         continue
                     hint = self.absent(path)
-                    if hint is not None and not fans.may_write(path) and self.disk.place(path) not in self.written_into:
+                    places = {self.disk.place(path), self.disk.leads(path)}
+                    if hint is not None and not fans.may_write(path) and places.isdisjoint(self.written_into):
                         text = f"step {node.id!r}: input {parameter!r}: there is no file {path!r}"
                         self.wrong((*node.at, "inputs", parameter), text, hint)
 

@@ -42,6 +42,12 @@ class Ground(Disk):
         real = self._inside(folder)
         return os.path.join(real, os.path.normcase(name)) if name else real
 
+    def leads(self, text: str) -> str:
+        # Of a directory it is remembered that it is no link, since it may become one. A file that becomes one is not
+        # noticed: to look at every input file would be a tenth of a run in which all is current.
+        where = os.path.join(self._root, text).rstrip(_SEPARATORS)
+        return self._inside(where) if os.path.islink(where) or os.path.isdir(where) else self.place(text)
+
     def _inside(self, folder: str) -> str:
         """The place of what lies in a directory: for one that is a link, where it leads."""
         real = self._folders.get(folder)
