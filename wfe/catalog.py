@@ -34,6 +34,7 @@ class Catalogue:
         self.root = root
         self.read: dict[str, bytes] = {}  # path relative to the root -> content
         self.absent: set[str] = set()  # paths looked for in vain: a file there would change what a name means
+        self.spaces: set[str] = set()  # folders that are packages without an __init__.py; nothing in them need be read
         self.listed = False  # whether the whole of nodes/ was listed
         self._sources: dict[str, Source | None] = {}
         self._parsing: set[str] = set()
@@ -66,6 +67,7 @@ class Catalogue:
             self.absent.add(path.relative_to(self.root).as_posix())
         # A folder without __init__.py is a namespace package, but only where no installed package has its name.
         if base.is_dir() and (top == NODES or "." in module or not _installed(top)):
+            self.spaces.add(base.relative_to(self.root).as_posix())
             return Source(module)
         return None
 
