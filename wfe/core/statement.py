@@ -206,7 +206,8 @@ def _called_back(call: ast.Call) -> list[ast.expr]:
 
 
 def acts(statement: ast.stmt, harmless: frozenset[str]) -> set[Chain]:
-    """The dotted names that a statement calls, gives to a call, decorates with, or changes in place when it runs.
+    """The dotted names that a statement calls, gives to a call, decorates or makes a class with, or changes in place when it
+    runs.
 
     `@register` above a function fills a registry; `A = add(1)` may append to a list, `A = add(TABLE, 1)` to that one;
     after `D = C`, `D["a"] = 1` changes C. harmless: the builtins that are none of these.
@@ -220,8 +221,11 @@ def acts(statement: ast.stmt, harmless: frozenset[str]) -> set[Chain]:
                 found.update(chains(one))
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             marks = [one for one in node.decorator_list if not _is_harmless(one, harmless)]
-            hints = _hints(node) if marks and not isinstance(node, ast.ClassDef) else []
-            for one in (*marks, *hints):
+            if isinstance(node, ast.ClassDef):
+                marks += [one.value for one in node.keywords]  # a metaclass is called, with the others
+            elif marks:
+                marks += _hints(node)
+            for one in marks:
                 found.update(chains(one))
         elif isinstance(node, ast.AugAssign):
             found.update(chains(node.target))
