@@ -158,6 +158,8 @@ class _Walk:
         walk = _Walk(self.load, self.touched, still=True)
         for chain in chains:
             walk.resolve(module, chain, symbol)
+            if not DYNAMIC.isdisjoint(chain):
+                walk.whole(module)
         walk.run()
         return walk
 

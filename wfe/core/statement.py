@@ -26,6 +26,9 @@ HARMLESS: Final = frozenset(dir(builtins)) - {
     "filter",
     "type",
     "getattr",
+    "globals",
+    "locals",
+    "vars",
 }
 _MUTABLE: Final = (ast.List, ast.Dict, ast.Set, ast.Call, ast.ListComp, ast.DictComp, ast.SetComp)
 # What gives an iterator.
