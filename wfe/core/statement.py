@@ -31,8 +31,11 @@ HARMLESS: Final = frozenset(dir(builtins)) - {
     "vars",
 }
 _MUTABLE: Final = (ast.List, ast.Dict, ast.Set, ast.Call, ast.ListComp, ast.DictComp, ast.SetComp)
-# What gives an iterator.
-_ITERATORS: Final = frozenset({"iter", "map", "filter", "zip", "enumerate", "reversed", "open", "itertools"})
+# What gives an iterator: functions, methods and a module.
+_ITERATORS: Final = frozenset(
+    {"iter", "map", "filter", "zip", "enumerate", "reversed", "open", "itertools", "reader", "DictReader", "scandir"}
+    | {"iterdir", "glob", "iglob", "rglob", "walk", "finditer", "StringIO", "BytesIO"}
+)
 _FUNCTION: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 # Methods that no operator calls, or that only tell.
 _PLAIN: Final = frozenset({"__init__", "__new__", "__post_init__", "__repr__", "__str__", "__hash__"})
@@ -300,10 +303,7 @@ def operated(statement: ast.stmt) -> set[Chain]:
 
 def answers(statement: ast.stmt) -> bool:
     """Whether a statement makes something of which an operator may do more than tell a value: an iterator gives all once."""
-    value = getattr(statement, "value", None)
-    if isinstance(value, ast.GeneratorExp) or getattr(statement, "name", "") == "__getattr__":
-        return True
-    if isinstance(value, ast.Call) and any(chain[0] in _ITERATORS for chain in chains(value.func)):
+    if _gives_once(getattr(statement, "value", None)) or getattr(statement, "name", "") == "__getattr__":
         return True
     for node in ast.walk(statement):
         if isinstance(node, ast.ClassDef):
@@ -312,11 +312,34 @@ def answers(statement: ast.stmt) -> bool:
                     one.decorator_list or (one.name.startswith("__") and one.name not in _PLAIN)
                 ):
                     return True
+                if isinstance(one, ast.Assign | ast.AnnAssign) and _gives_once(one.value):
+                    return True
+        elif isinstance(node, ast.Return) or (
+            isinstance(node, ast.Assign) and any(isinstance(one, ast.Attribute) for one in node.targets)
+        ):
+            if _gives_once(node.value):
+                return True
         elif isinstance(node, ast.Yield | ast.YieldFrom) or "defaultdict" in (
             getattr(node, "id", ""),
             getattr(node, "attr", ""),
         ):
             return True
+    return False
+
+
+def _gives_once(value: ast.expr | None) -> bool:
+    """Whether a value is an iterator, or has one in it."""
+    match value:
+        case ast.GeneratorExp():
+            return True
+        case ast.Call():
+            return any(not _ITERATORS.isdisjoint(chain) for chain in chains(value.func))
+        case ast.Tuple() | ast.List() | ast.Set():
+            return any(map(_gives_once, value.elts))
+        case ast.Dict() | ast.BoolOp():
+            return any(map(_gives_once, value.values))
+        case ast.IfExp():
+            return _gives_once(value.body) or _gives_once(value.orelse)
     return False
 
 
