@@ -355,6 +355,8 @@ def alters(statement: ast.stmt) -> tuple[set[str], bool]:
             heads.update(chain[0] for chain in chains(node.value))
             if isinstance(node, ast.Attribute):
                 sets = sets or not (isinstance(node.value, ast.Name) and node.value.id in own | inner)
+        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            heads.add(node.target.id)  # a list of something else, perhaps: `P = sys.path` and `P += ["a"]`
         elif isinstance(node, ast.Attribute) and node.attr in ("__dict__", "__setattr__"):
             # A frozen dataclass sets its own attributes by `object.__setattr__`.
             sets = sets or not (isinstance(node.value, ast.Name) and node.value.id in own | {"object"})
