@@ -32,6 +32,7 @@ HIT = {
     "an item set before or after it is read": ({"n": "D = {}\nY = dict(D)\nD['a'] = 1\ndef f(): return Y"}, "n", "Y = dict(D)\nD['a'] = 1", "D['a'] = 1\nY = dict(D)"),
     "a global bound in a function": ({"n": "def init():\n    global T\n    T = 5\nD = init()\ndef f(): return T"}, "n", "T = 5", "T = 6"),
     "a name bound in a default": ({"n": "def q(x=(Y := 3)): return x\ndef f(): return Y"}, "n", ":= 3", ":= 4"),
+    "a name bound in an annotation": ({"n": "def q(x: (Y := 3)): return x\ndef f(): return Y"}, "n", ":= 3", ":= 4"),
     "an annotation that is read": ({"n": "K: 1\ndef f(): return __annotations__['K']"}, "n", "K: 1", "K: 2"),
     "import_module by another name": ({"n": "from importlib import import_module as im\ndef f(): return im('p.a').K", "p/__init__": "", "p.a": "K = 1"}, "p.a", "K = 1", "K = 2"),
     "import_module by keyword": ({"n": "import importlib\ndef f(): return importlib.import_module(name='a').K", "a": "K = 1"}, "a", "K = 1", "K = 2"),

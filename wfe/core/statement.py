@@ -37,6 +37,7 @@ _ITERATORS: Final = frozenset(
     | {"iterdir", "glob", "iglob", "rglob", "walk", "finditer", "StringIO", "BytesIO"}
 )
 _FUNCTION: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
+_ACTING: Final = (ast.Call, ast.NamedExpr)
 # Methods that no operator calls, or that only tell.
 _PLAIN: Final = frozenset({"__init__", "__new__", "__post_init__", "__repr__", "__str__", "__hash__"})
 
@@ -171,7 +172,7 @@ def _defaults(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> 
 
 def at_import(statement: ast.AST) -> Iterator[ast.AST]:
     """The nodes of a statement that are evaluated when it runs: no body of a function, but its decorators and defaults, and
-    the annotations that call something."""
+    the annotations that call something or bind a name."""
     todo: list[ast.AST] = [statement]
     while todo:
         node = todo.pop()
@@ -179,7 +180,7 @@ def at_import(statement: ast.AST) -> Iterator[ast.AST]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             todo.extend(node.decorator_list)
             todo.extend(_defaults(node))
-            todo.extend(one for one in _hints(node) if any(isinstance(part, ast.Call) for part in ast.walk(one)))
+            todo.extend(one for one in _hints(node) if any(isinstance(part, _ACTING) for part in ast.walk(one)))
         elif isinstance(node, ast.Lambda):
             todo.extend(_defaults(node))
         else:
