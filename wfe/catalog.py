@@ -163,7 +163,7 @@ class Catalogue:
         found = self.reach(signature)
         files = [path for path in self.read if _module(path) in found.modules]
         packages = frozenset(found.packages - sys.stdlib_module_names - _NOT_LOCAL)
-        return Code(found.digest, tuple(sorted(files)), packages)
+        return Code(found.digest, tuple(sorted(files)), packages, frozenset(self.absent))
 
     def reach(self, signature: Signature) -> Reach:
         if signature.function not in self._reaches:

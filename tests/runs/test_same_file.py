@@ -210,6 +210,24 @@ def test_no_step_writes_what_wfe_or_the_project_is_made_of(space: Space, to: str
     assert f"which is {what}" in space.run().failure("write")
 
 
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("to", ["made.py", "./made.py", "made/__init__.py"])
+@pytest.mark.parametrize("items", [None, ["a"]])
+def test_no_step_writes_what_another_imports(space: Space, to: str, there: bool, items: Any) -> None:
+    """What it imports is read before anything runs, and for that its result would be kept."""
+    if there:
+        space.file(to, "K = 1")
+    space.nodes(NODES + "\n@workflow_node\ndef use():\n    import made\n    return {'k': made.K}\n")
+    fan = {} if items is None else {"foreach": items}
+    write = {"id": "write", **fan, "inputs": {"x": "K = 2", "to": to}}
+    space.workflow([write, {"id": "use", "depends_on": ["write"]}])
+    with pytest.raises(WorkflowError, match="which a function of this workflow imports"):
+        space.run()
+    space.workflow([write])
+    space.run()  # for another workflow it may be made
+    assert (space.root / to).read_text() == "K = 2"
+
+
 def test_a_document_elsewhere_is_not_written_either(space: Space) -> None:
     space.nodes(NODES)
     inner = {

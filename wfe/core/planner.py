@@ -31,11 +31,13 @@ from wfe.errors import Place, Problem, WorkflowError, nearest
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """What a function reaches: the digest, the files of the project that count, and third parties' top-level names."""
+    """What a function reaches: the digest, the files of the project that count, third parties' top-level names, and the files
+    and folders of the project that would be looked into if they were there (perhaps those of other functions too)."""
 
     digest: str
     files: tuple[str, ...] = ()
     packages: frozenset[str] = frozenset()
+    missing: frozenset[str] = frozenset()
 
 
 class Catalogue(Protocol):
@@ -102,6 +104,7 @@ def nowhere(asked: Sequence[tuple[Node, Signature, Code]]) -> Mapping[str, Place
     return {node.id: Placed("") for node, _, _ in asked}
 
 
+_SOURCES = (".py", ".so", ".pyd")
 _NO_OPTIONS = Options()
 _NODE_OPTIONS = (
     "cache",
@@ -152,11 +155,13 @@ class _Planner:
         steps = {node.id: self.step(node, binder) for node in nodes}
         self.files_as_folders(binder)
         self.edges_of_files(steps, binder)
-        fans = FanFiles(steps, self.members(steps), self.disk)
+        members = self.members(steps)
+        fans = FanFiles(steps, members, self.disk)
         steps.update(fans.edges())
         self.input_files(steps, fans)
         ordered = self.ordered(steps)
         self.located(steps)
+        self.sources_written({**steps, **{one.id: one for each in members.values() for one in each}})
         if self.problems:
             each = dict.fromkeys(self.problems)  # a source that cannot be read is told by every node that it has
             raise WorkflowError(
@@ -308,6 +313,27 @@ class _Planner:
                     for parameter, path in sorted(written.get(other, {}).items())
                 ),
             )
+
+    def sources_written(self, steps: Mapping[str, Step]) -> None:
+        """A source is read before anything runs: a step that writes one would change what others are, behind their back."""
+        written = [
+            (step, name, path)
+            for step in steps.values()
+            for name, path in step.targets().items()
+            if path.endswith(_SOURCES)
+        ]
+        if not written:
+            return
+        read = {self.disk.place(path) for code in self.codes.values() for path in (*code.files, *code.missing)}
+        at = {node.id: node.at for node in self.workflow.nodes}
+        for step, name, path in written:
+            place = self.disk.place(path)
+            if not read.isdisjoint((place, *folders_of(place))):  # with a file in it, a folder is a package
+                self.wrong(
+                    (*at[step.parent or step.id], "inputs", name),
+                    f"step {step.id!r} would write {path!r}, which a function of this workflow imports",
+                    "sources are read before anything runs; write it in a workflow of its own",
+                )
 
     def options(self, node: Node, signature: Signature) -> Options:
         told = signature.options
