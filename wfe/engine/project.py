@@ -50,7 +50,8 @@ class Project:
         return sorted({path.stem for path in files if not path.name.endswith(".lock.json")})
 
     def find(self, name: str, place: Place | None = None) -> Path:
-        """The document of the workflow `name`: a name in workflows/, or a path. Raises WorkflowError."""
+        """The document of the workflow `name`: a name in workflows/, or a path. place: of the document that includes it, whose
+        paths are the project's, wherever one stands. Raises WorkflowError."""
         # os.path's: a name that no file can have, of 300 letters perhaps, is no error of the system's for it.
         found = [path for suffix in SUFFIXES if os.path.isfile(path := self.workflows / f"{name}{suffix}")]
         if len(found) > 1:
@@ -60,7 +61,7 @@ class Project:
         if found:
             return found[0]
         path = Path(name)
-        for candidate in (path, self.root / path):
+        for candidate in (self.root / path,) if place else (path, self.root / path):
             if candidate.suffix in SUFFIXES and os.path.isfile(candidate):
                 return candidate.resolve()
         hint = nearest(name, self.names()) or "put a document into workflows/"
