@@ -87,7 +87,9 @@ class Catalogue:
             raise WorkflowError(
                 Problem(f"not {error.encoding.upper()}: byte 0x{error.object[error.start]:02x}", Place(relative, 1, 1))
             ) from None
-        except (ValueError, LookupError, RecursionError) as error:
+        except RecursionError:
+            raise WorkflowError(Problem("nested too deeply to be read", Place(relative, 1, 1))) from None
+        except (ValueError, LookupError) as error:
             raise WorkflowError(Problem(f"not valid Python: {error}", Place(relative, 1, 1))) from None
         except OSError as error:
             raise WorkflowError(Problem(f"cannot be read: {error.strerror}", Place(relative))) from None
