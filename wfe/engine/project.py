@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,9 +46,9 @@ class Project:
         return self.root / "workflows"
 
     def names(self) -> list[str]:
-        """The workflows' names: the stems of the documents in workflows/, where the lock of environments lies too."""
+        """The workflows' names: the stems of the documents in workflows/."""
         files = (path for path in self.workflows.glob("*") if path.suffix in SUFFIXES and path.is_file())
-        return sorted({path.stem for path in files if not path.name.endswith(".lock.json")})
+        return sorted({path.stem for path in files if not _of_environments(path)})
 
     def find(self, name: str, place: Place | None = None) -> Path:
         """The document of the workflow `name`: a name in workflows/, or a path. place: of the document that includes it, whose
@@ -73,3 +74,14 @@ class Project:
             return path.resolve().relative_to(self.root).as_posix()
         except ValueError:
             return str(path)
+
+
+def _of_environments(path: Path) -> bool:
+    """Whether a file beside the workflows is the lock of environments, or declares them: under the name that most give it."""
+    if path.name != "environments.json":
+        return path.name.endswith(".lock.json")
+    try:
+        known = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(known, dict) and known.keys().isdisjoint(("workflow", "nodes"))
