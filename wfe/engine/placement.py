@@ -41,7 +41,8 @@ class Places:
 
     def __call__(self, asked: Asked) -> dict[str, Placed]:
         found: dict[str, Placed] = {}
-        if any(declares(node, signature) for node, signature, _ in asked):
+        # The file of environments may list a node that says nothing itself.
+        if self.workflow.environments is not None or any(declares(node, signature) for node, signature, _ in asked):
             from wfe.engine.isolated import isolate
 
             isolated = isolate(self.project, self.workflow, asked, self.environments)
