@@ -390,3 +390,16 @@ def test_a_node_that_the_file_alone_puts_into_an_environment(project: Space) -> 
         assert found.values["a"] == {"version": int(version[0])}
     said = _wfe(project, "env", "list")  # the file is no workflow, where it lies
     assert "environment 'lab'" in said
+
+
+def test_a_file_of_environments_nearer_than_the_one_before_is_noticed(project: Space) -> None:
+    project.nodes(CLASH)
+    project.workflow([{"id": "old", "environment": "lab"}], environments="environments.json")
+    declared = {"lab": {"requirements": ["marker==1.0"], "isolation_mode": "always"}}
+    project.file("environments.json", json.dumps(declared))
+    assert project.run(inline=False).values["old"] == {"version": 1}
+    project.file(
+        "workflows/environments.json", json.dumps({"lab": {**declared["lab"], "requirements": ["marker==1.0", "x"]}})
+    )
+    with pytest.raises(EnvironmentFailure):
+        project.run(inline=False)

@@ -85,7 +85,7 @@ def _read(where: Project, names: Iterable[str], problems: list[Problem]) -> Iter
         try:
             workflow = read(name)
             stand_ins = {one.name: stand_in(one) for one in workflow.params.values() if one.required}
-            declared = declared_by(where, workflow, {})
+            declared = declared_by(where, workflow, {}, set())
             listed = {node for one in (declared or {}).values() for node in one.nodes}
             noted = partial(_noted, where, needs, plain, listed, Placed(""))
             plan(workflow, stand_ins, Catalogue(where.root), noted, read, disk=Ground(where))

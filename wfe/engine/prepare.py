@@ -119,7 +119,7 @@ def _plan(
     if included:  # another document of such a name may come
         folders.append((project.shown(project.workflows), folder_time(str(project.workflows))))
     made.sources = tuple(sources)
-    looked_for = (tuple(sorted(catalogue.absent)), tuple(sorted(catalogue.spaces)))
+    looked_for = (tuple(sorted(catalogue.absent | places.missing)), tuple(sorted(catalogue.spaces)))
     memo = (made.sources, *looked_for, tuple(folders), disk.links(), site_stamp(), made.pack())
     scope = f"plan:{name}"
     with state.transaction():
