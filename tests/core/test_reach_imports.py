@@ -70,6 +70,9 @@ HIT = {
     "a __getattr__ for what was deleted": ({**LAZY, "p/__init__": "K = 3\ndel K\n" + GIVES}, "p/__init__", "+ 1", "+ 2"),
     "a __getattr__ with the name of a submodule": ({**LAZY, "n": "import p\ndef f(): return p.b", "p/__init__": "def __getattr__(name): return 1 + 1"}, "p/__init__", "+ 1", "+ 2"),
     "a star where another fails": ({"n": "try:\n    from no_such import *\nexcept ImportError:\n    from a import *\ndef f(): return g()", "a": "def g(): return 1"}, "a", "1", "2"),
+    "a name that an import of another module does not find": ({"n": "try:\n    from q import K\nexcept ImportError:\n    K = 5\ndef f(): return K", "q": "from a import g\nK = 9", "a": "def g(): pass"}, "a", "def g", "def h"),
+    "a submodule that an import of another module does not find": ({"n": "try:\n    from q import K\nexcept ImportError:\n    K = 5\ndef f(): return K", "q": "import p.b\nK = 9", "p/__init__": "", "p.b": ""}, "q", "p.b", "p.c"),
+    "a name that an import in a package of another does not find": ({"n": "def f():\n    try:\n        import q\n    except ImportError:\n        return 5", "q": "from p import g", "p/__init__": "from p.b import g", "p.b": "def g(): pass"}, "p.b", "def g", "def h"),
     "a star under a condition, in another module": ({"n": "import c\ndef f(): return c.g()", "c": "if True:\n    from a import *", "a": "def g(): return 1"}, "a", "1", "2"),
     "a quoted annotation": ({"n": HINTS % "'A'"}, "n", "x = 1", "x = 2"),
     "a part of a quoted annotation": ({"n": HINTS % "'list[A] | None'"}, "n", "x = 1", "x = 2"),
@@ -94,6 +97,7 @@ def test_an_edit_changes_the_digest(case: str) -> None:
 MISS = {
     "a __getattr__ for something else": ({**LAZY, "p/__init__": "K = 1\n" + GIVES}, "p/__init__", "+ 1", "+ 2"),
     "an import of something else": ({"n": "import math as m\nimport json\ndef f(v): return m.sqrt(v)"}, "n", "import json", "import csv"),
+    "a name that nobody uses and that is found elsewhere": ({"n": "from q import K\ndef f(): return K", "q": "from a import g\nK = 9", "a": "from b import g", "b": "def g(): pass"}, "a", "from b import g", "def g(): pass"),
     "imports in another order": ({"n": "import math\nimport json\ndef f(v): return math.sqrt(json.loads(v))"}, "n", "import math\nimport json", "import json\nimport math"),
     "a constant in between": ({"n": "A = 1\nB = A\ndef f(): return B"}, "n", "A = 1\n", "A = 1\nN = [2]\n"),
     "another decorated function above": ({"n": "from functools import lru_cache\n@lru_cache\ndef g(): return 1\ndef f(): return g()"}, "n", "@lru_cache\ndef g", "@lru_cache\ndef other(): return 2\n@lru_cache\ndef g"),

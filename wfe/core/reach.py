@@ -14,6 +14,7 @@ from functools import partial
 from typing import Final
 
 from wfe.core.digest import digest
+from wfe.core.missing import missing
 from wfe.core.source import DYNAMIC, Import, Place, Source, Symbol
 from wfe.core.statement import Chain
 
@@ -61,7 +62,6 @@ def reach(module: str, function: str, load: Load, touched: Touched | None = None
     """
     touched = {} if touched is None else touched
     walk = _Walk(load, touched)
-    walk.enter(module)
     walk.symbol(module, function)
     while True:
         walk.run()
@@ -71,6 +71,7 @@ def reach(module: str, function: str, load: Load, touched: Touched | None = None
         walk.inner()
         if len(walk.found.parts) == before and not walk.todo:
             walk.order()
+            walk.found.parts.update(missing(walk.found.modules, load))
             return walk.found
 
 
