@@ -134,7 +134,7 @@ MISS = {
     "a constant made from a path": ({"n": "from pathlib import Path\nROOT = Path('a')\nA = ROOT / 'b'\nB = ROOT / 'c'\ndef f(): return A"}, "n", "'c'", "'d'"),
     "an item of a plain table": ({"n": "T = {'a': 1, 'b': 2}\nX = T['a']\ndef f(): return T"}, "n", "T['a']", "T['b']"),
     "a copy of a list": ({"n": "T = [1]\nX = sorted(T)\ndef f(): return T"}, "n", "sorted(T)", "list(T)"),
-    "a number of a library that is changed": ({"n": "from h import K\ndef f(): return K", "h": "K = 1\nN = 2\nN += 1"}, "h", "N += 1", "N += 2"),
+    "another number of a module that is changed": ({"n": "from h import K\ndef f(): return K", "h": "K = 1\nN = 2\nN += 1"}, "h", "N += 1", "N += 2"),
     "an array of a library": ({"n": "import numpy as np\nA = np.array([1])\nB = np.array([2])\ndef f(): return np.sum(A)"}, "n", "[2]", "[3]"),
     "a registry that is not used": ({"n": ADD + "A = add(T, 1)\ndef f(): return 1"}, "n", "(T, 1)", "(T, 2)"),
     "an import in the body of a class that is not used": ({"n": "class A:\n    from h import g\ndef f(): return 1", "h": "def g(): return 1"}, "h", "1", "2"),
