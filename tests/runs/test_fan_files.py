@@ -98,6 +98,25 @@ def test_an_item_does_not_read_what_a_skipped_step_wrote_once(space: Space, give
     space.nothing_ran()
 
 
+def test_a_step_does_not_read_what_a_skipped_item_wrote_once(space: Space) -> None:
+    both = {"id": "both", "inputs": {"sources": {"a": "out/a.txt", "b": "out/b.txt"}}}
+    space.nodes(
+        NODES
+        + """
+@workflow_node
+def both(sources: dict[str, Path]):
+    return {name: path.read_text() for name, path in sources.items()}
+"""
+    )
+    space.workflow([READER, both, written(when="${on} or $item != 'b'")], params={"on": True})
+    for on in (True, False, True):
+        found = space.run(on=on)
+        assert found.of(StepState.SKIPPED) == (set() if on else {"write[b]", "read", "both"})
+    assert space.value("both") == {"a": "a", "b": "b"}
+    space.run()
+    space.nothing_ran()
+
+
 def test_a_fan_reads_what_another_fan_writes(space: Space) -> None:
     space.nodes(NODES)
     space.workflow(

@@ -156,6 +156,7 @@ class _Planner:
         self.files_as_folders(binder)
         self.edges_of_files(steps, binder)
         members = self.members(steps)
+        self.files_of_members(steps, members)
         fans = FanFiles(steps, members, self.disk)
         steps.update(fans.edges())
         self.input_files(steps, fans)
@@ -417,12 +418,25 @@ class _Planner:
                             step,
                             needs=tuple(dict.fromkeys([*step.needs, *(one for one in writers if one not in behind)])),
                         )
-                if refs:
-                    tree, holes = binding_refs(binding.value, refs)
-                    bound = binding._replace(value=tree, refs=(*binding.refs, *holes))
-                    needs = tuple(dict.fromkeys([*step.needs, *(ref.step for _, ref in refs)]))
-                    step = replace(step, inputs={**step.inputs, parameter: bound}, needs=needs)
+                step = _bound(step, parameter, refs)
             steps[name] = step
+
+    def files_of_members(self, steps: dict[str, Step], members: Mapping[str, Sequence[Step]]) -> None:
+        """The same of what a step of a fan writes whose items are known."""
+        owners = {
+            self.disk.place(path): Ref(fan, (index, parameter))
+            for fan, each in members.items()
+            for index, one in enumerate(each)
+            for parameter, path in one.targets().items()
+        }
+        for name, step in steps.items() if owners else ():
+            for parameter, binding in step.inputs.items() if step.fan is None else ():
+                refs = []
+                for path, text in texts_in(binding.value) if binding.kind == "file" else ():
+                    owner = owners.get(self.disk.place(text)) or owners.get(self.disk.leads(text))
+                    if owner is not None:
+                        refs.append((path, owner))
+                steps[name] = step = _bound(step, parameter, refs)
 
     def input_files(self, steps: Mapping[str, Step], fans: FanFiles) -> None:
         """Input files that the document names must be there before anything runs."""
@@ -457,3 +471,14 @@ class _Planner:
                 "remove one of these dependencies",
             )
             return list(steps)
+
+
+def _bound(step: Step, parameter: str, refs: list[tuple[Path, Ref]]) -> Step:
+    """The step with parts of an input bound to the outputs of other steps."""
+    if not refs:
+        return step
+    binding = step.inputs[parameter]
+    tree, holes = binding_refs(binding.value, refs)
+    bound = binding._replace(value=tree, refs=(*binding.refs, *holes))
+    needs = tuple(dict.fromkeys([*step.needs, *(ref.step for _, ref in refs)]))
+    return replace(step, inputs={**step.inputs, parameter: bound}, needs=needs)
