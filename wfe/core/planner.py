@@ -402,7 +402,7 @@ class _Planner:
                 if binding.kind != "file":
                     continue
                 refs = []
-                for path, text in texts_in(binding.value):
+                for path, text in texts_in(binding.value) if binder.targets else ():
                     places = dict.fromkeys((self.disk.place(text), self.disk.leads(text)))
                     target = next((binder.targets[one] for one in places if one in binder.targets), None)
                     if target and target[0] == name:
@@ -454,8 +454,9 @@ class _Planner:
                         )
                         continue
                     hint = self.absent(path)
-                    places = {self.disk.place(path), self.disk.leads(path)}
-                    if hint is not None and not fans.may_write(path) and places.isdisjoint(self.written_into):
+                    if hint is None or fans.may_write(path):
+                        continue
+                    if not {self.disk.place(path), self.disk.leads(path)} & self.written_into.keys():
                         text = f"step {node.id!r}: input {parameter!r}: there is no file {path!r}"
                         self.wrong((*node.at, "inputs", parameter), text, hint)
 
