@@ -36,6 +36,7 @@ class Catalogue:
         self.root = root
         self.read: dict[str, bytes] = {}  # path relative to the root -> content
         self.absent: set[str] = set()  # paths looked for in vain: a file there would change what a name means
+        self.spaces: set[str] = set()  # folders that are packages without an __init__.py; nothing in them need be read
         self.listed = False  # whether the whole of nodes/ was listed
         self._sources: dict[str, Source | None] = {}
         self._parsing: set[str] = set()
@@ -68,6 +69,7 @@ class Catalogue:
             self.absent.add(path.relative_to(self.root).as_posix())
         # A folder without __init__.py is a namespace package, but only where no installed package has its name.
         if base.is_dir() and (top == NODES or "." in module or not _installed(top)):
+            self.spaces.add(base.relative_to(self.root).as_posix())
             return Source(module)
         return None
 
@@ -87,7 +89,9 @@ class Catalogue:
             raise WorkflowError(
                 Problem(f"not {error.encoding.upper()}: byte 0x{error.object[error.start]:02x}", Place(relative, 1, 1))
             ) from None
-        except (ValueError, LookupError, RecursionError) as error:
+        except RecursionError:
+            raise WorkflowError(Problem("nested too deeply to be read", Place(relative, 1, 1))) from None
+        except (ValueError, LookupError) as error:
             raise WorkflowError(Problem(f"not valid Python: {error}", Place(relative, 1, 1))) from None
         except OSError as error:
             raise WorkflowError(Problem(f"cannot be read: {error.strerror}", Place(relative))) from None
@@ -163,7 +167,7 @@ class Catalogue:
         found = self.reach(signature)
         files = [path for path in self.read if _module(path) in found.modules]
         packages = frozenset(found.packages - sys.stdlib_module_names - _NOT_LOCAL)
-        return Code(found.digest, tuple(sorted(files)), packages)
+        return Code(found.digest, tuple(sorted(files)), packages, frozenset(self.absent))
 
     def reach(self, signature: Signature) -> Reach:
         if signature.function not in self._reaches:

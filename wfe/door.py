@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from wfe.engine.executors import Executors
 
 GRACE: Final = 5.0  # seconds that running steps get after the first Ctrl-C
+# Steps at once. Each has a thread that waits for it, all of which begin with the run: 5,000 took five seconds, and 100,000 are
+# refused by the system after a minute.
+MOST: Final = 500
 
 
 @dataclass
@@ -93,9 +96,9 @@ def enter(
 ) -> Door:
     """Open a run and look at every step; nothing is executed yet.
 
-    jobs: how many steps at once; 0 takes the document's `max_parallel_nodes`, or 1. unsafe (or WFE_UNSAFE in the
-    environment): generated nodes that nobody approved run with the user's own rights. pools: their sizes, over the
-    document's. Raises WfeError.
+    jobs: how many steps at once; 0 takes the document's `max_parallel_nodes`, or 1; never more than MOST. unsafe (or
+    WFE_UNSAFE in the environment): generated nodes that nobody approved run with the user's own rights. pools: their sizes,
+    over the document's. Raises WfeError.
     """
     workspace = Workspace(project)
     try:
@@ -105,7 +108,7 @@ def enter(
         most = index.plan.max_parallel
         if not isinstance(jobs, int) or jobs < 0:
             raise WfeError(f"{jobs!r} steps at once are not possible", "say a number from 1 on", ExitCode.USAGE)
-        count = 1 if inline else min(jobs, most) if jobs and most else jobs or most or 1
+        count = 1 if inline else min(jobs or most or 1, most or MOST, MOST)
         heard = listeners(project)
 
         def executors() -> Executors:

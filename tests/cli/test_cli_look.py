@@ -93,6 +93,7 @@ def test_show_half_a_character(project: ProjectUnderTest, wfe) -> None:
 def test_list_of_workflows_steps_and_nodes(project: ProjectUnderTest, wfe) -> None:
     project.write("workflows/broken.json", "{")
     project.write("workflows/environments.lock.json", "{}")
+    project.write("workflows/environments.json", '{"lab": {"requirements": ["six"]}}')
     lines = wfe("list").out.splitlines()
     assert [line.split()[0] for line in lines] == ["WORKFLOW", "broken", "sum"]
     assert "(not valid: workflows/broken.json:1:2: not valid JSON" in lines[1] and lines[2].endswith("Add numbers")

@@ -135,6 +135,30 @@ def test_a_restored_file_counts_with_the_content_to_come(project: ProjectUnderTe
     assert (last["ran"], last["restored"]) == (0, 2)
 
 
+def test_what_is_in_a_directory_is_not_foretold_before_a_file_is_put_there(project: ProjectUnderTest, wfe) -> None:
+    """`names` was told to be current, by the files that stand there now, and ran."""
+    project.node("more", "from pathlib import Path\nfrom wfe import workflow_node\n\n\n@workflow_node()\n"
+                 "def names(d: Path) -> dict:\n    return {'texts': [one.read_text() for one in d.iterdir()]}\n")  # fmt: skip
+    project.workflow(
+        "file",
+        params={"n": 1},
+        nodes=[
+            {"id": "write", "function": "some.write", "inputs": {"total": "${n}", "path": "out/f.txt"}},
+            {"id": "names", "function": "more.names", "inputs": {"d": "out"}},
+        ],
+    )
+    wfe("run", "file")
+    wfe("run", "file", "--set", "n=1000")
+
+    def foretold() -> dict[str, str]:
+        return {one["step"]: one["state"] for one in wfe("run", "file", "--dry-run", "--json").lines()[:-1]}
+
+    assert foretold() == {"write": "restore", "names": "unknown"}
+    last = wfe("run", "file", "--json").lines()[-1]
+    assert (last["ran"], last["restored"]) == (0, 2)
+    assert foretold() == {"write": "current", "names": "current"}
+
+
 def test_fans_and_conditions_are_foretold(project: ProjectUnderTest, wfe) -> None:
     project.workflow(
         "fan",

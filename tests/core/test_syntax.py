@@ -49,3 +49,34 @@ def test_what_is_no_python_is_told_at_once() -> None:
     with pytest.raises(SyntaxError):
         syntax.expression("a; b")
     assert isinstance(syntax.expression("a.b"), ast.Attribute)
+
+
+def deep(number: str, name: str = "x", count: int = 900) -> ast.Module:
+    """A chain that no function which calls itself gets through, with something at its end."""
+    return ast.parse("".join(f"if x == {n}: pass\nel" for n in range(count)) + f"if {name} == {number}: pass")
+
+
+def test_a_tree_that_is_very_deep_is_told_in_full() -> None:
+    with pytest.raises(RecursionError):
+        ast.dump(deep("1"))
+    assert syntax.dump(deep("1")) == syntax.dump(deep("1"))
+    others = [
+        deep("1"),
+        deep("2"),
+        deep("1.0"),
+        deep("True"),
+        deep("'1'"),
+        deep("1", "y"),
+        deep("-1"),
+        deep("1", "x", 901),
+    ]
+    assert len({syntax.dump(tree) for tree in others}) == len(others)
+
+
+def test_a_number_of_many_digits_is_told_in_full() -> None:
+    numbers = [f"0x{'f' * 4000}", f"0x{'f' * 3999}e", f"0x{'f' * 4001}", f"{{0x{'f' * 4000}}}"]
+    assert len({syntax.dump(ast.parse(text)) for text in numbers}) == len(numbers)
+
+
+def test_of_what_is_shallow_the_text_is_the_systems() -> None:
+    assert syntax.dump(ast.parse(TEXT)) == ast.dump(ast.parse(TEXT))

@@ -143,6 +143,10 @@ def test_two_outputs_that_were_exchanged(space: Space) -> None:
         ("from typing import NewType\nPicture = NewType('Picture', Path)", "Picture"),
         ("from typing import TypeAlias\nPicture: TypeAlias = Path", "Picture"),
         ("from pathlib import PosixPath", "PosixPath"),
+        ("from typing import TypeVar\nPicture = TypeVar('Picture', Path, str)", "Picture"),
+        ("", "Path or None"),
+        ("import os", "Path if os.name else str"),
+        ("", "(Path, str)"),
     ],
 )
 def test_a_path_by_another_name_is_a_file_whose_content_counts(space: Space, header: str, annotation: str) -> None:

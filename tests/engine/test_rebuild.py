@@ -267,6 +267,30 @@ def test_upgrading_a_package_rebuilds_its_users_alone(space: Space, monkeypatch:
     space.restored("a")
 
 
+def test_a_folder_that_was_a_package_and_is_gone(space: Space) -> None:
+    """One without __init__.py: no file of it was read."""
+    space.nodes(
+        """
+        try:
+            import extra
+        except ImportError:
+            extra = None
+
+        @workflow_node()
+        def a():
+            return {"there": extra is not None}
+        """
+    )
+    space.workflow([{"id": "a"}])
+    folder = space.root / "extra"
+    for there in (False, True, False, True):
+        if there:
+            folder.mkdir()
+        elif folder.exists():
+            folder.rmdir()
+        assert space.run().values["a"] == {"there": there}
+
+
 def test_arrays_and_long_values_go_by_content(space: Space) -> None:
     space.nodes("""
     import numpy as np

@@ -372,3 +372,34 @@ def test_two_versions_of_a_real_package(space: Space) -> None:
     space.workflow([{"id": "old"}, {"id": "new"}])
     found = space.run(inline=False, jobs=2)
     assert found.values == {"old": {"version": "1.15.0"}, "new": {"version": "1.16.0"}}
+
+
+def test_a_node_that_the_file_alone_puts_into_an_environment(project: Space) -> None:
+    """No node of the workflow says anything itself."""
+    project.nodes("""
+        @workflow_node()
+        def a():
+            import marker
+            return {"version": marker.VERSION}
+    """)
+    project.workflow([{"id": "a"}], environments="environments.json")
+    for version in ("1.0", "2.0"):
+        declared = {"lab": {"requirements": [f"marker=={version}"], "isolation_mode": "always", "nodes": ["a"]}}
+        project.file("workflows/environments.json", json.dumps(declared))
+        found = project.run(inline=False)
+        assert found.values["a"] == {"version": int(version[0])}
+    said = _wfe(project, "env", "list")  # the file is no workflow, where it lies
+    assert "environment 'lab'" in said
+
+
+def test_a_file_of_environments_nearer_than_the_one_before_is_noticed(project: Space) -> None:
+    project.nodes(CLASH)
+    project.workflow([{"id": "old", "environment": "lab"}], environments="environments.json")
+    declared = {"lab": {"requirements": ["marker==1.0"], "isolation_mode": "always"}}
+    project.file("environments.json", json.dumps(declared))
+    assert project.run(inline=False).values["old"] == {"version": 1}
+    project.file(
+        "workflows/environments.json", json.dumps({"lab": {**declared["lab"], "requirements": ["marker==1.0", "x"]}})
+    )
+    with pytest.raises(EnvironmentFailure):
+        project.run(inline=False)

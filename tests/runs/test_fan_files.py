@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
 from space import Space
 
+from wfe.core.outcome import StepState
 from wfe.errors import WorkflowError
 
 NODES = """
@@ -67,6 +69,50 @@ def test_an_item_reads_what_a_step_writes(space: Space) -> None:
     space.run()
     assert space.value("read[b.txt]") == {"text": "5"}
     assert space.value("read[in.txt]") == {"text": "given"}
+    space.run()
+    space.nothing_ran()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+@pytest.mark.parametrize("given", ["out/b.txt", "link/b.txt", "link.txt"])
+def test_an_item_does_not_read_what_a_skipped_step_wrote_once(space: Space, given: str) -> None:
+    """As without a fan: in a clean folder there is no such file."""
+    space.nodes(NODES)
+    space.workflow(
+        [
+            {"id": "read", "foreach": [given, "in.txt"], "inputs": {"source": "$item"}},
+            {"id": "alone", "function": "n.read", "inputs": {"source": given}},
+            {"id": "write", "when": "${on}", "inputs": {"x": 5, "to": "out/b.txt"}},
+        ],
+        params={"on": True},
+    )
+    space.file("in.txt", "given")
+    (space.root / "link").symlink_to("out", target_is_directory=True)
+    (space.root / "link.txt").symlink_to("out/b.txt")
+    first = f"read[{given.rpartition('/')[2]}]"
+    for on in (True, False, True):
+        found = space.run(on=on)
+        assert found.of(StepState.SKIPPED) == (set() if on else {"write", "alone", first})
+    assert space.value(first) == {"text": "5"}
+    space.run()
+    space.nothing_ran()
+
+
+def test_a_step_does_not_read_what_a_skipped_item_wrote_once(space: Space) -> None:
+    both = {"id": "both", "inputs": {"sources": {"a": "out/a.txt", "b": "out/b.txt"}}}
+    space.nodes(
+        NODES
+        + """
+@workflow_node
+def both(sources: dict[str, Path]):
+    return {name: path.read_text() for name, path in sources.items()}
+"""
+    )
+    space.workflow([READER, both, written(when="${on} or $item != 'b'")], params={"on": True})
+    for on in (True, False, True):
+        found = space.run(on=on)
+        assert found.of(StepState.SKIPPED) == (set() if on else {"write[b]", "read", "both"})
+    assert space.value("both") == {"a": "a", "b": "b"}
     space.run()
     space.nothing_ran()
 

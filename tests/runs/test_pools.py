@@ -17,7 +17,8 @@ import pytest
 from processes import FRONTS, WAITS, Running, door, entered, go
 from space import Space, environ
 
-from wfe.core.outcome import StepState
+from wfe.core.outcome import RunStarted, StepState
+from wfe.door import MOST
 from wfe.errors import ExitCode, WfeError
 from wfe.report.board import Board
 
@@ -206,3 +207,14 @@ def test_a_number_of_jobs_that_is_none(space: Space, jobs: Any) -> None:
     with pytest.raises(WfeError, match="steps at once") as caught:
         space.run(jobs=jobs)
     assert caught.value.code is ExitCode.USAGE
+
+
+@pytest.mark.parametrize("where", ["given", "document"])
+def test_more_jobs_than_a_system_has_threads_for(space: Space, where: str) -> None:
+    space.nodes(SIMPLE)
+    node = {"id": "a", "inputs": {"x": 1}}
+    space.workflow([node], **({} if where == "given" else {"settings": {"max_parallel_nodes": 1_000_000}}))
+    space.run(jobs=1_000_000 if where == "given" else 0, inline=False)
+    space.ran("a")
+    assert space.last is not None
+    assert [event.jobs for event in space.last.events if isinstance(event, RunStarted)] == [MOST]

@@ -102,6 +102,63 @@ def test_a_reader_by_another_name_comes_after_the_fan_that_writes(space: Space, 
         (space.root / "data" / "out-b.txt").unlink()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+@pytest.mark.parametrize("items", [None, ["a", "b"], "$scan.files"], ids=["step", "constants", "late"])
+@pytest.mark.parametrize("to", ["data/out-b.txt", "data"], ids=["file", "directory"])
+def test_what_is_read_through_a_link_is_read_after_its_writer(space: Space, to: str, items: Any) -> None:
+    """In one run, and not stale until the next."""
+    space.nodes(
+        NODES
+        + """
+@workflow_node
+def look(source: Path):
+    return {"text": source.read_text() if source.is_file() else (source / "out-b.txt").read_text()}
+"""
+    )
+    (space.root / "link").symlink_to(to, target_is_directory=to == "data")
+    space.file("names/a", "")
+    space.file("names/b", "")
+    fan = {"foreach": items, "inputs": {"x": "${text}", "to": "data/out-${item.stem}.txt"}}
+    plain = {"inputs": {"x": "${text}", "to": "data/out-b.txt"}}
+    space.workflow(
+        [
+            {"id": "look", "inputs": {"source": "link"}},
+            {"id": "scan", "inputs": {"folder": "names"}},
+            {"id": "write", **(plain if items is None else fan)},
+        ],
+        params={"text": "1"},
+    )
+    for text in ("1", "2", "1"):
+        assert space.run(text=text).values["look"] == {"text": text}
+    space.run(text="1")
+    space.nothing_ran()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_a_step_does_not_overwrite_what_it_reads_through_a_link(space: Space) -> None:
+    space.file("data/in.txt", "mine")
+    (space.root / "link.txt").symlink_to("data/in.txt")
+    told = refused(space, {"id": "change", "inputs": {"source": "link.txt", "to": "data/in.txt"}})
+    assert "which it also reads" in told
+    told = refused(space, {"id": "change", "foreach": ["link.txt"], "inputs": {"source": "$item", "to": "data/in.txt"}})
+    assert "which it also reads" in told
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_a_directory_that_became_a_link_is_noticed_by_a_remembered_plan(space: Space) -> None:
+    space.nodes(
+        NODES + "\n@workflow_node\ndef names(d: Path): return {'names': sorted(one.name for one in d.iterdir())}\n"
+    )
+    space.workflow([{"id": "names", "inputs": {"d": "d"}}, {"id": "write", "inputs": {"x": "1", "to": "data/out.txt"}}])
+    space.file("d/own.txt")
+    assert space.run().values["names"] == {"names": ["own.txt"]}
+    (space.root / "d" / "own.txt").unlink()
+    (space.root / "d").rmdir()
+    (space.root / "d").symlink_to("data", target_is_directory=True)
+    (space.root / "data" / "out.txt").unlink()
+    assert space.run().values["names"] == {"names": ["out.txt"]}
+
+
 @pytest.mark.parametrize("items", ["constants", "$scan.files"])
 def test_an_item_does_not_overwrite_what_it_reads(space: Space, other: str, items: str) -> None:
     space.nodes(NODES)
@@ -151,6 +208,24 @@ def test_no_step_writes_what_wfe_or_the_project_is_made_of(space: Space, to: str
     names = {"id": "names", "function": "more.names", "inputs": {"names": [to]}}
     space.workflow([names, {**fan, "foreach": "$names.names"}])
     assert f"which is {what}" in space.run().failure("write")
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("to", ["made.py", "./made.py", "made/__init__.py"])
+@pytest.mark.parametrize("items", [None, ["a"]])
+def test_no_step_writes_what_another_imports(space: Space, to: str, there: bool, items: Any) -> None:
+    """What it imports is read before anything runs, and for that its result would be kept."""
+    if there:
+        space.file(to, "K = 1")
+    space.nodes(NODES + "\n@workflow_node\ndef use():\n    import made\n    return {'k': made.K}\n")
+    fan = {} if items is None else {"foreach": items}
+    write = {"id": "write", **fan, "inputs": {"x": "K = 2", "to": to}}
+    space.workflow([write, {"id": "use", "depends_on": ["write"]}])
+    with pytest.raises(WorkflowError, match="which a function of this workflow imports"):
+        space.run()
+    space.workflow([write])
+    space.run()  # for another workflow it may be made
+    assert (space.root / to).read_text() == "K = 2"
 
 
 def test_a_document_elsewhere_is_not_written_either(space: Space) -> None:

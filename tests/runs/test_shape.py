@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from typing import Any
 
 import pytest
@@ -209,6 +211,18 @@ def test_what_an_include_depends_on_comes_before_it_and_gives_it_nothing(space: 
     assert space.value("left__one") == space.value("deep__it__one") == {"n": 2, "text": "t"}
     order = list(space.last.outcomes)  # type: ignore[union-attr]
     assert order.index("other") < order.index("left__one") < order.index("deep__it__one")
+
+
+def test_a_path_that_is_included_is_the_projects_wherever_one_stands(space: Space) -> None:
+    """The plan would depend on it, and is remembered without it."""
+    space.nodes(NODES)
+    for folder, number in (("", 1), ("sub/", 2)):
+        node = {"id": "one", "function": "n.give", "inputs": {"n": number}}
+        space.file(f"{folder}parts/inner.json", json.dumps({"workflow": {}, "nodes": [node]}))
+    space.workflow([{"id": "in", "include": "parts/inner.json"}])
+    with contextlib.chdir(space.root / "sub"):
+        space.run()
+    assert space.value("in__one")["n"] == 1
 
 
 def test_another_document_of_an_included_name_is_noticed(space: Space) -> None:

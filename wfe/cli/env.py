@@ -85,19 +85,26 @@ def _read(where: Project, names: Iterable[str], problems: list[Problem]) -> Iter
         try:
             workflow = read(name)
             stand_ins = {one.name: stand_in(one) for one in workflow.params.values() if one.required}
-            noted = partial(_noted, where, needs, plain, Placed(""))
+            declared = declared_by(where, workflow, {}, set())
+            listed = {node for one in (declared or {}).values() for node in one.nodes}
+            noted = partial(_noted, where, needs, plain, listed, Placed(""))
             plan(workflow, stand_ins, Catalogue(where.root), noted, read, disk=Ground(where))
-            yield Asked(name, tuple(needs), declared_by(where, workflow, {}), tuple(plain))
+            yield Asked(name, tuple(needs), declared, tuple(plain))
         except WfeError as error:
             problems.extend(error.problems)
 
 
-def _noted(where: Project, needs: list[Need], plain: list[str], main: Placed, asked: Any) -> dict[str, Placed]:
+def _noted(
+    where: Project, needs: list[Need], plain: list[str], listed: set[str], main: Placed, asked: Any
+) -> dict[str, Placed]:
     from wfe.engine.isolated import need_of
     from wfe.engine.placement import declares
 
-    needs.extend(need_of(where, *one) for one in asked if declares(one[0], one[1]))
-    plain.extend(one[0].id for one in asked if not declares(one[0], one[1]))
+    for one in asked:
+        if declares(one[0], one[1]) or one[0].id in listed:
+            needs.append(need_of(where, *one))
+        else:
+            plain.append(one[0].id)
     return {one[0].id: main for one in asked}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from wfe.core.source import Symbol
+from wfe.core.source import DYNAMIC, Symbol
 from wfe.core.statement import Chain
 from wfe.core.walk import Walk
 
@@ -92,5 +92,7 @@ class Changes:
         walk = Walk(self.load, still=True)
         for chain in chains:
             walk.resolve(module, chain, symbol)
+            if not DYNAMIC.isdisjoint(chain):
+                walk.whole(module)
         walk.run()
         return walk

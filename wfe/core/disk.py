@@ -16,6 +16,10 @@ class Disk:
         """The one name of the file that a path means: of two paths of one file it is the same."""
         return os.path.normpath(text)
 
+    def leads(self, text: str) -> str:
+        """The place of what is read by this path: where the path itself is a link, of what that leads to."""
+        return self.place(text)
+
     def barred(self, text: str) -> str:
         """What the file of this path is, if no step may write it ("a workflow document"); "" when one may."""
         return ""

@@ -209,13 +209,15 @@ def expand(
     steps = []
     written: dict[str, str] = {}
     asked = set(names_in([binding.value for binding in step.inputs.values()]))
+    before = {disk.place(path): (other, (parameter,)) for other, parameter, path in step.places if "${" not in path}
     for index, ((found, named), key) in enumerate(zip(rows, keys, strict=True)):
         values = {name: escape(_named(name, {**named, "key": key, "index": index})) for name in asked}
         where = {ITEM: found[-1]._replace(name=fan.names[-1]), OUTER: found[0]}
-        inputs = {name: _bound(binding, where, values) for name, binding in step.inputs.items()}
+        inputs = {name: _behind(_bound(binding, where, values), before, disk) for name, binding in step.inputs.items()}
         when = step.when if step.when is None else _asked(step.when, where)
         made = replace(step, id=f"{step.id}[{key}]", inputs=inputs, when=when, fan=None, parent=step.id)
-        read = {disk.place(path) for path in _read(step, where, values)} if made.targets() else ()
+        paths = _read(step, where, values) if made.targets() else ()
+        read = {place for path in paths for place in (disk.place(path), disk.leads(path))}
         for path in made.targets().values():
             place = disk.place(path)
             barred = disk.barred(path)
@@ -295,6 +297,20 @@ def _bound(binding: Binding, where: Mapping[str, _Item], values: Mapping[str, An
             refs.append((path, found.origin[0], (*found.origin[1], *trail)))
         else:
             value = put(value, path, found.dig(trail))
+    return binding._replace(value=value, refs=tuple(refs))
+
+
+def _behind(binding: Binding, before: Mapping[str, tuple[str, Path]], disk: Disk) -> Binding:
+    """A binding of files with those that a step before writes bound to that step, as without a fan: when it is skipped, what
+    it wrote once must not be read. before: place -> (step, trail in its result)."""
+    if binding.kind != "file" or not before:
+        return binding
+    value, refs = binding.value, list(binding.refs)
+    for path, text in texts_in(value):
+        owner = before.get(disk.place(text)) or before.get(disk.leads(text))
+        if owner is not None:
+            value = put(value, path, None)
+            refs.append((path, *owner))
     return binding._replace(value=value, refs=tuple(refs))
 
 

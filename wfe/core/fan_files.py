@@ -44,9 +44,11 @@ class _Files:
             self.patterns.append(re.compile(re.escape(folder) + ".+".join(re.escape(part) for part in parts)))
             self.lies_in(f"{folder}x")
         else:
-            place = self.disk.place(text)
-            self.paths.add(place)
-            self.lies_in(place)
+            self.at(self.disk.place(text))
+
+    def at(self, place: str) -> None:
+        self.paths.add(place)
+        self.lies_in(place)
 
     def lies_in(self, place: str) -> None:
         for folder in folders_of(place):
@@ -79,7 +81,7 @@ class FanFiles:
 
     def may_write(self, path: str) -> bool:
         """Whether some fan writes the file, or into the directory, as far as its pattern tells."""
-        one = _Files(self._disk, {self._disk.place(path)})
+        one = _Files(self._disk, {self._disk.place(path), self._disk.leads(path)})
         return any(found.meets(one) for found in self._writes.values())
 
     def edges(self) -> dict[str, Step]:
@@ -125,4 +127,6 @@ def _read(disk: Disk, *steps: Step) -> _Files:
             if binding.kind == "file":
                 for _, text in texts_in(binding.value):
                     found.add(text, step.fan is not None)
+                    if step.fan is None or "${" not in text:
+                        found.at(disk.leads(text))
     return found

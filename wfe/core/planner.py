@@ -32,11 +32,13 @@ from wfe.errors import Place, Problem, WorkflowError, nearest
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """What a function reaches: the digest, the files of the project that count, and third parties' top-level names."""
+    """What a function reaches: the digest, the files of the project that count, third parties' top-level names, and the files
+    and folders of the project that would be looked into if they were there (perhaps those of other functions too)."""
 
     digest: str
     files: tuple[str, ...] = ()
     packages: frozenset[str] = frozenset()
+    missing: frozenset[str] = frozenset()
 
 
 class Catalogue(Protocol):
@@ -103,6 +105,7 @@ def nowhere(asked: Sequence[tuple[Node, Signature, Code]]) -> Mapping[str, Place
     return {node.id: Placed("") for node, _, _ in asked}
 
 
+_SOURCES = (".py", ".so", ".pyd")
 _NO_OPTIONS = Options()
 
 
@@ -142,11 +145,14 @@ class _Planner:
         steps = {node.id: self.step(node, binder) for node in nodes}
         self.files_as_folders(binder)
         self.edges_of_files(steps, binder)
-        fans = FanFiles(steps, self.members(steps), self.disk)
+        members = self.members(steps)
+        self.files_of_members(steps, members)
+        fans = FanFiles(steps, members, self.disk)
         steps.update(fans.edges())
         self.input_files(steps, fans)
         ordered = self.ordered(steps)
         self.located(steps)
+        self.sources_written({**steps, **{one.id: one for each in members.values() for one in each}})
         if self.problems:
             each = dict.fromkeys(self.problems)  # a source that cannot be read is told by every node that it has
             raise WorkflowError(
@@ -284,6 +290,27 @@ class _Planner:
             ]
             steps[node.id] = step.located(code.digest, where.environment, where.prefix, code.files, tuple(places))
 
+    def sources_written(self, steps: Mapping[str, Step]) -> None:
+        """A source is read before anything runs: a step that writes one would change what others are, behind their back."""
+        written = [
+            (step, name, path)
+            for step in steps.values()
+            for name, path in step.targets().items()
+            if path.endswith(_SOURCES)
+        ]
+        if not written:
+            return
+        read = {self.disk.place(path) for code in self.codes.values() for path in (*code.files, *code.missing)}
+        at = {node.id: node.at for node in self.workflow.nodes}
+        for step, name, path in written:
+            place = self.disk.place(path)
+            if not read.isdisjoint((place, *folders_of(place))):  # with a file in it, a folder is a package
+                self.wrong(
+                    (*at[step.parent or step.id], "inputs", name),
+                    f"step {step.id!r} would write {path!r}, which a function of this workflow imports",
+                    "sources are read before anything runs; write it in a workflow of its own",
+                )
+
     def options(self, node: Node, signature: Signature) -> Options:
         told = signature.options
         if not any(name in told or getattr(node, name) is not None for name in OPTIONS):
@@ -350,28 +377,41 @@ class _Planner:
                 if binding.kind != "file":
                     continue
                 refs = []
-                for path, text in texts_in(binding.value):
-                    place = self.disk.place(text)
-                    target = binder.targets.get(place)
+                for path, text in texts_in(binding.value) if binder.targets else ():
+                    places = dict.fromkeys((self.disk.place(text), self.disk.leads(text)))
+                    target = next((binder.targets[one] for one in places if one in binder.targets), None)
                     if target and target[0] == name:
                         self.wrong(
                             target[2], f"step {name!r} writes {text!r}, which it also reads", "write another file"
                         )
                     elif target:
                         refs.append((path, Ref(target[0], (target[1],))))
-                    writers = self.written_into.get(place)
+                    writers = [writer for one in places for writer in self.written_into.get(one, ())]
                     if writers:
                         behind = closure([name], reverse({other: one.needs for other, one in steps.items()}))
                         step = replace(
                             step,
                             needs=tuple(dict.fromkeys([*step.needs, *(one for one in writers if one not in behind)])),
                         )
-                if refs:
-                    tree, holes = binding_refs(binding.value, refs)
-                    bound = binding._replace(value=tree, refs=(*binding.refs, *holes))
-                    needs = tuple(dict.fromkeys([*step.needs, *(ref.step for _, ref in refs)]))
-                    step = replace(step, inputs={**step.inputs, parameter: bound}, needs=needs)
+                step = _bound(step, parameter, refs)
             steps[name] = step
+
+    def files_of_members(self, steps: dict[str, Step], members: Mapping[str, Sequence[Step]]) -> None:
+        """The same of what a step of a fan writes whose items are known."""
+        owners = {
+            self.disk.place(path): Ref(fan, (index, parameter))
+            for fan, each in members.items()
+            for index, one in enumerate(each)
+            for parameter, path in one.targets().items()
+        }
+        for name, step in steps.items() if owners else ():
+            for parameter, binding in step.inputs.items() if step.fan is None else ():
+                refs = []
+                for path, text in texts_in(binding.value) if binding.kind == "file" else ():
+                    owner = owners.get(self.disk.place(text)) or owners.get(self.disk.leads(text))
+                    if owner is not None:
+                        refs.append((path, owner))
+                steps[name] = step = _bound(step, parameter, refs)
 
     def input_files(self, steps: Mapping[str, Step], fans: FanFiles) -> None:
         """Input files that the document names must be there before anything runs."""
@@ -389,7 +429,9 @@ class _Planner:
                         )
                         continue
                     hint = self.absent(path)
-                    if hint is not None and not fans.may_write(path) and self.disk.place(path) not in self.written_into:
+                    if hint is None or fans.may_write(path):
+                        continue
+                    if not {self.disk.place(path), self.disk.leads(path)} & self.written_into.keys():
                         text = f"step {node.id!r}: input {parameter!r}: there is no file {path!r}"
                         self.wrong((*node.at, "inputs", parameter), text, hint)
 
@@ -405,3 +447,14 @@ class _Planner:
                 "remove one of these dependencies",
             )
             return list(steps)
+
+
+def _bound(step: Step, parameter: str, refs: list[tuple[Path, Ref]]) -> Step:
+    """The step with parts of an input bound to the outputs of other steps."""
+    if not refs:
+        return step
+    binding = step.inputs[parameter]
+    tree, holes = binding_refs(binding.value, refs)
+    bound = binding._replace(value=tree, refs=(*binding.refs, *holes))
+    needs = tuple(dict.fromkeys([*step.needs, *(ref.step for _, ref in refs)]))
+    return replace(step, inputs={**step.inputs, parameter: bound}, needs=needs)

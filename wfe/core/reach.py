@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from wfe.core.change import Changes, Touched
 from wfe.core.digest import digest
+from wfe.core.missing import missing
 from wfe.core.source import Place, Source
 from wfe.core.walk import Load, Reach, Walk, targets
 
@@ -20,7 +21,6 @@ def reach(module: str, function: str, load: Load, touched: Touched | None = None
     """
     walk = Walk(load)
     changes = Changes(walk, {} if touched is None else touched)
-    walk.enter(module)
     walk.symbol(module, function)
     while True:
         walk.run()
@@ -30,6 +30,7 @@ def reach(module: str, function: str, load: Load, touched: Touched | None = None
         walk.inner()
         if len(walk.found.parts) == before and not walk.todo:
             _Order(walk, changes).count()
+            walk.found.parts.update(missing(walk.found.modules, load))
             return walk.found
 
 

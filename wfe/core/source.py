@@ -119,7 +119,7 @@ class Symbol:
 
     def add(self, statement: ast.stmt, package: str, harmless: frozenset[str], texts: bool) -> None:
         """harmless: see `acts`. texts: whether the module keeps annotations as texts, which is another value of them."""
-        self.digest = digest((self.digest + ast.dump(statement)).encode())
+        self.digest = digest((self.digest + syntax.dump(statement)).encode())
         quotable = list(hints(statement))
         if texts and quotable:
             self.digest = digest(f"{self.digest} texts".encode())

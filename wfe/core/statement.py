@@ -26,11 +26,18 @@ HARMLESS: Final = frozenset(dir(builtins)) - {
     "filter",
     "type",
     "getattr",
+    "globals",
+    "locals",
+    "vars",
 }
 _MUTABLE: Final = (ast.List, ast.Dict, ast.Set, ast.Call, ast.ListComp, ast.DictComp, ast.SetComp)
-# What gives an iterator.
-_ITERATORS: Final = frozenset({"iter", "map", "filter", "zip", "enumerate", "reversed", "open", "itertools"})
+# What gives an iterator: functions, methods and a module.
+_ITERATORS: Final = frozenset(
+    {"iter", "map", "filter", "zip", "enumerate", "reversed", "open", "itertools", "reader", "DictReader", "scandir"}
+    | {"iterdir", "glob", "iglob", "rglob", "walk", "finditer", "StringIO", "BytesIO"}
+)
 _FUNCTION: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
+_ACTING: Final = (ast.Call, ast.NamedExpr)
 # Methods that no operator calls, or that only tell.
 _PLAIN: Final = frozenset({"__init__", "__new__", "__post_init__", "__repr__", "__str__", "__hash__"})
 
@@ -165,7 +172,7 @@ def _defaults(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> 
 
 def at_import(statement: ast.AST) -> Iterator[ast.AST]:
     """The nodes of a statement that are evaluated when it runs: no body of a function, but its decorators and defaults, and
-    the annotations that call something."""
+    the annotations that call something or bind a name."""
     todo: list[ast.AST] = [statement]
     while todo:
         node = todo.pop()
@@ -173,7 +180,7 @@ def at_import(statement: ast.AST) -> Iterator[ast.AST]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             todo.extend(node.decorator_list)
             todo.extend(_defaults(node))
-            todo.extend(one for one in _hints(node) if any(isinstance(part, ast.Call) for part in ast.walk(one)))
+            todo.extend(one for one in _hints(node) if any(isinstance(part, _ACTING) for part in ast.walk(one)))
         elif isinstance(node, ast.Lambda):
             todo.extend(_defaults(node))
         else:
@@ -206,7 +213,8 @@ def _called_back(call: ast.Call) -> list[ast.expr]:
 
 
 def acts(statement: ast.stmt, harmless: frozenset[str]) -> set[Chain]:
-    """The dotted names that a statement calls, gives to a call, decorates with, or changes in place when it runs.
+    """The dotted names that a statement calls, gives to a call, decorates or makes a class with, or changes in place when it
+    runs.
 
     `@register` above a function fills a registry; `A = add(1)` may append to a list, `A = add(TABLE, 1)` to that one;
     after `D = C`, `D["a"] = 1` changes C. harmless: the builtins that are none of these.
@@ -220,8 +228,11 @@ def acts(statement: ast.stmt, harmless: frozenset[str]) -> set[Chain]:
                 found.update(chains(one))
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             marks = [one for one in node.decorator_list if not _is_harmless(one, harmless)]
-            hints = _hints(node) if marks and not isinstance(node, ast.ClassDef) else []
-            for one in (*marks, *hints):
+            if isinstance(node, ast.ClassDef):
+                marks += [one.value for one in node.keywords]  # a metaclass is called, with the others
+            elif marks:
+                marks += _hints(node)
+            for one in marks:
                 found.update(chains(one))
         elif isinstance(node, ast.AugAssign):
             found.update(chains(node.target))
@@ -293,10 +304,7 @@ def operated(statement: ast.stmt) -> set[Chain]:
 
 def answers(statement: ast.stmt) -> bool:
     """Whether a statement makes something of which an operator may do more than tell a value: an iterator gives all once."""
-    value = getattr(statement, "value", None)
-    if isinstance(value, ast.GeneratorExp) or getattr(statement, "name", "") == "__getattr__":
-        return True
-    if isinstance(value, ast.Call) and any(chain[0] in _ITERATORS for chain in chains(value.func)):
+    if _gives_once(getattr(statement, "value", None)) or getattr(statement, "name", "") == "__getattr__":
         return True
     for node in ast.walk(statement):
         if isinstance(node, ast.ClassDef):
@@ -305,11 +313,34 @@ def answers(statement: ast.stmt) -> bool:
                     one.decorator_list or (one.name.startswith("__") and one.name not in _PLAIN)
                 ):
                     return True
+                if isinstance(one, ast.Assign | ast.AnnAssign) and _gives_once(one.value):
+                    return True
+        elif isinstance(node, ast.Return) or (
+            isinstance(node, ast.Assign) and any(isinstance(one, ast.Attribute) for one in node.targets)
+        ):
+            if _gives_once(node.value):
+                return True
         elif isinstance(node, ast.Yield | ast.YieldFrom) or "defaultdict" in (
             getattr(node, "id", ""),
             getattr(node, "attr", ""),
         ):
             return True
+    return False
+
+
+def _gives_once(value: ast.expr | None) -> bool:
+    """Whether a value is an iterator, or has one in it."""
+    match value:
+        case ast.GeneratorExp():
+            return True
+        case ast.Call():
+            return any(not _ITERATORS.isdisjoint(chain) for chain in chains(value.func))
+        case ast.Tuple() | ast.List() | ast.Set():
+            return any(map(_gives_once, value.elts))
+        case ast.Dict() | ast.BoolOp():
+            return any(map(_gives_once, value.values))
+        case ast.IfExp():
+            return _gives_once(value.body) or _gives_once(value.orelse)
     return False
 
 
@@ -325,6 +356,8 @@ def alters(statement: ast.stmt) -> tuple[set[str], bool]:
             heads.update(chain[0] for chain in chains(node.value))
             if isinstance(node, ast.Attribute):
                 sets = sets or not (isinstance(node.value, ast.Name) and node.value.id in own | inner)
+        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            heads.add(node.target.id)  # a list of something else, perhaps: `P = sys.path` and `P += ["a"]`
         elif isinstance(node, ast.Attribute) and node.attr in ("__dict__", "__setattr__"):
             # A frozen dataclass sets its own attributes by `object.__setattr__`.
             sets = sets or not (isinstance(node.value, ast.Name) and node.value.id in own | {"object"})

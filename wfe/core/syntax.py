@@ -7,8 +7,8 @@ one at once, one fails now and then with a SystemError, "AST constructor recursi
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
-from typing import Final, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
@@ -33,6 +33,35 @@ def quoted(annotation: ast.AST) -> ast.expr | None:
         return expression(annotation.value.strip())
     except (SyntaxError, ValueError):
         return None
+
+
+def dump(tree: ast.AST) -> str:
+    """All that a tree says, as text; of equal trees the same, but for one so deep that it hangs on how deep this is called.
+
+    `ast.dump` calls itself, which a chain of some hundred `elif` is too deep for, and shows no number of 4,300 digits.
+    """
+    try:
+        return ast.dump(tree)
+    except (RecursionError, ValueError):
+        return "".join(_dumped(tree))
+
+
+def _dumped(tree: ast.AST) -> Iterator[str]:
+    todo: list[tuple[bool, Any]] = [(True, tree)]  # (whether it is a part of the tree, that or a text)
+    while todo:
+        part, one = todo.pop()
+        if not part:
+            yield one
+        elif isinstance(one, ast.AST):
+            yield f"{type(one).__name__}("
+            todo.append((False, ")"))
+            for name, value in reversed(list(ast.iter_fields(one))):
+                todo += [(True, value), (False, f" {name}=")]
+        elif isinstance(one, list):
+            yield f"{len(one)} of "
+            todo += [(True, entry) for entry in reversed(one)]
+        else:
+            yield hex(one) if type(one) is int else repr(one)
 
 
 def _made(make: Callable[[], T]) -> T:

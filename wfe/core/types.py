@@ -125,6 +125,8 @@ _NAMES: Final[Mapping[str, str]] = {
     "Collection": "list",
     "MutableSequence": "list",
     "Iterator": "list",
+    "Generator": "list",
+    "ValuesView": "list",
     "Reversible": "list",
     "deque": "list",
     "Deque": "list",
@@ -143,6 +145,7 @@ _NAMES: Final[Mapping[str, str]] = {
     "OrderedDict": "dict",
     "defaultdict": "dict",
     "DefaultDict": "dict",
+    "ChainMap": "dict",
     "ndarray": "array",
     "NDArray": "array",
     "array": "array",
@@ -180,11 +183,17 @@ def type_of(node: ast.expr | None, aliases: Mapping[str, ast.expr] | None = None
         return _union(type_of(node.left, aliases, depth + 1), type_of(node.right, aliases, depth + 1))
     if isinstance(node, ast.Subscript):
         return _subscript(node, aliases, depth)
-    if isinstance(node, ast.Call):  # NewType("Picture", Path), TypeVar("Picture", bound=Path)
+    if isinstance(
+        node, ast.Call
+    ):  # NewType("Picture", Path), TypeVar("Picture", bound=Path), TypeVar("Picture", Path, str)
         name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-        stands = node.args[1:] if name == "NewType" else [one.value for one in node.keywords if one.arg == "bound"]
-        return type_of(stands[0], aliases, depth + 1) if stands and name in ("NewType", "TypeVar") else ANY
-    return ANY
+        stands = [*node.args[1:], *(one.value for one in node.keywords if one.arg == "bound")]
+        known = stands and name in ("NewType", "TypeVar")
+        return _union(*(type_of(one, aliases, depth + 1) for one in stands)) if known else ANY
+    # No types, but Python takes them, and people write them for one or the other: `Path or None`, `(Path, str)`.
+    others = node.values if isinstance(node, ast.BoolOp) else node.elts if isinstance(node, ast.Tuple) else []
+    others = [node.body, node.orelse] if isinstance(node, ast.IfExp) else others
+    return _union(*(type_of(one, aliases, depth + 1) for one in others)) if others else ANY
 
 
 def _subscript(node: ast.Subscript, aliases: Mapping[str, ast.expr], depth: int) -> Type:

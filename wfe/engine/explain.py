@@ -8,6 +8,8 @@ names of the steps that it waits for. Performs nothing and prints nothing.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,7 +33,8 @@ class Forecast:
     """What would become of one step. word: "current", "restore", "run", "unknown", "skip" (its condition does not hold,
     or what it needs was skipped) or "fail" (its inputs cannot be put together).
 
-    reasons: what changed. until: of an unknown step, the steps that have to run before anything can be said of it.
+    reasons: what changed. until: of an unknown step, the steps that have to run, or to put their files in place, before
+    anything can be said of it.
     note: why it is skipped or fails.
     """
 
@@ -78,6 +81,9 @@ class _Foresight:
         self.force_all = force_all
         # step -> the steps that must run before its result is known; no entry: it is known
         self.waits: dict[str, tuple[str, ...]] = {}
+        self.placed: dict[
+            str, str
+        ] = {}  # real path of a file that would be put in place, and is not there now -> its step
 
     def all(self) -> list[Forecast]:
         found: list[Forecast] = []
@@ -103,7 +109,14 @@ class _Foresight:
         return fan not in self.run.only or member in self.run.only[fan]
 
     def until(self, step: Step) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(other for need in step.needs for other in self.waits.get(need, ())))
+        waits = (other for need in step.needs for other in self.waits.get(need, ()))
+        return tuple(dict.fromkeys((*waits, *self.stirred(step))))
+
+    def stirred(self, step: Step) -> Iterator[str]:
+        """The steps that would put a file into a directory that this one reads: what is in it then, only they can tell."""
+        for text in step.files() if self.placed else ():
+            folder = os.path.realpath(self.run.workspace.absolute(text)) + os.sep
+            yield from (name for path, name in self.placed.items() if path.startswith(folder))
 
     def fan(self, step: Step) -> list[Forecast]:
         assert step.fan is not None
@@ -159,8 +172,16 @@ class _Foresight:
                     parameter = one.note.partition(":")[2]
                     path = step.targets().get(parameter)
                     if path is not None:
+                        if self.differs(path, one.digest):
+                            self.placed[os.path.realpath(run.workspace.absolute(path))] = name
                         run.foreseen[path] = (_UNPROVEN, one.digest)
         return Forecast(name, verdict.value, reasons)
+
+    def differs(self, path: str, digest: str) -> bool:
+        try:
+            return self.run.digest(path)[1] != digest
+        except OSError:
+            return True
 
     def already(self, step: Step) -> tuple[Reason, ...]:
         """What has changed for certain about a step of which not everything is known."""

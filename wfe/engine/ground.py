@@ -6,6 +6,7 @@ Knows links, the project's root and what lies in its cache. Does not read what i
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Collection, Iterable
 from typing import Final
 
@@ -30,6 +31,7 @@ class Ground(Disk):
         self._root = str(project.root)
         self._documents = documents
         self._folders: dict[str, str] = {}
+        self._leads: dict[str, str] = {}
         self._cache, self._flows, self._nodes = (
             self._inside(str(one)) for one in (project.cache, project.workflows, project.root / "nodes")
         )
@@ -41,6 +43,20 @@ class Ground(Disk):
             folder, name = os.path.join(folder, name), ""
         real = self._inside(folder)
         return os.path.join(real, os.path.normcase(name)) if name else real
+
+    def leads(self, text: str) -> str:
+        # Of a directory it is remembered that it is no link, since it may become one. A file that becomes one is not
+        # noticed: to look at every input file would be a tenth of a run in which all is current.
+        found = self._leads.get(text)
+        if found is None:
+            where = os.path.join(self._root, text).rstrip(_SEPARATORS)
+            try:
+                kind = stat.S_IFMT(os.lstat(where).st_mode)
+            except (OSError, ValueError):  # not there, or a text that cannot be a path
+                kind = 0
+            found = self._inside(where) if kind in (stat.S_IFLNK, stat.S_IFDIR) else self.place(text)
+            self._leads[text] = found
+        return found
 
     def _inside(self, folder: str) -> str:
         """The place of what lies in a directory: for one that is a link, where it leads."""

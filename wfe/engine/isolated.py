@@ -42,11 +42,12 @@ def _uv(stopping: Event | None) -> Uv | None:
 @dataclass(slots=True)
 class Isolation:
     """placements: node -> where and why. placed: those that do not run in the main environment. read: path -> content of
-    the files that this depends on."""
+    the files that this depends on. missing: the paths of those that it would depend on."""
 
     placements: Mapping[str, Placement]
     placed: dict[str, Placed] = field(default_factory=dict)
     read: dict[str, bytes] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
 
 
 def isolate(
@@ -58,8 +59,10 @@ def isolate(
     """Place the nodes, and lock the environments that they need. Raises EnvironmentFailure with every problem."""
     environments = environments or environments_of(project)
     read: dict[str, bytes] = {}
+    missing: set[str] = set()
     needs = [need_of(project, *one) for one in asked]
-    found = Isolation(environments.place(needs, declared_by(project, workflow, read)), read=read)
+    known = declared_by(project, workflow, read, missing)
+    found = Isolation(environments.place(needs, known), read=read, missing=missing)
     for name, one in found.placements.items():
         if isinstance(one, Isolated):
             digest = environments.lock(one.spec).digest
@@ -88,13 +91,19 @@ def need_of(project: Project, node: Node, signature: Signature, code: Code) -> N
     )
 
 
-def declared_by(project: Project, workflow: Workflow, read: dict[str, bytes]) -> Mapping[str, Declared] | None:
-    """The environments that the workflow's own file declares; the file's content goes into `read`. Raises WfeError."""
+def declared_by(
+    project: Project, workflow: Workflow, read: dict[str, bytes], missing: set[str]
+) -> Mapping[str, Declared] | None:
+    """The environments that the workflow's own file declares; the file's content goes into `read`, the path of one that would
+    be taken in its place into `missing`. Raises WfeError."""
     name = workflow.environments
     if name is None:
         return None
     beside = project.root / Path(workflow.document.file).parent / name
-    path = beside if beside.is_file() else project.root / name
+    path = beside
+    if not beside.is_file():
+        missing.add(project.shown(beside))
+        path = project.root / name
     found = declared.read(path, project.shown(path))
     read[project.shown(path)] = path.read_bytes()
     return found

@@ -26,8 +26,8 @@ Asked = Sequence[tuple[Node, Signature, Code]]
 
 
 class Places:
-    """Places the nodes of one workflow. `read`: the files that the answer depends on; `placements`: what `wfe.env` said of
-    the nodes that declare something."""
+    """Places the nodes of one workflow. `read`: the files that the answer depends on; `missing`: those that it would depend on;
+    `placements`: what `wfe.env` said of the nodes, where one declares something."""
 
     def __init__(
         self, project: Project, workflow: Workflow, state: State, environments: Environments | None = None
@@ -37,15 +37,17 @@ class Places:
         self.workflow = workflow
         self.environments = environments
         self.read: dict[str, bytes] = {}
+        self.missing: set[str] = set()
         self.placements: Mapping[str, Placement] = {}
 
     def __call__(self, asked: Asked) -> dict[str, Placed]:
         found: dict[str, Placed] = {}
-        if any(declares(node, signature) for node, signature, _ in asked):
+        # The file of environments may list a node that says nothing itself.
+        if self.workflow.environments is not None or any(declares(node, signature) for node, signature, _ in asked):
             from wfe.engine.isolated import isolate
 
             isolated = isolate(self.project, self.workflow, asked, self.environments)
-            self.read, self.placements = isolated.read, isolated.placements
+            self.read, self.missing, self.placements = isolated.read, isolated.missing, isolated.placements
             found.update(isolated.placed)
         versions = _Versions(self.state)
         for node, signature, code in asked:

@@ -59,11 +59,11 @@ def _read(path: Path, project: Project) -> bytes:
 
 def _reuse(memo: tuple[Any, ...], project: Project) -> Index | None:
     """The index in a memo, None when something that it was made from has changed."""
-    sources, absent, folders, links, site, packed = memo
+    sources, absent, spaces, folders, links, site, packed = memo
     if site != site_stamp() or Ground(project).links(folder for folder, _ in links) != links:
         return None
     base = f"{project.root}{os.sep}"
-    if any(os.path.exists(base + path) for path in absent):
+    if any(os.path.exists(base + path) for path in absent) or not all(os.path.isdir(base + path) for path in spaces):
         return None
     if any(folder_time(base + path) != time for path, time in folders):
         return None
@@ -119,7 +119,8 @@ def _plan(
     if included:  # another document of such a name may come
         folders.append((project.shown(project.workflows), folder_time(str(project.workflows))))
     made.sources = tuple(sources)
-    memo = (made.sources, tuple(sorted(catalogue.absent)), tuple(folders), disk.links(), site_stamp(), made.pack())
+    looked_for = (tuple(sorted(catalogue.absent | places.missing)), tuple(sorted(catalogue.spaces)))
+    memo = (made.sources, *looked_for, tuple(folders), disk.links(), site_stamp(), made.pack())
     scope = f"plan:{name}"
     with state.transaction():
         if len(state.all("memo", scope)) >= _KEPT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,12 +46,13 @@ class Project:
         return self.root / "workflows"
 
     def names(self) -> list[str]:
-        """The workflows' names: the stems of the documents in workflows/, where the lock of environments lies too."""
+        """The workflows' names: the stems of the documents in workflows/."""
         files = (path for path in self.workflows.glob("*") if path.suffix in SUFFIXES and path.is_file())
-        return sorted({path.stem for path in files if not path.name.endswith(".lock.json")})
+        return sorted({path.stem for path in files if not _of_environments(path)})
 
     def find(self, name: str, place: Place | None = None) -> Path:
-        """The document of the workflow `name`: a name in workflows/, or a path. Raises WorkflowError."""
+        """The document of the workflow `name`: a name in workflows/, or a path. place: of the document that includes it, whose
+        paths are the project's, wherever one stands. Raises WorkflowError."""
         # os.path's: a name that no file can have, of 300 letters perhaps, is no error of the system's for it.
         found = [path for suffix in SUFFIXES if os.path.isfile(path := self.workflows / f"{name}{suffix}")]
         if len(found) > 1:
@@ -60,7 +62,7 @@ class Project:
         if found:
             return found[0]
         path = Path(name)
-        for candidate in (path, self.root / path):
+        for candidate in (self.root / path,) if place else (path, self.root / path):
             if candidate.suffix in SUFFIXES and os.path.isfile(candidate):
                 return candidate.resolve()
         hint = nearest(name, self.names()) or "put a document into workflows/"
@@ -72,3 +74,14 @@ class Project:
             return path.resolve().relative_to(self.root).as_posix()
         except ValueError:
             return str(path)
+
+
+def _of_environments(path: Path) -> bool:
+    """Whether a file beside the workflows is the lock of environments, or declares them: under the name that most give it."""
+    if path.name != "environments.json":
+        return path.name.endswith(".lock.json")
+    try:
+        known = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(known, dict) and known.keys().isdisjoint(("workflow", "nodes"))
