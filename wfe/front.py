@@ -11,6 +11,7 @@ from typing import Any
 
 from wfe.core.outcome import Listener
 from wfe.door import Door, enter, signals
+from wfe.engine.forced import check_forced
 from wfe.engine.interrupt import settle
 from wfe.engine.project import Project
 
@@ -45,7 +46,7 @@ def perform(
     try:
         if steps:
             run.choose(steps)
-        run.check_forced()
+        check_forced(run)
         run.check(force_all)
     except BaseException:
         run.listeners.clear()  # the run did not begin, so it does not end either

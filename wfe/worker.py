@@ -26,6 +26,7 @@ from wfe.wire import frames
 from wfe.wire.children import adopt_orphans, children, end_children, has_children
 from wfe.wire.small_file import put
 from wfe.wire.sources import Sources
+from wfe.wire.surroundings import Surroundings, stream_to
 from wfe.wire.values import Staging, ValueRefused, decode, encode, read_file
 
 # Seconds between two progress events: an eye sees no more, and a node that reports a million steps must not pay for it.
@@ -68,64 +69,6 @@ class Sender:
 
     def _write(self, kind: int, message: Any) -> None:
         frames.write_all(self.descriptor, frames.pack(kind, message))
-
-
-class Surroundings:
-    """What a call may change for the next one, and how it was: put back after each call."""
-
-    def __init__(self) -> None:
-        self.cwd = os.getcwd()
-        self.environ = os.environ
-        self.variables = dict(os.environ)
-        # os.environ decodes each item it hands out (10 us for 40 variables); its raw dict compares in under 1 us.
-        self.raw = dict(getattr(os.environ, "_data", {}))
-        self.path = sys.path
-        self.paths = list(sys.path)
-        self.streams = (sys.stdin, sys.stdout, sys.stderr)
-        self.spares = [(number, os.dup(number), os.fstat(number).st_ino) for number in (1, 2)]
-        self.mask = os.umask(0o022)
-        os.umask(self.mask)
-
-    def restore(self) -> None:
-        try:
-            moved = os.getcwd() != self.cwd
-        except OSError:  # the node removed the folder it stood in
-            moved = True
-        if moved:
-            os.chdir(self.cwd)
-        os.environ = self.environ  # noqa: B003 (the node put another object in its place)
-        if not self.raw or getattr(os.environ, "_data", None) != self.raw:
-            for name in [name for name in os.environ if name not in self.variables]:
-                del os.environ[name]
-            for name, value in self.variables.items():
-                if os.environ.get(name) != value:
-                    os.environ[name] = value
-        sys.path = self.path
-        if sys.path != self.paths:
-            sys.path[:] = self.paths
-        os.umask(self.mask)
-        for number, spare, inode in self.spares:
-            try:
-                if os.fstat(number).st_ino == inode:
-                    continue
-            except OSError:  # the node closed it
-                pass
-            os.dup2(spare, number)
-        _, stdout, stderr = self.streams
-        if stdout.closed or stderr.closed:
-            stdout, stderr = _stream(1, "strict"), _stream(2, "backslashreplace")
-            self.streams = (self.streams[0], stdout, stderr)
-        sys.stdin, sys.stdout, sys.stderr = self.streams
-
-    def close(self) -> None:
-        """Let go of the spare descriptors."""
-        for _, spare, _ in self.spares:
-            os.close(spare)
-        self.spares.clear()
-
-
-def _stream(number: int, errors: str) -> Any:
-    return open(number, "w", encoding="utf-8", errors=errors, buffering=1, closefd=False)
 
 
 class Caller:
@@ -471,8 +414,8 @@ def main(ends: list[int], folders: list[str]) -> None:
     if hasattr(os, "register_at_fork"):
         # A forked child that stays must not hold the pipes open: their end is how the engine learns of a death.
         os.register_at_fork(after_in_child=lambda: _cut_off(ends))
-    sys.stdout = _stream(1, "strict")
-    sys.stderr = _stream(2, "backslashreplace")
+    sys.stdout = stream_to(1, "strict")
+    sys.stderr = stream_to(2, "backslashreplace")
     sys.argv = [""]
     import faulthandler
 

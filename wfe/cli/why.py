@@ -58,12 +58,13 @@ def forecasts(
     """The open run and what it would do. The caller closes it. Raises WfeError."""
     from wfe.door import enter
     from wfe.engine.explain import explain
+    from wfe.engine.forced import check_forced
 
     door = enter(where, workflow, given, forced=forced)
     try:
         if steps:
             door.run.choose(steps)
-        door.run.check_forced()
+        check_forced(door.run)
         return door, explain(door.run, force_all)
     except BaseException:
         door.close()

@@ -19,8 +19,9 @@ from wfe.engine.executor import Call, Died, Emit, Raised, Reply, Returned, Skipp
 from wfe.engine.hole import Hole
 from wfe.engine.printed import Printed
 from wfe.engine.workers import request
+from wfe.wire.surroundings import Surroundings
 from wfe.wire.values import Staging
-from wfe.worker import Caller, Surroundings
+from wfe.worker import Caller
 
 # One for the process, not one for each run: runs in several threads would change the directory under each other.
 _turn = threading.RLock()

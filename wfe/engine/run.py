@@ -14,7 +14,6 @@ import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from wfe.core.graph import closure, reverse
 from wfe.core.outcome import (
     Event,
     FanKnown,
@@ -33,13 +32,14 @@ from wfe.core.step import Step
 from wfe.engine import counted
 from wfe.engine.ahead import Ahead
 from wfe.engine.decide import Pending, pending_of
+from wfe.engine.forced import unmark
 from wfe.engine.gate import ONLY, Gate, Only, Place, sizes
 from wfe.engine.index import Index
 from wfe.engine.known import Known
 from wfe.engine.look import look
 from wfe.engine.priority import Priorities
 from wfe.engine.workspace import Workspace
-from wfe.errors import EnvironmentFailure, ExitCode, NodeFailure, WfeError, WorkflowError
+from wfe.errors import EnvironmentFailure, NodeFailure, WfeError, WorkflowError
 from wfe.store.stamp import Stamp
 from wfe.store.traces import File, Trace
 
@@ -164,7 +164,7 @@ class Run(Known):
         base = f"{self.workspace.project.root}{os.sep}"
         marks, renewed, fans = look(self.index, self.rows, base, self._renew, self.names_of)
         if self.forced:
-            self._unmark(marks)
+            unmark(self, marks)
         self.marks.update(marks)
         self.members = {name: list(names) for name, names in fans.items() if name in marks}
         if renewed:
@@ -173,17 +173,6 @@ class Run(Known):
         for name in self.marks:
             if not fans.get(name):
                 self.outcomes[name] = Outcome(name, StepState.CURRENT, skip=EMPTY if name in fans else "")
-
-    def _unmark(self, marks: dict[str, str]) -> None:
-        """Take the marks of forced steps and of all that comes after them."""
-        after = reverse({name: self.steps[name].needs for name in self.index.ids})
-        bases = {one.partition("[")[0] for one in self.forced}
-        again = closure(bases & after.keys(), after)
-        for name in list(marks):
-            base = name.partition("[")[0]
-            # Of a fan with one forced step the others stay as they are.
-            if name in self.forced or (base in again and (base == name or base in self.forced or base not in bases)):
-                del marks[name]
 
     def check(self, everything: bool = False) -> None:
         """Raises WorkflowError when a step asks for more than a pool has, EnvironmentFailure when the cache lies where files
@@ -248,7 +237,7 @@ class Run(Known):
         fans = [name.partition("[")[0] for name in names]
         self.chosen = self.plan.select(fans)
         for name, fan in zip(names, fans, strict=True):
-            self._check_item(name, fan)
+            self.check_item(name, fan)
         self.only = {}
         for fan in set(fans) - set(names):
             # What needs the fan needs all of its steps.
@@ -260,7 +249,7 @@ class Run(Known):
         """The steps of the plan that were chosen: all of them, if none were."""
         return self.index.ids if self.chosen is None else self.chosen
 
-    def _check_item(self, name: str, fan: str) -> None:
+    def check_item(self, name: str, fan: str) -> None:
         """Raises WorkflowError for a step of a fan that is none, or whose items are known and that has no such step. What another
         has is known at its turn, and told then."""
         known = self.members.get(fan)
@@ -274,21 +263,6 @@ class Run(Known):
         missing = sorted({*self.only.get(fan, ()), *forced, *more} - set(known))
         if missing:
             raise NodeFailure(self.plan.no_step(missing[0], known))
-
-    def check_forced(self) -> None:
-        """Raises WorkflowError for a step to force that does not exist, WfeError for one that a run of the chosen steps (see
-        `choose`) leaves out."""
-        if not self.forced:
-            return
-        fans = {name: name.partition("[")[0] for name in self.forced}
-        self.plan.select(sorted(fans.values()))
-        for name, fan in sorted(fans.items()):
-            self._check_item(name, fan)
-        wanted = set(fans.values()) if self.chosen is None else self.chosen
-        for name, fan in sorted(fans.items()):
-            if fan not in wanted or (name != fan and fan in self.only and name not in self.only[fan]):
-                what = f"step {name!r} cannot be forced: it is not among the chosen steps, nor needed by one"
-                raise WfeError(what, "choose it too", ExitCode.USAGE)
 
     # --- deciding
 
