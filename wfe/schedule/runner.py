@@ -17,20 +17,21 @@ from doit.runner import MThreadRunner
 from wfe.engine.run import Run
 from wfe.schedule.backend import Backend, Checker
 from wfe.schedule.reporter import Reporter, ours
+from wfe.schedule.selection import Selection, step_of
 from wfe.schedule.serial import Serial
-from wfe.schedule.tasks import StepAction, Tasks
+from wfe.schedule.tasks import Tasks
 
 _SPARE: Final = 16
 _MOST: Final = 512
 _WAKE: Final = 0.5  # seconds
 
 
-class Wakeful(queue.Queue[Any]):
+class Wakeful(queue.SimpleQueue[Any]):
     """A queue at which the main thread wakes now and then. Python runs a signal's handler in the main thread, but a signal
     that comes just before that thread falls asleep, or to another thread, does not wake it: a Ctrl-C was lost so."""
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """As in Queue."""
+        """As in SimpleQueue."""
         if not block or timeout is not None or threading.current_thread() is not threading.main_thread():
             return super().get(block, timeout)
         while True:
@@ -38,7 +39,7 @@ class Wakeful(queue.Queue[Any]):
                 return super().get(timeout=_WAKE)
 
 
-class Carriers(MThreadRunner):  # type: ignore[misc]
+class Carriers(Selection, MThreadRunner):  # type: ignore[misc]
     """doit's runner with more threads than steps may run at once. Set `Carriers.run` first.
 
     doit hands out a step when a thread is free, in the order of the tasks. Which of those handed out runs is the gate's
@@ -62,10 +63,21 @@ class Carriers(MThreadRunner):  # type: ignore[misc]
             taking = _MOST
         self.num_process += min(taking + _SPARE, _MOST)
 
+    def run_tasks(self, task_dispatcher: Any) -> None:
+        """As in MRunner."""
+        self.learn()
+        super().run_tasks(task_dispatcher)
+
+    def _process_result(self, node: Any, task: Any, result: Any) -> None:
+        if step_of(task) is None:
+            super()._process_result(node, task, result)
+        else:
+            self.take_end(node, result.get("failure"))
+
     def execute_task(self, task: Any) -> Any:
         """In a carrier's thread. Of what is no Exception doit passes on only the class of two kinds, and after any other
         (asyncio.CancelledError, say) the thread is gone and doit's main thread waits for its result for ever."""
-        if not all(isinstance(action, StepAction) for action in task.actions):
+        if step_of(task) is None:
             self.run.rest()  # nobody knows how long it takes
         try:
             done = super().execute_task(task)

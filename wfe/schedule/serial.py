@@ -6,17 +6,14 @@ claims: the run says that it put a step aside.
 
 from __future__ import annotations
 
-from collections.abc import Set
 from typing import Any, ClassVar
-
-from doit.runner import Runner
 
 from wfe.engine.run import Run
 from wfe.schedule.reporter import ours
-from wfe.schedule.tasks import StepAction
+from wfe.schedule.selection import Selection, step_of
 
 
-class Serial(Runner):  # type: ignore[misc]
+class Serial(Selection):
     """A step that another run is just making is put aside while there are others; when there are none, it is waited for.
     Set `Serial.run` first.
 
@@ -28,7 +25,6 @@ class Serial(Runner):  # type: ignore[misc]
 
     def __init__(self, *arguments: Any) -> None:
         dependency, reporter, *others = arguments[:5]
-        self._ignored: Set[str] = set()
         super().__init__(dependency, ours(reporter), *others)  # doit gives the runner of `-n 1` that number as well
 
     @staticmethod
@@ -39,7 +35,7 @@ class Serial(Runner):  # type: ignore[misc]
     def run_tasks(self, task_dispatcher: Any) -> None:
         """Hand out and execute, until nothing is left or a failure ends it."""
         tasks = task_dispatcher.tasks
-        self._ignored = self.dep_manager.backend.ignored()
+        self.learn()
         ahead = self.run.ahead
         ahead.wanted = lambda name: self.is_step(tasks.get(name))
         ahead.follow(task_dispatcher.selected_tasks)
@@ -58,7 +54,7 @@ class Serial(Runner):  # type: ignore[misc]
                 node = aside.pop(self.run.free(list(aside)))
             elif not self.select_task(node, tasks):
                 continue
-            action = _step_of(node.task)
+            action = step_of(node.task)
             if action is None:
                 self.run.rest()  # nobody knows how long it takes
                 self.process_task_result(node, self.execute_task(node.task))
@@ -68,29 +64,9 @@ class Serial(Runner):  # type: ignore[misc]
             if action.aside:
                 aside[node.task.name] = node
                 node = None
-            elif failed is None:
-                node.run_status = "successful"  # what doit's own way records of it, the run has
             else:
-                self.process_task_result(node, failed)
+                self.take_end(node, failed)
 
     def is_step(self, task: Any) -> bool:
         """Whether it is a step's task that doit was not told to ignore."""
-        return task is not None and task.name not in self._ignored and _step_of(task) is not None
-
-    def select_task(self, node: Any, tasks: Any) -> bool:
-        """As in Runner. Of a step only its own check is asked: doit asks for each of its files besides, a tenth of a trivial
-        step."""
-        action = _step_of(node.task)
-        plain = action is not None and not (node.bad_deps or node.ignored_deps or node.run_status)
-        if not plain or node.task.name in self._ignored:
-            return bool(super().select_task(node, tasks))
-        if not self.always_execute and action is not None and action.is_current():
-            return bool(super().select_task(node, tasks))
-        node.run_status = "run"
-        return True
-
-
-def _step_of(task: Any) -> StepAction | None:
-    """What performs the step, of the task of one."""
-    made = task.actions
-    return made[0] if len(made) == 1 and isinstance(made[0], StepAction) else None
+        return task is not None and task.name not in self.ignored and step_of(task) is not None

@@ -134,6 +134,26 @@ class AllForetold:
         return f"not all of its {len(self.each)} steps are current"
 
 
+class StepTask(Task):  # type: ignore[misc]
+    """The task of a step in a run. It has no options and keeps no values, which doit would parse and copy for each."""
+
+    options: dict[str, Any] | None
+
+    def init_options(self, args: Any = None) -> Any:
+        """As in Task: there are none. What was given, the first time."""
+        if self.options is not None:
+            return None
+        self.options = {}
+        return args
+
+    def pickle_safe_dict(self) -> dict[str, Any]:
+        """As in Task: what goes to a carrier, which has the task itself."""
+        return {"name": self.name}
+
+    def update_from_pickle(self, values: Any) -> None:
+        """As in Task: nothing comes back."""
+
+
 class Tasks:
     """Makes the tasks of a run. force: whether `--always-execute` was given. Only steps in `among` (None: all) get one.
     named: what doit will look for by name, steps of fans whose items are not known yet among them. foretold: for a command
@@ -189,7 +209,7 @@ class Tasks:
         action = StepAction(run, name, lambda: self.force)
         if self.bare:
             check = [(UpToDate(run, name),)]
-            return Task(name, [action], task_dep=self.needs(step), uptodate=check, subtask_of=group)
+            return StepTask(name, [action], task_dep=self.needs(step), uptodate=check, subtask_of=group)
         workspace = run.workspace
         told = self.foretold.get(name)
         makes = told is None or told.word != "skip"  # doit takes a step without its targets for one to be run
