@@ -110,7 +110,7 @@ class Caller:
         reply["seconds"] = perf_counter() - begun[0]
         call["inputs"] = None  # the last references to arrays in blocks, which `tidy` looks for
         self.tidy(reply)
-        self.surroundings.restore()
+        self.settle(reply)
         return reply
 
     def failed(self, error: BaseException) -> dict[str, Any]:
@@ -221,6 +221,10 @@ class Caller:
             if kept:
                 reply["kept"] = kept
 
+    def settle(self, reply: dict[str, Any]) -> None:
+        """Put the surroundings back."""
+        self.surroundings.restore()
+
 
 class Worker(Caller):
     """A process that does nothing but calls: serves them until the pipe ends."""
@@ -251,6 +255,7 @@ class Worker(Caller):
                 continue
             reply = self.answer(call)
             if call["marks"]:
+                self.surroundings.restore()  # the node may have closed the two streams
                 for number in (1, 2):
                     os.write(number, END_OF_CALL)
             self.write_result(call["result"], reply)
@@ -260,10 +265,17 @@ class Worker(Caller):
             self.broken = not good or waits(self.life)
             reply["broken"] = self.broken
             self.sender.reply(reply)
+            if reply["seconds"] >= frames.SOON:
+                self.surroundings.restore()
             # Calls that come several at a time are sent before the worker has nothing to do.
             keen = 0.0 if call["behind"] else call["keen"]
-            if keen <= frames.KEEN and reply.get("seconds", 1.0) >= frames.SOON:
+            if keen <= frames.KEEN and reply["seconds"] >= frames.SOON:
                 keen = 0.0
+
+    def settle(self, reply: dict[str, Any]) -> None:
+        """After a long call only when the reply is away, for which the engine waits to send the next one."""
+        if reply["seconds"] < frames.SOON:
+            self.surroundings.restore()
 
     def write_result(self, path: str, reply: dict[str, Any]) -> None:
         """Put the plain result of a short call into its file, while the engine does something else; where that fails, it does

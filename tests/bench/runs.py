@@ -145,6 +145,7 @@ class Bench:
             "    times = []\n"
             "    def hear(self, event):\n"
             "        if type(event).__name__ == 'StepFinished': self.times.append(event.time)\n"
+            "    def rest(self): pass\n"
             "ends = Ends(); wfe.run('w', listeners=[ends])\n"
             "gaps = [b - a for a, b in zip(ends.times[20:], ends.times[21:])]\n"
             "print(statistics.median(gaps))\n"

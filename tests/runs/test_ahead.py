@@ -300,3 +300,33 @@ def test_a_result_that_is_refused_does_not_stand_in_its_place(space: Space) -> N
     space.run(inline=False)
     space.restored("a")
     assert place.read_bytes() == good
+
+
+@linux
+def test_the_next_step_is_anybodys_when_the_running_one_takes_longer_than_was_thought(space: Space) -> None:
+    counting(
+        space,
+        NODES
+        + """
+@workflow_node(outputs={"n": int})
+def perhaps(name: str, door: str = ""):
+    return waits(name, door) if door else {"n": 1}
+""",
+    )
+    with door(space) as path:
+        space.workflow(
+            [
+                {"id": "a", "function": "n.perhaps", "inputs": {"name": "a"}},
+                {"id": "b", "function": "n.perhaps", "inputs": {"name": "b", "door": str(path)}},
+                {"id": "c", "function": "n.step", "inputs": {"name": "c"}},
+            ]
+        )
+        running = Running(space, "wfe")
+        entered(path)
+        other = Space(space.root)
+        other.run("w", "c")  # it would wait for ever for who has its claim
+        other.ran("c")
+        go(path)
+        code, said = running.end()
+        assert code == 0 and "restored  c" in said, said
+    assert called(space) == ["b", "c"]

@@ -74,6 +74,7 @@ class Action:
         self._places: Mapping[str, str] = {}
         self._call: Call | None = None
         self._claim: AbstractContextManager[bool] | None = None
+        self._alone = False  # whether nobody had made the result when the claim was taken
         self._waited = False  # whether somebody else held the claim
 
     def do(self, verdict: Verdict) -> Done | None:
@@ -172,6 +173,7 @@ class Action:
             code=self.step.code,
             seed=options.seed,
             timeout=options.timeout,
+            lasts=self.run.ahead.lasts(self),
         )
 
     def release(self) -> None:
@@ -210,8 +212,11 @@ class Action:
     def may_begin(self) -> bool:
         """Whether nothing holds it up: nobody else makes the result, or has made it meanwhile. Then its claim is held. What goes
         wrong here is met again, and told, when the step itself goes on."""
+        if self._alone:
+            return not self.run.stopping.is_set()
         with contextlib.suppress(WfeError, OSError):
             if self.may_claim() and self.newer() is None:
+                self._alone = self._claim is not None
                 return True
         self.unclaim()
         return False
@@ -248,7 +253,7 @@ class Action:
         return True
 
     def unclaim(self) -> None:
-        claim, self._claim = self._claim, None
+        claim, self._claim, self._alone = self._claim, None, False
         if claim is not None:
             # Not before others can see the result.
             self.workspace.state.then(lambda: claim.__exit__(None, None, None))
@@ -399,6 +404,7 @@ class Action:
         if kind == "sent":
             self.run.ahead.look(self)
         elif kind == "waits":
+            self.run.ahead.let_go()
             self.run.rest()
         elif kind == "progress":
             self.run.tell(StepProgress(step, what["done"], what.get("total") or 0.0, what.get("note", "")))

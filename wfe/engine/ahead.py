@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from wfe.engine.run import Run
 
 _MOST: Final = 4  # calls behind the running one, all of them short: a kill loses their results
+_BRIEF: Final = 0.04  # seconds of a call that is over before it is worth to do something else
 # Calls that are left when others are sent: to wake the worker for each one costs more than the call.
 _FEW: Final = 1
 
@@ -41,6 +42,7 @@ class Ahead:
         self._following: dict[str, str] = {}
         self._line: deque[Action] = deque()  # in the order of their turns; those that were begun come first
         self._short: dict[str, bool] = {}  # function -> whether its last call was short, and printed nothing
+        self._lasted: dict[str, float] = {}  # function -> seconds of its last call
 
     def follow(self, names: Iterable[str]) -> None:
         """The turns of these steps come one after another."""
@@ -50,6 +52,12 @@ class Ahead:
     def took(self, action: Action, seconds: float) -> None:
         """The call of an action returned after so many seconds."""
         self._short[action.step.function] = seconds < SOON and not action.printed
+        self._lasted[action.step.function] = seconds
+
+    def lasts(self, action: Action) -> float:
+        """The seconds that its function took last, 0 where that was long or is not known."""
+        found = self._lasted.get(action.step.function, 0.0)
+        return found if found < _BRIEF else 0.0
 
     def _is_short(self, action: Action) -> bool:
         """Whether its call may be one of several that are sent at once."""
@@ -74,6 +82,13 @@ class Ahead:
             last = action
         if calls:
             self._send(running, calls)
+        elif self._line and not self._line[0].begun and self.lasts(running):
+            self._line[0].may_begin()  # so that no more than to send it is left when the running one has returned
+
+    def let_go(self) -> None:
+        """The running step takes longer than was thought: others may make the next one meanwhile."""
+        if self._line and not self._line[0].begun:
+            self._line[0].unclaim()
 
     def _send(self, running: Action, actions: list[Action]) -> None:
         """Send the calls of several, behind that of the running one; but not of those whose result was made meanwhile, and of

@@ -22,7 +22,8 @@ class Call:
     staging: an existing empty directory in which the callee leaves arrays, on the store's file system.
     log: file that gets what the step prints. code: digest of the sources that the function reaches; a worker that has
     already imported other code under this module's name must not be used for it. timeout: seconds from the call's start,
-    imports included. arrays: NumPy arrays from memory that stand at nulls of `inputs` (the function gets read-only ones).
+    imports included. lasts: how many seconds it is likely to take, 0 when that is not known. arrays: NumPy arrays from
+    memory that stand at nulls of `inputs` (the function gets read-only ones).
     result: file into which the callee may write the result already, if it is plain JSON (`Returned.stat`); "" for none.
     Without a `staging` ("") nothing is written to files: the arrays of the result come back in `Returned.arrays`.
     What is printed is added to `log`; where nothing is, it is not made.
@@ -40,6 +41,7 @@ class Call:
     code: str = ""
     seed: int | None = None
     timeout: float | None = None
+    lasts: float = 0.0
     slots: Mapping[str, list[int]] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict)
     arrays: Mapping[Trail, Any] = field(default_factory=dict)

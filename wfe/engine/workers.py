@@ -228,7 +228,7 @@ class Workers:
         keep = False
         warm.serves = call
         try:
-            reply = warm.child.ask(message, emit, call.log, call.timeout)
+            reply = warm.child.ask(message, emit, call.log, call.timeout, call.lasts)
             if reply["state"] == "unbegun":
                 keep = True
                 return Died("cancelled", "the run was to begin nothing any more")
