@@ -404,7 +404,9 @@ def test_a_granted_host_is_reached_and_no_other(tmp_path: Path) -> None:
     staging.mkdir()
     page = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"
     with listening(page) as (port, heard), listening(page) as (other, silent):  # noqa: SIM117
-        with gateway([f"127.0.0.1:{port}"], tmp_path) as door:
+        deep = tmp_path / ("deep" * 30)  # a Unix socket's own path may not be so long
+        deep.mkdir()
+        with gateway([f"127.0.0.1:{port}"], deep) as door:
             code = (
                 ATTEMPT + "import requests, socket\n"
                 "print(requests.get(sys.argv[1], timeout=20).text, requests.get(sys.argv[2], timeout=20).status_code)\n"

@@ -99,7 +99,10 @@ def _start_relay(socket: str, port: int) -> None:
     server = relay.listen(port)
     if os.fork() == 0:
         try:
-            relay.serve(server, socket)
+            # A Unix socket's path holds 107 bytes; a deep temporary directory is longer, the name in it is not.
+            folder, name = os.path.split(socket)
+            os.chdir(folder)
+            relay.serve(server, name)
         finally:
             os._exit(0)
     server.close()
