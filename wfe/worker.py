@@ -438,12 +438,12 @@ def main(ends: list[int], folders: list[str]) -> None:
     # After the first frame: importing ctypes takes 2 to 10 ms that the engine need not wait for.
     adopt_orphans()
     worker.serve()
-    _leave()
+    _leave(worker.native_flush)
 
 
-def _leave() -> None:
-    """End as the interpreter does, with what nodes registered for it and without taking every module down, which takes 20 ms and
-    with large packages ten times that. The engine waits for it."""
+def _leave(native_flush: Any) -> None:
+    """End as the interpreter does, with what nodes registered for it, but without taking every module down: that takes 20 ms, and
+    with large packages ten times that, for which the engine waits."""
     if "threading" in sys.modules:
         sys.modules["threading"]._shutdown()  # waits for the threads that are no daemons
     if "atexit" in sys.modules:
@@ -451,4 +451,6 @@ def _leave() -> None:
     for stream in (sys.stdout, sys.stderr):
         with suppress(ValueError, OSError, AttributeError):
             stream.flush()
+    if native_flush is not None:
+        native_flush(None)
     os._exit(0)
