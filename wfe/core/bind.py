@@ -6,12 +6,13 @@ Knows references, parameters, types and auto-injection. Does not know files, cod
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from wfe.core.disk import LEXICAL, Disk
 from wfe.core.document import Path
 from wfe.core.kind import describe
-from wfe.core.reference import NotAReference, escape, names_in, refs_in, substitute, unescape
+from wfe.core.reference import NotAReference, escape, names_in, ref_of, refs_in, substitute, unescape
 from wfe.core.signature import Parameter, Signature
 from wfe.core.step import ITEM, ITEMS, OUTER, Binding, binding_refs
 from wfe.core.types import ANY, OUTPUT, PATH, Type
@@ -89,6 +90,10 @@ class Binder:
         """
         if not isinstance(value, list | dict) and not (isinstance(value, str) and "$" in value):
             return value, []
+        if not items and isinstance(value, str) and "${" not in value:  # most are but a reference: half the price
+            with suppress(NotAReference):
+                ref = ref_of(value)
+                return value, [((), ref)] if ref is not None and self.exists(node, ref, path, items) else []
 
         own = (*items, "key", "index") if items else ()
         params = {name: known for name, known in self.params.items() if name not in own} if own else self.params
