@@ -61,6 +61,10 @@ def stays(name):
     import threading
     threading.Event().wait()
 
+def repeats(name, text):
+    mark(name)
+    return {"name": name, "text": text * 2}
+
 def reports(name):
     mark(name)
     wfe.progress(1, 2)
@@ -199,3 +203,23 @@ def test_only_behind_a_running_one(warm: Bench) -> None:
     assert isinstance(warm.executor, Workers)
     running, call = call_of(warm, "plain", "a"), call_of(warm, "plain", "b")
     assert warm.executor.begin_behind(running, [call]) == 0 and not warm.executor.has_begun(call)
+
+
+def test_no_more_is_sent_than_the_pipe_takes(warm: Bench) -> None:
+    """The worker waits for its long reply to be read, and whoever reads it must not be waiting for the worker."""
+    (warm.root / "done.txt").write_text("")
+    calls = [call_of(warm, "repeats", name) for name in "abcde"]
+    for one, length in zip(calls, (90_000, 10_000, 10_000, 90_000, 10_000), strict=True):
+        one.inputs["text"] = "x" * length
+    executor, sent = warm.executor, []
+    assert isinstance(executor, Workers)
+
+    def emit(kind: str, content: dict[str, Any]) -> None:
+        if kind == "sent" and not sent:
+            sent.append(executor.begin_behind(calls[0], calls[1:]))
+            sent.append(executor.begin_behind(calls[0], calls[3:4]))
+
+    replies = [executor.call(calls[0], emit)]
+    assert sent == [2, 0] and [executor.has_begun(one) for one in calls[1:]] == [True, True, False, False]
+    replies += [executor.call(one, lambda *_: None) for one in calls[1:]]
+    assert names(replies) == (warm.root / "done.txt").read_text().split() == list("abcde")

@@ -99,6 +99,7 @@ class Child:
             for number in theirs:
                 os.close(number)
         requests, replies, self._life = ours
+        self._room = _room(requests)
         self.channel = frames.Channel(replies, requests)
         assert self.process.stdout is not None and self.process.stderr is not None
         self._streams = {self.process.stdout.fileno(): "stdout", self.process.stderr.fileno(): "stderr"}
@@ -156,20 +157,35 @@ class Child:
     def alive(self) -> bool:
         return not self.ended and self.process.poll() is None
 
-    def begin(self, messages: Sequence[Mapping[str, Any]]) -> None:
-        """Send calls at once; `ask` with the same message then only waits, and tells when the worker was gone."""
+    def begin(self, messages: Sequence[Mapping[str, Any]]) -> int:
+        """Send calls at once; `ask` with the same message then only waits, and tells when the worker was gone. How many: of
+        those that go behind a running one only what the pipe surely takes. To wait for room would be to wait for a worker that
+        may itself be waiting for its reply to be read."""
         if self.calls and not self._sent and not messages[0]["behind"] and (self.threaded or self._poll.poll(0)):
             with contextlib.suppress(OSError):
                 self._drain(None)  # what a thread or a process that the call before left has printed since
-        self.calls += len(messages)
         self._marked = 0
         packed = [frames.pack(frames.CALL, {**one, "marks": self.threaded, "keen": self.keen}) for one in messages]
+        if messages[0]["behind"]:
+            packed = self._fitting(packed)
+        self.calls += len(packed)
         now = monotonic()
         try:
             self.channel.send(b"".join(packed))
         except OSError:
             packed = [b""] * len(packed)
         self._sent.extend((now, len(frame)) for frame in packed)
+        return len(packed)
+
+    def _fitting(self, packed: Sequence[bytes]) -> list[bytes]:
+        room = self._room - sum(size for _, size in self._sent)
+        found = []
+        for frame in packed:
+            room -= len(frame)
+            if room < 0:
+                break
+            found.append(frame)
+        return found
 
     def skip(self, count: int) -> None:
         """Take the replies to calls that were sent and that the worker did not begin. Raises Gone."""
@@ -409,6 +425,15 @@ class Child:
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()
+
+
+def _room(pipe: int) -> int:
+    """Bytes that fit into an empty pipe whatever their pieces: a piece may begin a page of its own."""
+    if sys.platform != "linux":
+        return 0
+    import fcntl
+
+    return fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) // 2
 
 
 def own_words(text: str) -> str:
