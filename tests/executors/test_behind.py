@@ -45,6 +45,16 @@ def dies(name):
     mark(name)
     os._exit(3)
 
+def dies_after(name):
+    mark(name)
+    print(name)
+    import wfe.worker
+    honest = wfe.worker.Sender.reply
+    def reply(sender, message):
+        honest(sender, message) if message["state"] != "unbegun" else os._exit(3)
+    wfe.worker.Sender.reply = reply
+    return {"name": name}
+
 def leaves(name):
     mark(name)
     subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
@@ -148,6 +158,12 @@ def test_when_one_dies_those_behind_it_are_done_by_another_worker(warm: Bench) -
     replies, done = in_one_go(warm, ("plain", "a"), ("dies", "b"), ("plain", "c"), ("plain", "d"))
     assert names(replies) == ["a", Died, "c", "d"]
     assert done == ["a", "b", "c", "d"]
+
+
+def test_a_reply_counts_though_the_worker_dies_after_it(warm: Bench) -> None:
+    """What was printed ends the line of calls; the worker is gone before it has said that it did not begin the others."""
+    replies, done = in_one_go(warm, ("plain", "a"), ("dies_after", "b"), ("plain", "c"), ("plain", "d"))
+    assert names(replies) == done == ["a", "b", "c", "d"]
 
 
 def test_after_one_that_left_a_process_behind_none_is_begun(warm: Bench) -> None:

@@ -242,7 +242,7 @@ class Workers:
                 warm.known.add((call.module, call.function, call.code))
                 keep = bool(warm.begun) or not self._too_big(warm, reply["seconds"])
                 if warm.begun and reply["broken"]:
-                    warm.child.skip(len(self._take_back(warm)))
+                    keep = warm.child.skip(len(self._take_back(warm)))
             return None if reply["state"] == "stale" else reply
         except Gone as gone:
             if self._blocks is not None:
