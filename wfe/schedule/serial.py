@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from doit.runner import Runner
 
-from wfe.engine.run import Run
+from wfe.engine.run import Run, is_stranger
 from wfe.schedule.reporter import ours
 from wfe.schedule.tasks import StepAction
 
@@ -41,7 +41,8 @@ class Serial(Runner):  # type: ignore[misc]
         tasks = task_dispatcher.tasks
         self._ignored = self.dep_manager.backend.ignored()
         ahead = self.run.ahead
-        ahead.wanted = lambda name: self.is_step(tasks.get(name))
+        if not any(map(is_stranger, self.run.listeners)):  # who may run the next step himself, and would wait for ours
+            ahead.wanted = lambda name: self.is_step(tasks.get(name))
         ahead.follow(task_dispatcher.selected_tasks)
         aside: dict[str, Any] = {}
         node: Any = None
