@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from executors.conftest import Bench
 
+from wfe.engine.child import Child
 from wfe.engine.executor import Call, Died, Raised, Reply, Returned, Skipped
 from wfe.engine.workers import Workers
 
@@ -213,6 +217,16 @@ def test_held_back_none_is_begun(warm: Bench) -> None:
     assert not any(map(executor.has_begun, calls))
     assert (warm.root / "done.txt").read_text().split() == ["a"]
     assert isinstance(warm.call("plain", inputs={"name": "z"}), Returned)  # what is asked for by itself is done
+
+
+def test_one_that_has_ended_is_not_held_back(tmp_path: Path) -> None:
+    """Its pipe's number may be another file's by then: that of the state database, say."""
+    child = Child(sys.executable, str(tmp_path), os.environ)
+    child.close()
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context((tmp_path / str(number)).open("wb")) for number in range(8)]
+        child.hold()
+        assert [os.fstat(one.fileno()).st_size for one in files] == [0] * 8
 
 
 def test_only_behind_a_running_one(warm: Bench) -> None:

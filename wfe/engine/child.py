@@ -73,6 +73,7 @@ class Child:
         self.log_limit = log_limit
         self.ready = False
         self.ended = False
+        self._ending = threading.Lock()  # the number of a closed pipe is soon another file's
         self._dismissed = False
         self.keen = frames.KEEN  # seconds for which it looks for the next call after a short one
         # Of each call that was sent and that nobody has asked for yet: when (monotonic seconds), and its bytes; none of one
@@ -399,8 +400,9 @@ class Child:
 
     def hold(self) -> None:
         """Have it begin nothing that was sent behind the running call, from now on. Callable from any thread."""
-        with contextlib.suppress(OSError):
-            os.write(self._life, b"h")
+        with self._ending, contextlib.suppress(OSError):
+            if not self.ended:
+                os.write(self._life, b"h")
 
     def kill(self) -> None:
         """Kill it and all that it started. Idempotent, callable from any thread."""
@@ -414,9 +416,10 @@ class Child:
 
     def close(self, grace: float = 2.0) -> None:
         """Ask it to end, kill the tree after `grace` seconds, and close the pipes. Only when no call is in flight."""
-        if self.ended:
-            return
-        self.ended = True
+        with self._ending:
+            if self.ended:
+                return
+            self.ended = True
         self.dismiss()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(grace)
