@@ -69,6 +69,9 @@ class Listen:
     def hear(self, event: Event) -> None:
         self.heard.append(event)
 
+    def rest(self) -> None:
+        """As one of wfe's own: nothing need be written before it hears of a step."""
+
 
 class Space:
     """A project under `root`, its last run, and assertions about it."""

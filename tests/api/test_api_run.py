@@ -14,7 +14,7 @@ import numpy
 import pytest
 
 import wfe
-from wfe.core.outcome import Event, RunFinished, StepState
+from wfe.core.outcome import Event, RunFinished, StepFinished, StepState
 from wfe.errors import ExitCode, NodeFailure, WfeError, WorkflowError
 from wfe.testing import ProjectUnderTest
 
@@ -234,6 +234,23 @@ def test_a_run_inside_a_listener_of_another_run(project: ProjectUnderTest) -> No
 
     project.run("w", listeners=[Nested()])
     assert inner[0]["make"]["size"] == 9
+
+
+def test_a_run_of_the_same_steps_inside_a_listener(project: ProjectUnderTest) -> None:
+    """The step after the one that it hears of is not begun yet: nobody could wait for its end."""
+    nodes = [{"id": f"s{item}", "function": "things.square", "inputs": {"item": item}} for item in range(9)]
+    for name in ("one", "two"):
+        project.workflow(name, nodes=nodes)
+    inner: list[Any] = []
+
+    class Nested:
+        def hear(self, event: Event) -> None:
+            if isinstance(event, StepFinished) and event.step == "s4":
+                inner.append(wfe.run("two", project=project.root))
+
+    report = wfe.run("one", project=project.root, listeners=[Nested()])
+    assert inner[0].restored == report.ran == [f"s{item}" for item in range(5)]
+    assert inner[0].ran == report.restored == [f"s{item}" for item in range(5, 9)]
 
 
 def test_the_name_wfe_run_is_the_function_before_and_after_the_package_of_that_name_is_imported() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from executors.conftest import Bench
 
+from wfe.engine.child import Child
 from wfe.engine.executor import Call, Died, Raised, Reply, Returned, Skipped
 from wfe.engine.workers import Workers
 
@@ -45,6 +49,16 @@ def dies(name):
     mark(name)
     os._exit(3)
 
+def dies_after(name):
+    mark(name)
+    print(name)
+    import wfe.worker
+    honest = wfe.worker.Sender.reply
+    def reply(sender, message):
+        honest(sender, message) if message["state"] != "unbegun" else os._exit(3)
+    wfe.worker.Sender.reply = reply
+    return {"name": name}
+
 def leaves(name):
     mark(name)
     subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
@@ -60,6 +74,10 @@ def stays(name):
     mark(name)
     import threading
     threading.Event().wait()
+
+def repeats(name, text):
+    mark(name)
+    return {"name": name, "text": text * 2}
 
 def reports(name):
     mark(name)
@@ -146,6 +164,12 @@ def test_when_one_dies_those_behind_it_are_done_by_another_worker(warm: Bench) -
     assert done == ["a", "b", "c", "d"]
 
 
+def test_a_reply_counts_though_the_worker_dies_after_it(warm: Bench) -> None:
+    """What was printed ends the line of calls; the worker is gone before it has said that it did not begin the others."""
+    replies, done = in_one_go(warm, ("plain", "a"), ("dies_after", "b"), ("plain", "c"), ("plain", "d"))
+    assert names(replies) == done == ["a", "b", "c", "d"]
+
+
 def test_after_one_that_left_a_process_behind_none_is_begun(warm: Bench) -> None:
     replies, done = in_one_go(warm, ("leaves", "a"), ("plain", "b"), ("plain", "c"))
     assert names(replies) == done == ["a", "b", "c"]
@@ -195,7 +219,37 @@ def test_held_back_none_is_begun(warm: Bench) -> None:
     assert isinstance(warm.call("plain", inputs={"name": "z"}), Returned)  # what is asked for by itself is done
 
 
+def test_one_that_has_ended_is_not_held_back(tmp_path: Path) -> None:
+    """Its pipe's number may be another file's by then: that of the state database, say."""
+    child = Child(sys.executable, str(tmp_path), os.environ)
+    child.close()
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context((tmp_path / str(number)).open("wb")) for number in range(8)]
+        child.hold()
+        assert [os.fstat(one.fileno()).st_size for one in files] == [0] * 8
+
+
 def test_only_behind_a_running_one(warm: Bench) -> None:
     assert isinstance(warm.executor, Workers)
     running, call = call_of(warm, "plain", "a"), call_of(warm, "plain", "b")
     assert warm.executor.begin_behind(running, [call]) == 0 and not warm.executor.has_begun(call)
+
+
+def test_no_more_is_sent_than_the_pipe_takes(warm: Bench) -> None:
+    """The worker waits for its long reply to be read, and whoever reads it must not be waiting for the worker."""
+    (warm.root / "done.txt").write_text("")
+    calls = [call_of(warm, "repeats", name) for name in "abcde"]
+    for one, length in zip(calls, (90_000, 10_000, 10_000, 90_000, 10_000), strict=True):
+        one.inputs["text"] = "x" * length
+    executor, sent = warm.executor, []
+    assert isinstance(executor, Workers)
+
+    def emit(kind: str, content: dict[str, Any]) -> None:
+        if kind == "sent" and not sent:
+            sent.append(executor.begin_behind(calls[0], calls[1:]))
+            sent.append(executor.begin_behind(calls[0], calls[3:4]))
+
+    replies = [executor.call(calls[0], emit)]
+    assert sent == [2, 0] and [executor.has_begun(one) for one in calls[1:]] == [True, True, False, False]
+    replies += [executor.call(one, lambda *_: None) for one in calls[1:]]
+    assert names(replies) == (warm.root / "done.txt").read_text().split() == list("abcde")

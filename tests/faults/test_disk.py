@@ -12,6 +12,10 @@ from pathlib import Path
 import pytest
 from space import Space, environ
 
+from wfe.core.outcome import StepState
+from wfe.engine.run import Run
+from wfe.errors import EnvironmentFailure
+
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="limits and mode bits of POSIX")
 
 NODES = """
@@ -128,6 +132,24 @@ def test_the_disk_is_full(space: Space, function: str) -> None:
         tells_of_room(child(space, None, "run", "workflow=w", "--continue"), function)
         subprocess.run(["mount", "-o", "remount,size=64m", space.cache], check=True)
         after(space, function)
+
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_when_the_database_is_full_and_the_journal_is_not(space: Space, inline: bool) -> None:
+    """Two steps make one result: the second must not wait for the claim of the first, which nobody can give up."""
+    space.nodes(NODES)
+    space.workflow([{"id": name, "function": "n.small", "inputs": {"n": 1}} for name in "abc"])
+
+    def fill(run: Run) -> None:
+        def full(rows: object) -> None:
+            raise EnvironmentFailure("the disk is full")
+
+        run.workspace.state._commit = full  # type: ignore[method-assign]
+
+    ended = space.run(inline=inline, change=fill)
+    assert ended.of(StepState.RAN) == {"a"} and ended.of(StepState.RESTORED) == {"b", "c"} and ended.code == 4
+    space.run(inline=inline)
+    space.nothing_ran()
 
 
 def obey_mode_bits() -> None:

@@ -33,6 +33,13 @@ def fails(name: str):
     raise ValueError("no")
 
 @workflow_node(outputs={"n": int})
+def at_times(name: str):
+    count(name)
+    if name.startswith("skips"):
+        raise Skip("no")
+    return {"n": 1}
+
+@workflow_node(outputs={"n": int})
 def wrong(name: str):
     count(name)
     return {"n": "a text"}
@@ -151,6 +158,15 @@ def test_what_was_begun_goes_on_when_a_run_is_to_continue(space: Space) -> None:
     ended = space.run(inline=False, keep_going=True)
     assert ended.of(StepState.FAILED) == {"a"} and ended.of(StepState.RAN) == {"b", "c"}
     assert called(space) == ["a", "b", "c"]
+
+
+def test_what_a_worker_did_not_begin_has_its_turn_before_what_is_sent_later(space: Space) -> None:
+    """After a step that is skipped it does nothing by itself of what was sent already."""
+    names = [f"skips{number}" if number % 7 == 5 else f"step{number}" for number in range(40)]
+    project(space, **dict.fromkeys(names, "at_times"))
+    ended = space.run(inline=False)
+    assert called(space) == names
+    assert ended.of(StepState.RAN) == {name for name in names if not name.startswith("skips")}
 
 
 def test_only_a_chosen_step_is_begun(space: Space) -> None:

@@ -55,6 +55,19 @@ def test_nobody_holds_it(path: Path) -> None:
             assert mine
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be removed there")
+def test_a_cache_that_was_removed_and_made_anew(path: Path) -> None:
+    """By somebody who cleaned up, while a notebook is open: the file that it had opened is nobody else's any more."""
+    before = Claims(path)
+    with before.hold(OTHER) as mine:
+        assert mine
+        path.unlink()
+        other = holder(path)
+        with Claims(path).hold(KEY) as found, Claims(path).hold(OTHER) as new:
+            assert not found and new
+    other.communicate("\n")
+
+
 @pytest.mark.parametrize("end", ["line", "kill"])
 def test_another_process_is_waited_for(path: Path, end: str) -> None:
     other = holder(path)

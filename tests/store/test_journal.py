@@ -201,12 +201,48 @@ def test_a_database_that_takes_nothing_costs_nothing(
 
     honest = ours._commit
     monkeypatch.setattr(ours, "_commit", full)
+    done: list[int] = []
+    ours.then(lambda: done.append(1))
     with pytest.raises(EnvironmentFailure):
         ours.settle()
     assert ours.get("step", "a", "w") == 1 and any_left(tmp_path / "journal")
+    assert done == [1]  # or whoever waits for it would wait for as long as the disk is full
     monkeypatch.setattr(ours, "_commit", honest)
     ours.settle()
     assert not any_left(tmp_path / "journal")
+
+
+def test_what_cannot_be_brought_home_keeps_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database is full: what is there can be looked at, and `wfe collect` can make room."""
+    other = written(tmp_path)
+    other.kill()
+    other.communicate()
+
+    def full(state: State, rows: object) -> None:
+        raise EnvironmentFailure("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(State, "_commit", full)
+        workspace = Workspace(Project.at(tmp_path))
+        assert any_left(tmp_path / "cache" / "journal")
+        workspace.gather()
+        with pytest.raises(EnvironmentFailure):  # a run's steps say so
+            workspace.state.set("step", "a", 1, "w")
+    workspace.gather()  # nobody holds it meanwhile
+    assert workspace.state.get("step", "s3", "w") == 3
+    workspace.close()
+
+
+def test_a_journal_that_cannot_be_opened_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "workflows").mkdir()
+    harmed = tmp_path / "cache" / "journal" / "0"
+    harmed.mkdir(parents=True)
+    (harmed / "file").touch()
+    workspace = Workspace(Project.at(tmp_path))
+    workspace.gather()
+    workspace.state.set("step", "a", 1, "w")
+    assert (harmed.parent / "1").stat().st_size
+    workspace.close()
 
 
 def test_rows_of_unknown_tables_are_left_out(tmp_path: Path, journal: Journal) -> None:

@@ -198,7 +198,7 @@ class Action:
 
     def go_on(self) -> None:
         """The step before has just returned, where one runs at a time: send the call, or tell that it runs by now."""
-        if self.begun:
+        if self.runs():
             self.began = time.perf_counter()
             self.tell_started(ONLY)
         elif not self.step.options.resources:

@@ -69,7 +69,7 @@ class Ahead:
         if self.wanted is None or len(self._line) > _FEW:
             return
         last = self._line[-1] if self._line else running
-        short = self._is_short(running) and all(one.begun and self._is_short(one) for one in self._line)
+        short = self._is_short(running) and all(one.runs() and self._is_short(one) for one in self._line)
         calls: list[Action] = []
         while len(self._line) < (_MOST if short else 1):
             action = self._next(last.step.id)
@@ -151,7 +151,7 @@ class Ahead:
         line = self._line
         while line and line[0].step.id != name:
             first = line[0]
-            if first.begun:
+            if first.runs():
                 self.early[first.step.id] = self.run.perform(first.step.id)  # and the next one may be begun by then
             if line and line[0] is first:  # not begun, or the run was asked to end
                 self._give_up(line.popleft())

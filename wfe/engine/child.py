@@ -74,6 +74,7 @@ class Child:
         self.log_limit = log_limit
         self.ready = False
         self.ended = False
+        self._ending = threading.Lock()  # the number of a closed pipe is soon another file's
         self._dismissed = False
         self.keen = frames.KEEN  # seconds for which it looks for the next call after a short one
         # Of each call that was sent and that nobody has asked for yet: when (monotonic seconds), and its bytes; none of one
@@ -100,6 +101,7 @@ class Child:
             for number in theirs:
                 os.close(number)
         requests, replies, self._life = ours
+        self._room = _room(requests)
         self.channel = frames.Channel(replies, requests)
         assert self.process.stdout is not None and self.process.stderr is not None
         self._streams = {self.process.stdout.fileno(): "stdout", self.process.stderr.fileno(): "stderr"}
@@ -157,23 +159,38 @@ class Child:
     def alive(self) -> bool:
         return not self.ended and self.process.poll() is None
 
-    def begin(self, messages: Sequence[Mapping[str, Any]]) -> None:
-        """Send calls at once; `ask` with the same message then only waits, and tells when the worker was gone."""
+    def begin(self, messages: Sequence[Mapping[str, Any]]) -> int:
+        """Send calls at once; `ask` with the same message then only waits, and tells when the worker was gone. How many: of
+        those that go behind a running one only what the pipe surely takes. To wait for room would be to wait for a worker that
+        may itself be waiting for its reply to be read."""
         if self.calls and not self._sent and not messages[0]["behind"] and (self.threaded or self._poll.poll(0)):
             with contextlib.suppress(OSError):
                 self._drain(None)  # what a thread or a process that the call before left has printed since
-        self.calls += len(messages)
         self._marked = 0
         packed = [frames.pack(frames.CALL, {**one, "marks": self.threaded, "keen": self.keen}) for one in messages]
+        if messages[0]["behind"]:
+            packed = self._fitting(packed)
+        self.calls += len(packed)
         now = monotonic()
         try:
             self.channel.send(b"".join(packed))
         except OSError:
             packed = [b""] * len(packed)
         self._sent.extend((now, len(frame)) for frame in packed)
+        return len(packed)
 
-    def skip(self, count: int) -> None:
-        """Take the replies to calls that were sent and that the worker did not begin. Raises Gone."""
+    def _fitting(self, packed: Sequence[bytes]) -> list[bytes]:
+        room = self._room - sum(size for _, size in self._sent)
+        found = []
+        for frame in packed:
+            room -= len(frame)
+            if room < 0:
+                break
+            found.append(frame)
+        return found
+
+    def skip(self, count: int) -> bool:
+        """Take the replies to calls that were sent and that the worker did not begin; whether it is still there."""
         self._sent.clear()
         try:
             while count:
@@ -181,8 +198,9 @@ class Child:
                     count -= frame[0] == frames.REPLY
                 if count:
                     self._wait(None, None)
-        except (frames.Closed, frames.FrameError) as error:
-            raise Gone(self._epitaph(b"", error, 0.0), False) from None
+        except (frames.Closed, frames.FrameError):
+            return False
+        return True
 
     def ask(
         self, message: Mapping[str, Any], emit: Emit, log: str, timeout: float | None, lasts: float = 0.0
@@ -392,8 +410,9 @@ class Child:
 
     def hold(self) -> None:
         """Have it begin nothing that was sent behind the running call, from now on. Callable from any thread."""
-        with contextlib.suppress(OSError):
-            os.write(self._life, b"h")
+        with self._ending, contextlib.suppress(OSError):
+            if not self.ended:
+                os.write(self._life, b"h")
 
     def kill(self) -> None:
         """Kill it and all that it started. Idempotent, callable from any thread."""
@@ -407,9 +426,10 @@ class Child:
 
     def close(self, grace: float = 2.0) -> None:
         """Ask it to end, kill the tree after `grace` seconds, and close the pipes. Only when no call is in flight."""
-        if self.ended:
-            return
-        self.ended = True
+        with self._ending:
+            if self.ended:
+                return
+            self.ended = True
         self.dismiss()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(grace)
@@ -419,6 +439,15 @@ class Child:
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()
+
+
+def _room(pipe: int) -> int:
+    """Bytes that fit into an empty pipe whatever their pieces: a piece may begin a page of its own."""
+    if sys.platform != "linux":
+        return 0
+    import fcntl
+
+    return fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) // 2
 
 
 def own_words(text: str) -> str:

@@ -139,7 +139,7 @@ class Run(Known):
     def tell(self, event: Event) -> None:
         with self._telling:
             for listener in self.listeners:
-                if not hasattr(listener, "rest"):  # a stranger, who may look for what is done, or run something himself
+                if is_stranger(listener):
                     with contextlib.suppress(EnvironmentFailure):
                         self.workspace.state.settle()
                 listener.hear(event)
@@ -467,6 +467,11 @@ class Run(Known):
     def _blocked(self, name: str, bad: set[str]) -> bool:
         step = self.step(name)
         return any(other in bad or any(member in bad for member in self.members.get(other, ())) for other in step.needs)
+
+
+def is_stranger(listener: Listener) -> bool:
+    """Whether he may look for what is done when he hears of it, or run something himself."""
+    return not hasattr(listener, "rest")
 
 
 def new_id() -> str:

@@ -154,9 +154,9 @@ class Workers:
         return True
 
     def begin_behind(self, running: Call, calls: Sequence[Call]) -> int:
-        """Send calls to the worker that is busy with `running`, which this very thread has asked for; how many, all or none. It
-        goes on with them by itself, as long as all before returned and printed nothing. They must be asked for in this order,
-        each after the reply to the one before."""
+        """Send calls to the worker that is busy with `running`, which this very thread has asked for; how many, from the first
+        on. It goes on with them by itself, as long as all before returned and printed nothing. They must be asked for in this
+        order, each after the reply to the one before."""
         root = running.root
         if self._threaded or any(call.arrays or not call.staging or call.root != root for call in calls):
             return 0
@@ -164,15 +164,20 @@ class Workers:
             warm = next((one for one in self._busy if one.serves is running), None)
             if warm is None or self._cancelled or not warm.child.tells_printed:
                 return 0
-        self._send(warm, [(call, {**request(call), "behind": True}) for call in calls])
-        return len(calls)
+        return self._send(warm, [(call, {**request(call), "behind": True}) for call in calls])
 
-    def _send(self, warm: Warm, calls: Sequence[tuple[Call, dict[str, Any]]]) -> None:
+    def _send(self, warm: Warm, calls: Sequence[tuple[Call, dict[str, Any]]]) -> int:
         with self._change:
             for call, message in calls:
                 warm.begun.append(call)
                 self._begun[id(call)] = (warm, message)
-        warm.child.begin([message for _, message in calls])
+        sent = warm.child.begin([message for _, message in calls])
+        if sent < len(calls):
+            with self._change:
+                for call, _ in calls[sent:]:
+                    warm.begun.pop()
+                    self._begun.pop(id(call), None)
+        return sent
 
     def has_begun(self, call: Call) -> bool:
         """Whether the call was sent, and not taken back since."""
@@ -237,7 +242,7 @@ class Workers:
                 warm.known.add((call.module, call.function, call.code))
                 keep = bool(warm.begun) or not self._too_big(warm, reply["seconds"])
                 if warm.begun and reply["broken"]:
-                    warm.child.skip(len(self._take_back(warm)))
+                    keep = warm.child.skip(len(self._take_back(warm)))
             return None if reply["state"] == "stale" else reply
         except Gone as gone:
             if self._blocks is not None:

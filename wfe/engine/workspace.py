@@ -72,15 +72,19 @@ class Workspace:
         return self._claims
 
     def bring_home(self) -> None:
-        """Take in what runs had done that were killed before it stood in the database."""
-        if not self.state.read_only and any_left(self._journals) and self.claims is not None:
-            for journal in Journal.left(self._journals, self.claims):
-                self.state.bring_home(journal)
+        """Take in what runs had done that were killed before it stood in the database. Where there is no room for it, it stays
+        where it is, for whoever only looks, or deletes something."""
+        if not self.state.read_only and any_left(self._journals):
+            with contextlib.suppress(EnvironmentFailure, OSError):
+                assert self.claims is not None
+                for journal in Journal.left(self._journals, self.claims):
+                    self.state.bring_home(journal)
 
     def gather(self) -> None:
-        """Let what is recorded from now on stand in a journal until there is time to write it into the database."""
+        """Let what is recorded from now on stand in a journal until there is time to write it into the database. Where that has
+        no room, the steps tell it."""
         if self.claims is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(EnvironmentFailure, OSError):
                 self.state.gather(Journal.mine(self._journals, self.claims))
 
     def reap(self) -> None:

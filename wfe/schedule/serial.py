@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from wfe.engine.run import Run
+from wfe.engine.run import Run, is_stranger
 from wfe.schedule.reporter import ours
 from wfe.schedule.selection import Selection, step_of
 
@@ -37,7 +37,8 @@ class Serial(Selection):
         tasks = task_dispatcher.tasks
         self.learn()
         ahead = self.run.ahead
-        ahead.wanted = lambda name: self.is_step(tasks.get(name))
+        if not any(map(is_stranger, self.run.listeners)):  # who may run the next step himself, and would wait for ours
+            ahead.wanted = lambda name: self.is_step(tasks.get(name))
         ahead.follow(task_dispatcher.selected_tasks)
         aside: dict[str, Any] = {}
         node: Any = None

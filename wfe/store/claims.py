@@ -42,6 +42,13 @@ class _File:
         self.held: set[int] = set()
         self.change = threading.Lock()
 
+    def stands_at(self, path: Path) -> bool:
+        """Whether it was not removed meanwhile, with the whole cache perhaps: others lock the file that is there."""
+        try:
+            return os.path.samestat(os.fstat(self.number), os.stat(path))
+        except OSError:
+            return False
+
 
 _files: dict[str, _File] = {}
 
@@ -53,9 +60,10 @@ class Claims:
     def __init__(self, path: Path) -> None:
         with _guard:
             name = f"{os.getpid()}:{path}"
-            if name not in _files:
-                _files[name] = _File(path)
-            self._file = _files[name]
+            known = _files.get(name)
+            if known is None or not known.stands_at(path):
+                known = _files[name] = _File(path)
+            self._file = known
         # Asked once, so that a file system without locks is told at the start and not in the middle of a run.
         if self._lock(0):
             self._unlock(0)

@@ -45,7 +45,8 @@ class Journal:
 
     @classmethod
     def mine(cls, folder: Path, claims: Claims) -> Journal | None:
-        """The first that nobody holds; None when all are held. What a killed run left may stand in it. Raises OSError."""
+        """The first that nobody holds, and that can be opened; None when there is none. What a killed run left may stand in it.
+        Raises OSError."""
         folder.mkdir(parents=True, exist_ok=True)
         return next((found for number in range(_MOST) if (found := cls._taken(folder, claims, number))), None)
 
@@ -66,9 +67,9 @@ class Journal:
             return None
         try:
             return cls(folder, claims, number)
-        except OSError:
+        except OSError:  # of another user, or no file
             claims.give(_FIRST + number)
-            raise
+            return None
 
     def add(self, rows: list[Row]) -> None:
         """Add a record. Raises OSError when there is no room for all of it; what was added before stays."""

@@ -183,9 +183,14 @@ class State:
 
     def gather(self, journal: Journal | None) -> None:
         """From now on put rows into this journal, and into the database at the next `settle`: later by milliseconds, for others
-        that have it open, and not lost when this process is killed meanwhile."""
+        that have it open, and not lost when this process is killed meanwhile. Raises EnvironmentFailure when what stands in it
+        cannot be brought home."""
         if journal is not None:
-            self.bring_home(journal)
+            try:
+                self.bring_home(journal)
+            except BaseException:
+                journal.close()
+                raise
         self._journal = journal
 
     def bring_home(self, journal: Journal) -> None:
@@ -196,19 +201,22 @@ class State:
         journal.clear()
 
     def settle(self) -> None:
-        """Bring into the database what stands in the journal. Raises EnvironmentFailure; then it stays there."""
+        """Bring into the database what stands in the journal. Raises EnvironmentFailure; then it stays there, and those who wait
+        for it wait no longer: they would for as long as the disk is full."""
         with self._lock:
-            if self._late:
-                self._commit(self._late)
-                self._late = {}
-                if self._journal is not None:
-                    self._journal.clear()
             done, self._then = self._then, []
-        for act in done:
-            act()
+            try:
+                if self._late:
+                    self._commit(self._late)
+                    self._late = {}
+                    if self._journal is not None:
+                        self._journal.clear()
+            finally:
+                for act in done:
+                    act()
 
     def then(self, act: Callable[[], object]) -> None:
-        """Call `act` as soon as all that was set until now stands in the database."""
+        """Call `act` as soon as all that was set until now stands in the database, or cannot be brought there."""
         with self._lock:
             if self._late:
                 self._then.append(act)
