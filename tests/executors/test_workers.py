@@ -364,8 +364,7 @@ def test_workers_end_with_a_killed_engine(tmp_path: Path) -> None:
         process.kill()
     assert ends(int(worker))
     assert ends(int(child))
-    assert Path(folder).exists()
-    shm.reap(Path(folder).parent)
+    shm.reap(Path(folder).parent)  # if nobody else, beginning just now, has done so
     assert not Path(folder).exists()
 
 

@@ -141,7 +141,8 @@ class Listener(Protocol):
     """Hears every event of a run, in order, one call at a time (the engine serialises them).
 
     `close`, if it has that, is called when all is over. One with a method `rest` is told when there is nothing to do for a
-    moment; results that it hears of may stand in the database only then. To one without, they do when it hears of them.
+    moment; the results that it hears of may stand in the database only then, unless it has `prompt` set. One without may run
+    something himself when he hears of a step.
     """
 
     def hear(self, event: Event) -> None: ...

@@ -139,7 +139,7 @@ class Run(Known):
     def tell(self, event: Event) -> None:
         with self._telling:
             for listener in self.listeners:
-                if is_stranger(listener):
+                if is_stranger(listener) or getattr(listener, "prompt", False):
                     with contextlib.suppress(EnvironmentFailure):
                         self.workspace.state.settle()
                 listener.hear(event)

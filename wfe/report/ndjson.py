@@ -232,7 +232,10 @@ def events(lines: Iterable[str | bytes]) -> Iterator[Event]:
 
 
 class Json:
-    """Writes every event to an Outlet: `--json`."""
+    """Writes every event to an Outlet: `--json`. Whoever reads that may look for the result of a step as soon as he hears of
+    it."""
+
+    prompt = True
 
     def __init__(self, outlet: Outlet) -> None:
         self._outlet = outlet
@@ -240,6 +243,9 @@ class Json:
     def hear(self, event: Event) -> None:
         """Write the event as a line."""
         self._outlet.write(line(event), soon=not isinstance(event, RunFinished))
+
+    def rest(self) -> None:
+        """Nothing is held back."""
 
     def close(self) -> None:
         """Let out what was not let out yet, of a run that stops without its last event. Idempotent."""

@@ -26,12 +26,12 @@ _MOST: Final = 512
 _WAKE: Final = 0.5  # seconds
 
 
-class Wakeful(queue.SimpleQueue[Any]):
+class Wakeful(queue.Queue[Any]):
     """A queue at which the main thread wakes now and then. Python runs a signal's handler in the main thread, but a signal
     that comes just before that thread falls asleep, or to another thread, does not wake it: a Ctrl-C was lost so."""
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """As in SimpleQueue."""
+        """As in Queue."""
         if not block or timeout is not None or threading.current_thread() is not threading.main_thread():
             return super().get(block, timeout)
         while True:
