@@ -156,6 +156,10 @@ class Action:
         self._places = staged(self.pending.inputs, self._staging)
         for path in self._places.values():
             os.makedirs(os.path.dirname(path), exist_ok=True)
+        files = self.pending.inputs.files
+        for path in self.pending.inputs.published:
+            taken, content = files[path]
+            files[path] = self.workspace.put_back(path, taken, content), content
         module, _, function = self.step.function.rpartition(".")
         options = self.step.options
         self._call = Call(

@@ -38,20 +38,32 @@ class Upstream(Protocol):
         """The path of the file that a step wrote under the parameter."""
         ...
 
+    def stamp(self, step: str, path: str, digest: str) -> Stamp:
+        """The stamp that the file had when the step's result was put there; one that proves nothing if nobody knows."""
+        ...
+
     def blob(self, digest: str) -> str: ...
 
 
 @dataclass(slots=True)
 class Inputs:
     """The inputs of a call. tree, holes: as in `Call`. texts: (parameter, text) for the manifest. files: path -> (stamp,
-    digest) of every input file. skip: why the step cannot be run since something before it was skipped."""
+    digest) of every input file. published: those of them that steps before wrote; what stands there by now, nobody has looked
+    at yet. skip: why the step cannot be run since something before it was skipped."""
 
     tree: dict[str, Any] = field(default_factory=dict)
     holes: list[Hole] = field(default_factory=list)
     texts: list[tuple[str, str]] = field(default_factory=list)
     files: dict[str, tuple[Stamp, str]] = field(default_factory=dict)
+    published: list[str] = field(default_factory=list)
     outputs: dict[str, str] = field(default_factory=dict)
     skip: str = ""
+
+    def reads(self, path: str, taken: tuple[Stamp, str]) -> None:
+        """Count the file as read, with this stamp and digest. Raises NodeFailure for one that was counted with another content:
+        as what a step wrote, and by its name alone when it was something else by then."""
+        if self.files.setdefault(path, taken)[1] != taken[1]:
+            raise NodeFailure(f"its input {path} was changed by somebody while this ran: run again")
 
 
 Digest = Callable[[str], tuple[Stamp, str]]
@@ -179,8 +191,7 @@ def _value(name: str, part: Result, upstream: Upstream, found: Inputs) -> None:
     paths: list[str] = []
     for one in part.artifacts:
         if one.codec == "file":
-            step, _, parameter = one.note.partition(":")
-            path = upstream.target(step, parameter)
+            path = _published(one, upstream, found)
             tree = put(tree, one.trail, path)
             paths.append(path)
         else:
@@ -188,6 +199,16 @@ def _value(name: str, part: Result, upstream: Upstream, found: Inputs) -> None:
     found.tree[name] = tree
     # The function is told the path of a written file as a text, so here the name counts too.
     found.texts.append((name, " ".join([value_text(part), *map(canonical, paths)])))
+
+
+def _published(one: Artifact, upstream: Upstream, found: Inputs) -> str:
+    """The path of a file that a step before wrote. Its content is the one that the step gave in this run, whatever another
+    run, or a person, has put there since."""
+    step, _, parameter = one.note.partition(":")
+    path = upstream.target(step, parameter)
+    found.reads(path, (upstream.stamp(step, path, one.digest), one.digest))
+    found.published.append(path)
+    return path
 
 
 def _files(
@@ -203,8 +224,7 @@ def _files(
         if artifact is not None and artifact.codec != "file":
             raise NodeFailure(f"step {step.id!r}: input {name!r} takes a path, found {artifact.kind}")
         if artifact is not None:
-            owner, _, parameter = artifact.note.partition(":")
-            value = upstream.target(owner, parameter)
+            value = _published(artifact, upstream, found)
         if value is None:
             texts.append("null")
             return None
@@ -219,14 +239,14 @@ def _files(
             return value
         if not isinstance(value, str):
             raise NodeFailure(f"step {step.id!r}: input {name!r} takes a path, found {type(value).__name__}")
-        try:
-            taken = digest(value)
-        except OSError as error:
-            where = error.filename if error.filename and os.path.isdir(value) else value
-            raise NodeFailure(f"step {step.id!r}: input {name!r}: {where}: {error.strerror or error}") from None
-        found.files[value] = taken
+        if artifact is None:
+            try:
+                found.reads(value, digest(value))
+            except OSError as error:
+                where = error.filename if error.filename and os.path.isdir(value) else value
+                raise NodeFailure(f"step {step.id!r}: input {name!r}: {where}: {error.strerror or error}") from None
         # The name counts as far as its suffix: a reader may go by it.
-        texts.append(f"file{canonical(os.path.splitext(value)[1])[1:-1]} #{taken[1]}")
+        texts.append(f"file{canonical(os.path.splitext(value)[1])[1:-1]} #{found.files[value][1]}")
         found.holes.append(Hole((name, *trail), "path", value))
         return None
 

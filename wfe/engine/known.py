@@ -20,7 +20,7 @@ from wfe.engine.index import Index
 from wfe.engine.project import SUFFIXES
 from wfe.engine.workspace import Workspace, result_of
 from wfe.errors import NodeFailure
-from wfe.store.stamp import Stamp
+from wfe.store.stamp import UNPROVEN, Stamp
 from wfe.store.traces import Row, Trace, plain
 
 _KEPT: Final = 2_000  # values of results held in memory; others are read from their traces again
@@ -96,6 +96,13 @@ class Known:
 
     def target(self, step: str, parameter: str) -> str:
         return self.step(step).targets()[parameter]
+
+    def stamp(self, step: str, path: str, digest: str) -> Stamp:
+        row = self.row(step)
+        for file in row.files if row is not None else ():
+            if file.role == "out" and file.path == path and file.digest == digest:
+                return Stamp(*file.stamp)
+        return UNPROVEN
 
     def blob(self, digest: str) -> str:
         return self.workspace.blobs.path(digest)
