@@ -14,6 +14,7 @@ from wfe.core.digest import digest_of
 
 if TYPE_CHECKING:
     from wfe.core.document import Path
+    from wfe.core.planner import Code
     from wfe.core.workflow import Ref
 
 
@@ -109,6 +110,7 @@ class Step:
     description: str = ""
     module_files: tuple[str, ...] = ()  # the project's own files that its module imports, relative to the root
     places: tuple[tuple[str, str, str], ...] = ()  # (step, parameter, path) of the files that the steps before it write
+    lacking: tuple[str, ...] = ()  # files and folders that would be modules which it imports and which are nowhere
 
     @property
     def module(self) -> str:
@@ -157,14 +159,12 @@ class Step:
             if binding.kind == "output" and isinstance(binding.value, str)
         }
 
-    def located(
-        self, code: str, environment: str, prefix: str, files: tuple[str, ...], places: tuple[tuple[str, str, str], ...]
-    ) -> Step:
+    def located(self, code: Code, environment: str, prefix: str, places: tuple[tuple[str, str, str], ...]) -> Step:
         """The same with what its function reaches and where it runs. (dataclasses.replace takes three times as long.)"""
         return Step(
             self.id,
             self.function,
-            code,
+            code.digest,
             self.inputs,
             self.needs,
             self.outputs,
@@ -175,8 +175,9 @@ class Step:
             self.fan,
             self.parent,
             self.description,
-            files,
+            code.files,
             places,
+            code.lacking,
         )
 
     def pack(self) -> tuple[Any, ...]:
@@ -197,6 +198,7 @@ class Step:
             self.description,
             self.module_files,
             self.places,
+            self.lacking,
         )
 
     @classmethod

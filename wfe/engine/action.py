@@ -380,6 +380,9 @@ class Action:
                 and not self.run.same_source(path)
             ):
                 return f"its source {path} changed while it ran; its result was not kept: run again"
+        for path in self.step.lacking:
+            if os.path.exists(self.workspace.absolute(path)):
+                return f"its source {path} came while it ran; its result was not kept: run again"
         return ""
 
     def shown(self) -> tuple[tuple[str, str], ...]:
