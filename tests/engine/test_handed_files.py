@@ -1,7 +1,9 @@
-"""Files that one step writes and another is given: what is read is what the step wrote in this run, whoever else has been at
-the file meanwhile."""
+"""Files that one step hands to another: what is read is what the step wrote in this run, whoever else has been at the file
+meanwhile; and what may stand beside them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 from space import Space
@@ -109,3 +111,60 @@ def both(one: Path, two: list[Path]):
     )
     assert "out/a.txt was changed by somebody" in space.run().failure("both")
     assert space.run(where=str(space.file("other.txt"))).values["both"] == {"same": True}
+
+
+@pytest.mark.parametrize("given", ["constants", "whole", "entries"])
+@pytest.mark.parametrize("hint", ["list[Path | int]", "list[Path | float | None]", "dict[str, list[Path | int]]"])
+def test_other_things_beside_paths(space: Space, given: str, hint: str) -> None:
+    """Whether the document has them or a step before gives them."""
+    as_dict = hint.startswith("dict")
+    items: list[Any] = [str(space.file("in.txt", "text")), 5]
+    space.nodes(f"""
+    @workflow_node
+    def give(path: str):
+        return {{"all": {"{'a': [path, 5]}" if as_dict else "[path, 5]"}, "path": path, "number": 5}}
+    @workflow_node
+    def read(paths: {hint}):
+        return {{"found": [one.read_text() if isinstance(one, Path) else one for one in {"paths['a']" if as_dict else "paths"}]}}
+    """)
+    entries = {"constants": items, "entries": ["$give.path", "$give.number"], "whole": "$give.all"}[given]
+    paths = {"a": entries} if as_dict and given != "whole" else entries
+    space.workflow([{"id": "give", "inputs": {"path": items[0]}}, {"id": "read", "inputs": {"paths": paths}}])
+    space.run()
+    assert space.value("read") == {"found": ["text", 5]}
+    space.file("in.txt", "other")
+    space.run()
+    space.ran("read")
+
+
+def test_arrays_beside_paths(space: Space) -> None:
+    space.nodes("""
+    @workflow_node
+    def give(path: str, n: int):
+        import numpy
+        return {"all": [path, numpy.arange(n)]}
+    @workflow_node
+    def read(paths: list[Path | Any]):
+        return {"found": [paths[0].read_text(), paths[1].tolist()]}
+    """)
+    space.file("in.txt", "text")
+    space.workflow(
+        [{"id": "give", "inputs": {"path": "in.txt", "n": "${n}"}}, {"id": "read", "inputs": {"paths": "$give.all"}}],
+        params={"n": 2},
+    )
+    for n in (2, 3):
+        space.run(n=n)
+        assert space.value("read") == {"found": ["text", list(range(n))]}
+
+
+def test_only_paths_where_the_type_has_nothing_else(space: Space) -> None:
+    space.nodes("""
+    @workflow_node
+    def give():
+        return {"all": [5]}
+    @workflow_node
+    def read(paths: list[Path]):
+        return {}
+    """)
+    space.workflow([{"id": "give"}, {"id": "read", "inputs": {"paths": "$give.all"}}])
+    assert "takes a path, found int" in space.run().failure("read")

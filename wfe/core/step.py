@@ -37,6 +37,7 @@ class Binding(NamedTuple):
     spare: bool = False  # the parameter has a default: leave it out when what it refers to was skipped
     nullable: bool = False  # the parameter takes None: pass it when what it refers to was skipped
     mixed: bool = False  # of a file: the parameter takes other things than paths, too
+    mixing: bool = False  # of files: other things may stand beside them in a list or dict
 
 
 class Options(NamedTuple):

@@ -95,7 +95,7 @@ def resolve(step: Step, upstream: Upstream, digest: Digest) -> Inputs:
         else:
             assert isinstance(found_part, Result)
             if binding.kind == "file" and not (binding.mixed and not _is_path(found_part)):
-                _files(step, name, found_part, upstream, digest, found, bool(binding.refs))
+                _files(step, name, found_part, upstream, digest, found, binding.mixing or not binding.refs)
             else:
                 _value(name, found_part, upstream, found)
     return found
@@ -212,19 +212,23 @@ def _published(one: Artifact, upstream: Upstream, found: Inputs) -> str:
 
 
 def _files(
-    step: Step, name: str, part: Result, upstream: Upstream, digest: Digest, found: Inputs, referred: bool
+    step: Step, name: str, part: Result, upstream: Upstream, digest: Digest, found: Inputs, others: bool
 ) -> None:
-    """A parameter that takes a path, or lists and dicts of them: the content counts. `referred`: its value came from
-    another step, so that nobody has checked its type yet."""
+    """A parameter that takes a path, or lists and dicts of them: the content counts. others: whether what is no path may be
+    there: its type allows it, or the plan has checked the value."""
     written = {one.trail: one for one in part.artifacts}
     texts: list[str] = []
 
     def one(value: Any, trail: Path) -> Any:
         artifact = written.get(trail)
-        if artifact is not None and artifact.codec != "file":
-            raise NodeFailure(f"step {step.id!r}: input {name!r} takes a path, found {artifact.kind}")
-        if artifact is not None:
+        if artifact is not None and artifact.codec == "file":
             value = _published(artifact, upstream, found)
+        elif artifact is not None and others:
+            found.holes.append(Hole((name, *trail), artifact.codec, upstream.blob(artifact.digest)))
+            texts.append(value_text(Result(None, (artifact._replace(trail=()),))))
+            return None
+        elif artifact is not None:
+            raise NodeFailure(f"step {step.id!r}: input {name!r} takes a path, found {artifact.kind}")
         if value is None:
             texts.append("null")
             return None
@@ -234,7 +238,7 @@ def _files(
         if isinstance(value, dict):
             texts.append(f"object with {canonical(list(value))}")
             return {key: one(entry, (*trail, key)) for key, entry in value.items()}
-        if not isinstance(value, str) and not referred:
+        if not isinstance(value, str) and others:
             texts.append(canonical(value))
             return value
         if not isinstance(value, str):
