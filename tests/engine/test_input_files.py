@@ -113,6 +113,27 @@ def test_another_suffix_is_another_input(chain: Space) -> None:
     chain.current("scale", "shout", "write")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("data.tar.gz", "data.gz", False),
+        ("data.tar.gz", "other.tar.gz", True),
+        ("v1.2/data.gz", "v1.3/data.gz", True),
+        (".data", ".other", True),
+        (".data.gz", ".other.gz", True),
+        ("data", "data.", False),
+    ],
+)
+def test_every_suffix_counts(space: Space, old: str, new: str, same: bool) -> None:
+    space.nodes("@workflow_node\ndef suffixes(path: Path):\n    return {'found': path.suffixes}\n")
+    for name in (old, new):
+        space.file(name, "the same")
+        space.workflow([{"id": "suffixes", "inputs": {"path": name}}])
+        space.run()
+    space.current(*(["suffixes"] if same else []))
+    assert space.value("suffixes") == {"found": Path(new).suffixes}
+
+
 def test_an_input_that_changes_while_its_step_runs_is_not_recorded(space: Space) -> None:
     space.nodes("""
     @workflow_node()

@@ -249,8 +249,7 @@ def _files(
             except OSError as error:
                 where = error.filename if error.filename and os.path.isdir(value) else value
                 raise NodeFailure(f"step {step.id!r}: input {name!r}: {where}: {error.strerror or error}") from None
-        # The name counts as far as its suffix: a reader may go by it.
-        texts.append(f"file{canonical(os.path.splitext(value)[1])[1:-1]} #{found.files[value][1]}")
+        texts.append(f"file{canonical(_suffixes(value))[1:-1]} #{found.files[value][1]}")
         found.holes.append(Hole((name, *trail), "path", value))
         return None
 
@@ -259,6 +258,13 @@ def _files(
     if len(texts) > 8:
         text = f"#{hash_of(text.encode('utf-8', 'surrogatepass'))} ({len(found.files)} files)"
     found.texts.append((name, text))
+
+
+def _suffixes(path: str) -> str:
+    """What counts of a file's name, since a reader may go by it: `.tar.gz` is not read as `.gz` is. Of a name with a dot in
+    another place it is more than need be, and another result is made, but no wrong one."""
+    _, dot, rest = os.path.basename(path).lstrip(".").partition(".")
+    return dot + rest
 
 
 def holes_of(inputs: Inputs, staging: str, absolute: Callable[[str], str]) -> tuple[Hole, ...]:
