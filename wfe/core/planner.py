@@ -285,10 +285,13 @@ class _Planner:
         placed = self.environments(asked)
         for node, _, code in asked:
             where, step = placed[node.id], steps[node.id]
+            # The items that come in the run may name any file.
+            before = written if step.fan is not None and not step.fan.constant and step.reads_files else step.needs
             places = [
                 (other, parameter, path)
-                for other in (step.needs if written else ())
+                for other in (before if written else ())
                 for parameter, path in sorted(written.get(other, {}).items())
+                if other != node.id
             ]
             steps[node.id] = step.located(code, where.environment, where.prefix, tuple(places))
 

@@ -25,7 +25,8 @@ class Binding(NamedTuple):
     """What a parameter gets.
 
     kind: "value"; "file" (a path whose content counts, or a list of such paths); "output" (a file to write).
-    value: a JSON tree, null where `refs` put another step's output: (where in the tree, step, trail in its result).
+    value: a JSON tree, null where `refs` put another step's output: (where in the tree, step, trail in its result); one that
+    comes later may replace a part of what one before has put there.
     A `late` binding was not settled by the plan: `refs` lists the outputs of that name that may exist, at most one of
     which must; `spare` is whether the parameter can do without.
     """
@@ -110,7 +111,9 @@ class Step:
     parent: str = ""  # the fan that this step is an item of
     description: str = ""
     module_files: tuple[str, ...] = ()  # the project's own files that its module imports, relative to the root
-    places: tuple[tuple[str, str, str], ...] = ()  # (step, parameter, path) of the files that the steps before it write
+    places: tuple[
+        tuple[str, str, str], ...
+    ] = ()  # (step, parameter, path) of the files that the steps before it write (of all, if it may read any)
     lacking: tuple[str, ...] = ()  # files and folders that would be modules which it imports and which are nowhere
 
     @property

@@ -129,7 +129,7 @@ def part(step: Step, name: str, binding: Binding, upstream: Upstream) -> Any:
             raise NodeFailure(text) from None
         if one is None:
             return Skipped(f"step {other!r}")
-        if not path:
+        if len(binding.refs) == 1 and not path:
             return one
         tree = put(tree, path, one.value)
         artifacts += [artifact._replace(trail=(*path, *artifact.trail)) for artifact in one.artifacts]
