@@ -39,6 +39,7 @@ class Catalogue:
         self.spaces: set[str] = set()  # folders that are packages without an __init__.py; nothing in them need be read
         self.listed = False  # whether the whole of nodes/ was listed
         self._sources: dict[str, Source | None] = {}
+        self._elsewhere: dict[str, bool] = {}
         self._parsing: set[str] = set()
         self._asked: set[tuple[str, str]] = set()
         self._reaches: dict[str, Reach] = {}
@@ -167,7 +168,16 @@ class Catalogue:
         found = self.reach(signature)
         files = [path for path in self.read if _module(path) in found.modules]
         packages = frozenset(found.packages - sys.stdlib_module_names - _NOT_LOCAL)
-        return Code(found.digest, tuple(sorted(files)), packages, frozenset(self.absent))
+        lacking = sorted(path for module in found.lacking if self._nowhere(module) for path in _places(module))
+        return Code(found.digest, tuple(sorted(files)), packages, frozenset(self.absent), tuple(lacking))
+
+    def _nowhere(self, module: str) -> bool:
+        """Whether a module that the project does not have is not a third party's either."""
+        top = module.partition(".")[0]
+        if top not in self._elsewhere:
+            known = top in sys.stdlib_module_names or top in _NOT_LOCAL
+            self._elsewhere[top] = known or (self.load(top) is None and _installed(top))
+        return not self._elsewhere[top]
 
     def reach(self, signature: Signature) -> Reach:
         if signature.function not in self._reaches:
@@ -182,6 +192,12 @@ class Catalogue:
 
 def _module(path: str) -> str:
     return path.partition(".")[0].removesuffix("/__init__").replace("/", ".")
+
+
+def _places(module: str) -> tuple[str, ...]:
+    """Where a module of this name would be."""
+    base = module.replace(".", "/")
+    return (base, *(f"{base}{suffix}" for suffix in _SUFFIXES))
 
 
 def _text(data: bytes) -> str:

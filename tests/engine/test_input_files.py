@@ -113,6 +113,27 @@ def test_another_suffix_is_another_input(chain: Space) -> None:
     chain.current("scale", "shout", "write")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("data.tar.gz", "data.gz", False),
+        ("data.tar.gz", "other.tar.gz", True),
+        ("v1.2/data.gz", "v1.3/data.gz", True),
+        (".data", ".other", True),
+        (".data.gz", ".other.gz", True),
+        ("data", "data.", False),
+    ],
+)
+def test_every_suffix_counts(space: Space, old: str, new: str, same: bool) -> None:
+    space.nodes("@workflow_node\ndef suffixes(path: Path):\n    return {'found': path.suffixes}\n")
+    for name in (old, new):
+        space.file(name, "the same")
+        space.workflow([{"id": "suffixes", "inputs": {"path": name}}])
+        space.run()
+    space.current(*(["suffixes"] if same else []))
+    assert space.value("suffixes") == {"found": Path(new).suffixes}
+
+
 def test_an_input_that_changes_while_its_step_runs_is_not_recorded(space: Space) -> None:
     space.nodes("""
     @workflow_node()
@@ -379,3 +400,41 @@ def test_an_output_that_became_a_directory_is_told(space: Space) -> None:
     (space.root / "out.txt").rmdir()
     space.run()
     assert (space.root / "out.txt").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    "statement", ["import late", "from nodes import late", "from nodes.late import K", "import late.deep as late"]
+)
+@pytest.mark.parametrize("where", ["in the function", "in the module"])
+def test_a_source_that_comes_while_the_workflow_runs_is_noticed(space: Space, where: str, statement: str) -> None:
+    """Else what was made with it stands for what is made without it."""
+    tried = f"try:\n    {statement}\n    K = 1\nexcept ImportError:\n    K = None\n"
+    body = tried + "return {'k': K}\n" if where == "in the function" else "return {'k': K}\n"
+    above = tried if where == "in the module" else ""
+    space.nodes(
+        f"{above}@workflow_node\ndef use():\n" + "".join(f"    {line}\n" for line in body.splitlines()), "other"
+    )
+    space.nodes(
+        """
+        @workflow_node
+        def gen(at: str):
+            if at:
+                Path(at).parent.mkdir(exist_ok=True)
+                Path(at).write_text("K = 1")
+        """
+    )
+    path = "nodes/late.py" if "nodes" in statement else "late/deep.py" if "deep" in statement else "late.py"
+    space.workflow(
+        [
+            {"id": "gen", "inputs": {"at": "${at}"}},
+            {"id": "use", "function": "other.use", "depends_on": ["gen"]},
+        ],
+        params={"at": ""},
+    )
+    found = space.run(at=str(space.root / path), inline=False)
+    assert "came while it ran" in found.failure("use")
+    space.run(at=str(space.root / path), inline=False)
+    assert space.value("use") == {"k": 1}
+    shutil.rmtree(space.root / "late") if "deep" in path else (space.root / path).unlink()
+    space.run(inline=False)
+    assert space.value("use") == {"k": None}

@@ -117,6 +117,84 @@ def both(sources: dict[str, Path]):
     space.nothing_ran()
 
 
+@pytest.mark.parametrize(
+    ("items", "sources", "texts"),
+    [
+        (["out/b.txt", "in.txt"], ["$item"], ["5", "in"]),
+        ([["out/b.txt", "in.txt"], ["in.txt"]], "$item", ["5 in", "in"]),
+        ([{"id": 1, "at": "out/b.txt"}, {"id": 2, "at": "in.txt"}], ["in.txt", "$item.at"], ["in 5", "in in"]),
+    ],
+    ids=["an item", "in an item", "beside a constant"],
+)
+def test_an_item_that_a_step_gave_does_not_read_what_a_skipped_step_wrote_once(
+    space: Space, items: Any, sources: Any, texts: list[str]
+) -> None:
+    """Which files they are is known only in the run, after the writer's turn."""
+    space.nodes(
+        NODES
+        + """
+@workflow_node
+def read_all(sources: list[Path]):
+    return {"text": " ".join(one.read_text() for one in sources)}
+"""
+    )
+    space.workflow(
+        [
+            {"id": "read", "function": "n.read_all", "foreach": "$source.items", "inputs": {"sources": sources}},
+            {"id": "source", "depends_on": ["write"], "inputs": {"items": items}},
+            {"id": "write", "when": "${x} > 0", "inputs": {"x": "${x}", "to": "out/b.txt"}},
+        ],
+        params={"x": 5},
+    )
+    space.file("in.txt", "in")
+    for x in (5, 0, 6, 5):
+        found = space.run(x=x)
+        read = [one and one["text"] for name, one in found.values.items() if name.startswith("read[")]
+        assert read == ([text.replace("5", str(x)) for text in texts] if x else [None, texts[1]])
+        assert len(found.of(StepState.SKIPPED)) == (0 if x else 2)
+    space.run()
+    space.nothing_ran()
+
+
+def test_an_item_that_a_step_gave_and_a_writer_that_need_not_come_before(space: Space) -> None:
+    """What it read would be the file of this run or of one before, by chance."""
+    space.nodes(NODES)
+    nodes = [
+        {"id": "read", "foreach": "$source.items", "inputs": {"source": "$item"}},
+        {"id": "source", "inputs": {"items": ["out/b.txt"]}},
+        {"id": "write", "inputs": {"x": 5, "to": "out/b.txt"}},
+    ]
+    space.workflow(nodes)
+    told = space.run().failure("read")
+    assert "reads 'out/b.txt', which step 'write' writes; name that under 'depends_on'" in told
+    space.workflow([{**nodes[0], "depends_on": ["write"]}, *nodes[1:]])
+    assert space.run().values["read[b.txt]"] == {"text": "5"}
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_fan_does_not_read_what_a_skipped_item_of_another_wrote_once(space: Space, late: bool) -> None:
+    space.nodes(NODES)
+    space.workflow(
+        [
+            {
+                "id": "read",
+                "foreach": "$source.items" if late else ["a", "b"],
+                "inputs": {"source": "out/${item}.txt"},
+                "depends_on": ["write"] if late else [],  # of two patterns nobody knows whether they meet
+            },
+            {"id": "source", "inputs": {"items": ["a", "b"]}},
+            written(items="$source.items" if late else ["a", "b"], when="${on} or $item != 'b'"),
+        ],
+        params={"on": True},
+    )
+    for on in (True, False, True):
+        found = space.run(on=on)
+        assert found.of(StepState.SKIPPED) == (set() if on else {"write[b]", "read[b]"})
+        assert found.values["read[a]"] == {"text": "a"}
+    space.run()
+    space.nothing_ran()
+
+
 def test_a_fan_reads_what_another_fan_writes(space: Space) -> None:
     space.nodes(NODES)
     space.workflow(

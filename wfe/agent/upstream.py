@@ -26,6 +26,7 @@ from wfe.engine.project import Project
 from wfe.engine.results import Results
 from wfe.engine.workspace import Workspace
 from wfe.errors import ExitCode, NodeFailure, WfeError
+from wfe.store.stamp import Stamp
 
 MARK = "wfe-real"
 """The key of {"wfe-real": "file" | "text" | "array", "path"}: what JSON cannot say, in the place of its value."""
@@ -106,6 +107,9 @@ class _Standing:
         return None
 
     def target(self, step: str, parameter: str) -> str:
+        raise AssertionError("BUG: only the parts of inputs are read here")
+
+    def stamp(self, step: str, path: str, digest: str) -> Stamp:
         raise AssertionError("BUG: only the parts of inputs are read here")
 
     def blob(self, digest: str) -> str:

@@ -226,7 +226,7 @@ class Binder:
     @staticmethod
     def binding(parameter: Parameter, kind: str, tree: Any, refs: Refs, late: bool = False) -> Binding:
         told = parameter.type
-        return Binding(kind, tree, refs, late, parameter.optional, told.optional, told.mixed)
+        return Binding(kind, tree, refs, late, parameter.optional, told.optional, told.mixed, told.mixing)
 
     @staticmethod
     def kind(parameter: Parameter, tree: Any) -> str:

@@ -18,7 +18,8 @@ from __future__ import annotations
 import itertools
 import os.path
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -179,14 +180,24 @@ class _Item(NamedTuple):
             raise ValueError(f"{Ref(self.name, trail)}: {str(error).replace('the result', 'the item')}") from None
 
 
+Writer = Callable[[str], "tuple[str, Path] | None"]
+"""The path of a file -> the step that writes it and where it is in that step's result. Raises ValueError for one that the fan
+does not come after."""
+
+
 def expand(
-    step: Step, items: Sequence[Any], fans: Container[str] = (), inner: Any = None, disk: Disk = LEXICAL
+    step: Step,
+    items: Sequence[Any],
+    fans: Container[str] = (),
+    inner: Any = None,
+    disk: Disk = LEXICAL,
+    writer: Writer | None = None,
 ) -> list[Step]:
     """The steps of a fan, one an item, in the order of the items. `items` are JSON values, with an ArrayOrFile for each
     artifact.
 
     inner: of a nested fan the inner list with the outputs of other steps put in. fans: those steps that are fans
-    themselves: of `$fan.key` an item is one step's output.
+    themselves: of `$fan.key` an item is one step's output. writer: tells who writes a file that an item's step reads.
     Raises ValueError when the inner list of a nested fan is none, an item lacks what is asked of it, two steps would write
     the same file, or one would write what it reads or what no step may write.
     """
@@ -209,11 +220,12 @@ def expand(
     steps = []
     written: dict[str, str] = {}
     asked = set(names_in([binding.value for binding in step.inputs.values()]))
-    before = {disk.place(path): (other, (parameter,)) for other, parameter, path in step.places if "${" not in path}
     for index, ((found, named), key) in enumerate(zip(rows, keys, strict=True)):
         values = {name: escape(_named(name, {**named, "key": key, "index": index})) for name in asked}
         where = {ITEM: found[-1]._replace(name=fan.names[-1]), OUTER: found[0]}
-        inputs = {name: _behind(_bound(binding, where, values), before, disk) for name, binding in step.inputs.items()}
+        inputs = {name: _bound(binding, where, values) for name, binding in step.inputs.items()}
+        if writer is not None:
+            inputs = {name: _behind(one, step.inputs[name], where, writer) for name, one in inputs.items()}
         when = step.when if step.when is None else _asked(step.when, where)
         made = replace(step, id=f"{step.id}[{key}]", inputs=inputs, when=when, fan=None, parent=step.id)
         paths = _read(step, where, values) if made.targets() else ()
@@ -300,18 +312,24 @@ def _bound(binding: Binding, where: Mapping[str, _Item], values: Mapping[str, An
     return binding._replace(value=value, refs=tuple(refs))
 
 
-def _behind(binding: Binding, before: Mapping[str, tuple[str, Path]], disk: Disk) -> Binding:
+def _behind(binding: Binding, given: Binding, where: Mapping[str, _Item], writer: Writer) -> Binding:
     """A binding of files with those that a step before writes bound to that step, as without a fan: when it is skipped, what
-    it wrote once must not be read. before: place -> (step, trail in its result)."""
-    if binding.kind != "file" or not before:
+    it wrote once must not be read. given: the same before the items were put in, some of which are what a step gave."""
+    if binding.kind != "file":
         return binding
-    value, refs = binding.value, list(binding.refs)
-    for path, text in texts_in(value):
-        owner = before.get(disk.place(text)) or before.get(disk.leads(text))
-        if owner is not None:
-            value = put(value, path, None)
-            refs.append((path, *owner))
-    return binding._replace(value=value, refs=tuple(refs))
+    values: list[tuple[Path, Any]] = [((), binding.value)]
+    for path, one, trail in given.refs:
+        if one in where and where[one].origin is not None:
+            with suppress(ValueError):  # there is no such thing in the item: told at its turn
+                values.append((path, where[one].dig(trail)))
+    refs = [
+        ((*path, *inner), *owner)
+        for path, told in values
+        if isinstance(told, str) or not binding.mixed
+        for inner, text in texts_in(told)
+        if (owner := writer(text)) is not None
+    ]
+    return binding._replace(refs=(*binding.refs, *refs)) if refs else binding
 
 
 def _read(step: Step, where: Mapping[str, _Item], values: Mapping[str, Any]) -> Iterator[str]:

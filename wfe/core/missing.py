@@ -5,25 +5,43 @@ Knows modules through `load`, as `reach` does. Of third parties' modules it is t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from wfe.core.digest import digest
 from wfe.core.source import Import
 from wfe.core.walk import Load
 
 
-def missing(modules: Iterable[str], load: Load) -> dict[str, str]:
-    """ "module:missing" -> digest of what its imports do not find, for each of the modules that lacks something.
+def missing(modules: Iterable[str], parts: Container[str], load: Load) -> dict[str, str]:
+    """ "module:missing" -> digest of what its imports do not find, for each of the modules that lacks something; of the imports
+    inside functions those of the `parts` that are reached.
 
     A name that nobody uses counts too: `from a import gone` fails, whatever is done with `gone`.
     """
     found: dict[str, str] = {}
     for module in modules:
         source = load(module)
-        ones = (one for each in source.imports.values() for one in each) if source else ()
+        if source is None:
+            continue
+        inside = [symbol.imports for name, symbol in source.symbols.items() if f"{module}:{name}" in parts]
+        ones = (one for imports in (source.imports, *inside) for each in imports.values() for one in each)
         said = sorted({name for one in ones for name in _lacking(one, load)})
         if said:
             found[f"{module}:missing"] = digest("\n".join(said).encode())
+    return found
+
+
+def sought(names: Iterable[str], load: Load) -> set[str]:
+    """Of names that imports mention and that no module of the project has, those that would be imported if one had: not what
+    the module above gives by another way. Of a third party the name of the whole."""
+    found: set[str] = set()
+    for name in names:
+        above, _, last = name.rpartition(".")
+        top = name.partition(".")[0]
+        if load(top) is None:
+            found.add(top)
+        elif not _gives(above, last, load, frozenset()):
+            found.add(name)
     return found
 
 

@@ -32,13 +32,15 @@ from wfe.errors import Place, Problem, WorkflowError, nearest
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """What a function reaches: the digest, the files of the project that count, third parties' top-level names, and the files
-    and folders of the project that would be looked into if they were there (perhaps those of other functions too)."""
+    """What a function reaches: the digest, the files of the project that count, third parties' top-level names, the files
+    and folders of the project that would be looked into if they were there (perhaps those of other functions too), and those
+    of modules that it imports and that are nowhere."""
 
     digest: str
     files: tuple[str, ...] = ()
     packages: frozenset[str] = frozenset()
     missing: frozenset[str] = frozenset()
+    lacking: tuple[str, ...] = ()
 
 
 class Catalogue(Protocol):
@@ -283,12 +285,15 @@ class _Planner:
         placed = self.environments(asked)
         for node, _, code in asked:
             where, step = placed[node.id], steps[node.id]
+            # The items that come in the run may name any file.
+            before = written if step.fan is not None and not step.fan.constant and step.reads_files else step.needs
             places = [
                 (other, parameter, path)
-                for other in (step.needs if written else ())
+                for other in (before if written else ())
                 for parameter, path in sorted(written.get(other, {}).items())
+                if other != node.id
             ]
-            steps[node.id] = step.located(code.digest, where.environment, where.prefix, code.files, tuple(places))
+            steps[node.id] = step.located(code, where.environment, where.prefix, tuple(places))
 
     def sources_written(self, steps: Mapping[str, Step]) -> None:
         """A source is read before anything runs: a step that writes one would change what others are, behind their back."""

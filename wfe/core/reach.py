@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from wfe.core.change import Changes, Touched
 from wfe.core.digest import digest
-from wfe.core.missing import missing
+from wfe.core.missing import missing, sought
 from wfe.core.source import Place, Source
 from wfe.core.walk import Load, Reach, Walk, targets
 
@@ -30,7 +30,8 @@ def reach(module: str, function: str, load: Load, touched: Touched | None = None
         walk.inner()
         if len(walk.found.parts) == before and not walk.todo:
             _Order(walk, changes).count()
-            walk.found.parts.update(missing(walk.found.modules, load))
+            walk.found.parts.update(missing(walk.found.modules, walk.found.parts, load))
+            walk.found.lacking = sought(walk.found.lacking, load)
             return walk.found
 
 

@@ -14,6 +14,7 @@ from wfe.core.digest import digest_of
 
 if TYPE_CHECKING:
     from wfe.core.document import Path
+    from wfe.core.planner import Code
     from wfe.core.workflow import Ref
 
 
@@ -24,7 +25,8 @@ class Binding(NamedTuple):
     """What a parameter gets.
 
     kind: "value"; "file" (a path whose content counts, or a list of such paths); "output" (a file to write).
-    value: a JSON tree, null where `refs` put another step's output: (where in the tree, step, trail in its result).
+    value: a JSON tree, null where `refs` put another step's output: (where in the tree, step, trail in its result); one that
+    comes later may replace a part of what one before has put there.
     A `late` binding was not settled by the plan: `refs` lists the outputs of that name that may exist, at most one of
     which must; `spare` is whether the parameter can do without.
     """
@@ -36,6 +38,7 @@ class Binding(NamedTuple):
     spare: bool = False  # the parameter has a default: leave it out when what it refers to was skipped
     nullable: bool = False  # the parameter takes None: pass it when what it refers to was skipped
     mixed: bool = False  # of a file: the parameter takes other things than paths, too
+    mixing: bool = False  # of files: other things may stand beside them in a list or dict
 
 
 class Options(NamedTuple):
@@ -108,7 +111,10 @@ class Step:
     parent: str = ""  # the fan that this step is an item of
     description: str = ""
     module_files: tuple[str, ...] = ()  # the project's own files that its module imports, relative to the root
-    places: tuple[tuple[str, str, str], ...] = ()  # (step, parameter, path) of the files that the steps before it write
+    places: tuple[
+        tuple[str, str, str], ...
+    ] = ()  # (step, parameter, path) of the files that the steps before it write (of all, if it may read any)
+    lacking: tuple[str, ...] = ()  # files and folders that would be modules which it imports and which are nowhere
 
     @property
     def module(self) -> str:
@@ -157,14 +163,12 @@ class Step:
             if binding.kind == "output" and isinstance(binding.value, str)
         }
 
-    def located(
-        self, code: str, environment: str, prefix: str, files: tuple[str, ...], places: tuple[tuple[str, str, str], ...]
-    ) -> Step:
+    def located(self, code: Code, environment: str, prefix: str, places: tuple[tuple[str, str, str], ...]) -> Step:
         """The same with what its function reaches and where it runs. (dataclasses.replace takes three times as long.)"""
         return Step(
             self.id,
             self.function,
-            code,
+            code.digest,
             self.inputs,
             self.needs,
             self.outputs,
@@ -175,8 +179,9 @@ class Step:
             self.fan,
             self.parent,
             self.description,
-            files,
+            code.files,
             places,
+            code.lacking,
         )
 
     def pack(self) -> tuple[Any, ...]:
@@ -197,6 +202,7 @@ class Step:
             self.description,
             self.module_files,
             self.places,
+            self.lacking,
         )
 
     @classmethod

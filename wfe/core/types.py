@@ -24,10 +24,11 @@ class Type:
     kind: str
     args: tuple[Type, ...] = ()
     values: tuple[Any, ...] = ()
-    # Whether None is allowed; whether it is a path or something else that is no text, and holds no path inside that. Found
-    # once: a workflow of 10,000 steps asks 100,000 times.
+    # Whether None is allowed; whether it is a path or something else that is no text, and holds no path inside that; whether
+    # it is, or has inside, such a type. Found once: a workflow of 10,000 steps asks 100,000 times.
     optional: bool = field(init=False, compare=False, repr=False)
     mixed: bool = field(init=False, compare=False, repr=False)
+    mixing: bool = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         optional = self.has("none") or self.has("any") or (self.kind == "literal" and None in self.values)
@@ -35,6 +36,7 @@ class Type:
         mixed = self.has("path") and bool(others) and not any(one.holds("path") for one in others)
         object.__setattr__(self, "optional", optional)
         object.__setattr__(self, "mixed", mixed)
+        object.__setattr__(self, "mixing", mixed or any(one.mixing for one in self.args))
 
     def __str__(self) -> str:
         if self.kind == "union":

@@ -24,11 +24,12 @@ Load = Callable[[str], Source | None]
 @dataclass(slots=True)
 class Reach:
     """What a function reaches: `parts` ("module:name" -> digest of its statements), local `modules` that get imported,
-    and top-level names of third parties' `packages`."""
+    top-level names of third parties' `packages`, and what would get imported if the project had it (`lacking`)."""
 
     parts: dict[str, str] = field(default_factory=dict)
     modules: set[str] = field(default_factory=set)
     packages: set[str] = field(default_factory=set)
+    lacking: set[str] = field(default_factory=set)
 
     @property
     def digest(self) -> str:
@@ -71,7 +72,10 @@ class Walk:
         """A module that gets imported: what it does at import counts, and so do the packages above it. runs: also in a still
         walk, where a function imports."""
         source = self.load(module)
-        if source is None or (self.still and not runs):
+        if source is None:
+            self.found.lacking.add(module)
+            return None
+        if self.still and not runs:
             return source
         if module in self.found.modules:
             return source

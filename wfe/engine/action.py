@@ -157,6 +157,10 @@ class Action:
         self._places = staged(self.pending.inputs, self._staging)
         for path in self._places.values():
             os.makedirs(os.path.dirname(path), exist_ok=True)
+        files = self.pending.inputs.files
+        for path in self.pending.inputs.published:
+            taken, content = files[path]
+            files[path] = self.workspace.put_back(path, taken, content), content
         module, _, function = self.step.function.rpartition(".")
         options = self.step.options
         self._call = Call(
@@ -381,6 +385,9 @@ class Action:
                 and not self.run.same_source(path)
             ):
                 return f"its source {path} changed while it ran; its result was not kept: run again"
+        for path in self.step.lacking:
+            if os.path.exists(self.workspace.absolute(path)):
+                return f"its source {path} came while it ran; its result was not kept: run again"
         return ""
 
     def shown(self) -> tuple[tuple[str, str], ...]:

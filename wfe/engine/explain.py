@@ -23,9 +23,7 @@ from wfe.engine.decide import code_parts
 from wfe.engine.run import EMPTY, Run
 from wfe.engine.workspace import result_of
 from wfe.errors import NodeFailure
-from wfe.store.stamp import Stamp
-
-_UNPROVEN = Stamp(0, 0, 0, 0, False)
+from wfe.store.stamp import UNPROVEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +172,7 @@ class _Foresight:
                     if path is not None:
                         if self.differs(path, one.digest):
                             self.placed[os.path.realpath(run.workspace.absolute(path))] = name
-                        run.foreseen[path] = (_UNPROVEN, one.digest)
+                        run.foreseen[path] = (UNPROVEN, one.digest)
         return Forecast(name, verdict.value, reasons)
 
     def differs(self, path: str, digest: str) -> bool:

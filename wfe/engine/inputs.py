@@ -38,20 +38,32 @@ class Upstream(Protocol):
         """The path of the file that a step wrote under the parameter."""
         ...
 
+    def stamp(self, step: str, path: str, digest: str) -> Stamp:
+        """The stamp that the file had when the step's result was put there; one that proves nothing if nobody knows."""
+        ...
+
     def blob(self, digest: str) -> str: ...
 
 
 @dataclass(slots=True)
 class Inputs:
     """The inputs of a call. tree, holes: as in `Call`. texts: (parameter, text) for the manifest. files: path -> (stamp,
-    digest) of every input file. skip: why the step cannot be run since something before it was skipped."""
+    digest) of every input file. published: those of them that steps before wrote; what stands there by now, nobody has looked
+    at yet. skip: why the step cannot be run since something before it was skipped."""
 
     tree: dict[str, Any] = field(default_factory=dict)
     holes: list[Hole] = field(default_factory=list)
     texts: list[tuple[str, str]] = field(default_factory=list)
     files: dict[str, tuple[Stamp, str]] = field(default_factory=dict)
+    published: list[str] = field(default_factory=list)
     outputs: dict[str, str] = field(default_factory=dict)
     skip: str = ""
+
+    def reads(self, path: str, taken: tuple[Stamp, str]) -> None:
+        """Count the file as read, with this stamp and digest. Raises NodeFailure for one that was counted with another content:
+        as what a step wrote, and by its name alone when it was something else by then."""
+        if self.files.setdefault(path, taken)[1] != taken[1]:
+            raise NodeFailure(f"its input {path} was changed by somebody while this ran: run again")
 
 
 Digest = Callable[[str], tuple[Stamp, str]]
@@ -83,7 +95,7 @@ def resolve(step: Step, upstream: Upstream, digest: Digest) -> Inputs:
         else:
             assert isinstance(found_part, Result)
             if binding.kind == "file" and not (binding.mixed and not _is_path(found_part)):
-                _files(step, name, found_part, upstream, digest, found, bool(binding.refs))
+                _files(step, name, found_part, upstream, digest, found, binding.mixing or not binding.refs)
             else:
                 _value(name, found_part, upstream, found)
     return found
@@ -117,7 +129,7 @@ def part(step: Step, name: str, binding: Binding, upstream: Upstream) -> Any:
             raise NodeFailure(text) from None
         if one is None:
             return Skipped(f"step {other!r}")
-        if not path:
+        if len(binding.refs) == 1 and not path:
             return one
         tree = put(tree, path, one.value)
         artifacts += [artifact._replace(trail=(*path, *artifact.trail)) for artifact in one.artifacts]
@@ -179,8 +191,7 @@ def _value(name: str, part: Result, upstream: Upstream, found: Inputs) -> None:
     paths: list[str] = []
     for one in part.artifacts:
         if one.codec == "file":
-            step, _, parameter = one.note.partition(":")
-            path = upstream.target(step, parameter)
+            path = _published(one, upstream, found)
             tree = put(tree, one.trail, path)
             paths.append(path)
         else:
@@ -190,21 +201,34 @@ def _value(name: str, part: Result, upstream: Upstream, found: Inputs) -> None:
     found.texts.append((name, " ".join([value_text(part), *map(canonical, paths)])))
 
 
+def _published(one: Artifact, upstream: Upstream, found: Inputs) -> str:
+    """The path of a file that a step before wrote. Its content is the one that the step gave in this run, whatever another
+    run, or a person, has put there since."""
+    step, _, parameter = one.note.partition(":")
+    path = upstream.target(step, parameter)
+    found.reads(path, (upstream.stamp(step, path, one.digest), one.digest))
+    found.published.append(path)
+    return path
+
+
 def _files(
-    step: Step, name: str, part: Result, upstream: Upstream, digest: Digest, found: Inputs, referred: bool
+    step: Step, name: str, part: Result, upstream: Upstream, digest: Digest, found: Inputs, others: bool
 ) -> None:
-    """A parameter that takes a path, or lists and dicts of them: the content counts. `referred`: its value came from
-    another step, so that nobody has checked its type yet."""
+    """A parameter that takes a path, or lists and dicts of them: the content counts. others: whether what is no path may be
+    there: its type allows it, or the plan has checked the value."""
     written = {one.trail: one for one in part.artifacts}
     texts: list[str] = []
 
     def one(value: Any, trail: Path) -> Any:
         artifact = written.get(trail)
-        if artifact is not None and artifact.codec != "file":
+        if artifact is not None and artifact.codec == "file":
+            value = _published(artifact, upstream, found)
+        elif artifact is not None and others:
+            found.holes.append(Hole((name, *trail), artifact.codec, upstream.blob(artifact.digest)))
+            texts.append(value_text(Result(None, (artifact._replace(trail=()),))))
+            return None
+        elif artifact is not None:
             raise NodeFailure(f"step {step.id!r}: input {name!r} takes a path, found {artifact.kind}")
-        if artifact is not None:
-            owner, _, parameter = artifact.note.partition(":")
-            value = upstream.target(owner, parameter)
         if value is None:
             texts.append("null")
             return None
@@ -214,19 +238,18 @@ def _files(
         if isinstance(value, dict):
             texts.append(f"object with {canonical(list(value))}")
             return {key: one(entry, (*trail, key)) for key, entry in value.items()}
-        if not isinstance(value, str) and not referred:
+        if not isinstance(value, str) and others:
             texts.append(canonical(value))
             return value
         if not isinstance(value, str):
             raise NodeFailure(f"step {step.id!r}: input {name!r} takes a path, found {type(value).__name__}")
-        try:
-            taken = digest(value)
-        except OSError as error:
-            where = error.filename if error.filename and os.path.isdir(value) else value
-            raise NodeFailure(f"step {step.id!r}: input {name!r}: {where}: {error.strerror or error}") from None
-        found.files[value] = taken
-        # The name counts as far as its suffix: a reader may go by it.
-        texts.append(f"file{canonical(os.path.splitext(value)[1])[1:-1]} #{taken[1]}")
+        if artifact is None:
+            try:
+                found.reads(value, digest(value))
+            except OSError as error:
+                where = error.filename if error.filename and os.path.isdir(value) else value
+                raise NodeFailure(f"step {step.id!r}: input {name!r}: {where}: {error.strerror or error}") from None
+        texts.append(f"file{canonical(_suffixes(value))[1:-1]} #{found.files[value][1]}")
         found.holes.append(Hole((name, *trail), "path", value))
         return None
 
@@ -235,6 +258,13 @@ def _files(
     if len(texts) > 8:
         text = f"#{hash_of(text.encode('utf-8', 'surrogatepass'))} ({len(found.files)} files)"
     found.texts.append((name, text))
+
+
+def _suffixes(path: str) -> str:
+    """What counts of a file's name, since a reader may go by it: `.tar.gz` is not read as `.gz` is. Of a name with a dot in
+    another place it is more than need be, and another result is made, but no wrong one."""
+    _, dot, rest = os.path.basename(path).lstrip(".").partition(".")
+    return dot + rest
 
 
 def holes_of(inputs: Inputs, staging: str, absolute: Callable[[str], str]) -> tuple[Hole, ...]:

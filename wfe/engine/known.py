@@ -8,11 +8,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import wfe
 from wfe.core.digest import digest, digest_of
 from wfe.core.disk import Disk
+from wfe.core.graph import closure
 from wfe.core.result import Artifact, Missing, Result
 from wfe.core.step import Binding, Step
 from wfe.engine import inputs as inputs_
@@ -20,8 +21,12 @@ from wfe.engine.index import Index
 from wfe.engine.project import SUFFIXES
 from wfe.engine.workspace import Workspace, result_of
 from wfe.errors import NodeFailure
-from wfe.store.stamp import Stamp
+from wfe.store.stamp import UNPROVEN, Stamp
 from wfe.store.traces import Row, Trace, plain
+
+if TYPE_CHECKING:
+    from wfe.core.document import Path as Trail
+    from wfe.core.fan import Writer
 
 _KEPT: Final = 2_000  # values of results held in memory; others are read from their traces again
 
@@ -96,6 +101,13 @@ class Known:
 
     def target(self, step: str, parameter: str) -> str:
         return self.step(step).targets()[parameter]
+
+    def stamp(self, step: str, path: str, digest: str) -> Stamp:
+        row = self.row(step)
+        for file in row.files if row is not None else ():
+            if file.role == "out" and file.path == path and file.digest == digest:
+                return Stamp(*file.stamp)
+        return UNPROVEN
 
     def blob(self, digest: str) -> str:
         return self.workspace.blobs.path(digest)
@@ -174,13 +186,39 @@ class Known:
             documents = [one for one, _, _ in self.index.sources if one.endswith(SUFFIXES)]
             disk = Ground(self.workspace.project, documents)
             inner = None if inside is None else inside.seen(self._file_name)
-            steps = expand(step, part.seen(self._file_name), fans, inner, disk)
+            steps = expand(step, part.seen(self._file_name), fans, inner, disk, self._writer(step, disk))
         except (ValueError, Missing) as error:
             raise NodeFailure(f"step {name!r}: 'foreach': {error}") from None
         self._check_targets(name, steps, disk)
         self.members[name] = [one.id for one in steps]
         self.added.update({one.id: one for one in steps})
         return steps
+
+    def _writer(self, fan: Step, disk: Disk) -> Writer | None:
+        """What tells which step writes a file that an item of the fan reads; None where none does."""
+        if not fan.places or not fan.reads_files:
+            return None
+        before = set(fan.needs)
+        if any(other not in before for other, _, _ in fan.places):
+            ids = self.index.ids
+            before = {ids[one] for one in closure([ids.index(fan.id)], dict(enumerate(self.index.needs)))}
+        written: dict[str, tuple[str, Trail]] = {}
+        for other, parameter, path in fan.places:
+            if self.steps[other].fan is None:
+                written[disk.place(path)] = (other, (parameter,))
+            elif other in before:
+                for index, one in enumerate(self.members.get(other, ())):
+                    written[disk.place(self.target(one, parameter))] = (other, (index, parameter))
+
+        def writer(path: str) -> tuple[str, Trail] | None:
+            found = written.get(disk.place(path)) or written.get(disk.leads(path))
+            if found is not None and found[0] not in before:
+                raise ValueError(
+                    f"an item reads {path!r}, which step {found[0]!r} writes; name that under 'depends_on'"
+                )
+            return found
+
+        return writer if written else None
 
     def _file_name(self, artifact: Artifact) -> str:
         """The name of the file that an artifact is, without its directory; "" for another artifact."""

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from wfe.core import syntax
+from wfe.core.document import Path
 from wfe.core.result import Artifact, Result, put
 from wfe.core.step import Step
 from wfe.core.types import Type, type_of
@@ -56,10 +57,16 @@ def _with_files(step: Step, value: Any, holes: list[Hole], staged: Mapping[str, 
     if not isinstance(value, dict):
         raise BadReturn(f"a step that writes files returns a dict or nothing, found {type(value).__name__}")
     paths = {path: name for name, path in staged.items()}
-    # The path as text, str(output), is a staging path that will not be there tomorrow: it means the file.
-    for trail in _texts(value, (), paths):
-        path = _at(value, trail)
-        holes.append(Hole(trail, "file", path))
+    # The path as text, str(output), is a staging path that will not be there tomorrow: it means the file. In a longer text it
+    # means nothing, and is another in each run.
+    call = next(iter(staged.values())).split(os.sep)[-4]
+    for trail, text in _telling(value, (), call):
+        if text not in paths:
+            raise BadReturn(
+                f"what it returned tells, under {'.'.join(map(str, trail))}, where it wrote a file, which is a place of this "
+                "call alone; return the parameter itself, or the file's name"
+            )
+        holes.append(Hole(trail, "file", text))
         value = put(value, trail, None)
     told = {hole.path for hole in holes}
     for name, path in staged.items():
@@ -73,20 +80,16 @@ def _with_files(step: Step, value: Any, holes: list[Hole], staged: Mapping[str, 
     return value, holes
 
 
-def _texts(value: Any, trail: tuple[str | int, ...], paths: Mapping[str, str]) -> list[tuple[str | int, ...]]:
+def _telling(value: Any, trail: Path, word: str) -> list[tuple[Path, str]]:
+    """Where in a value a text has the word in it, with that text; of a key nothing, since no file can be put there."""
     if isinstance(value, str):
-        return [trail] if value in paths else []
+        return [(trail, value)] if word in value else []
     if isinstance(value, list):
-        return [found for index, entry in enumerate(value) for found in _texts(entry, (*trail, index), paths)]
+        return [found for index, entry in enumerate(value) for found in _telling(entry, (*trail, index), word)]
     if isinstance(value, dict):
-        return [found for key, entry in value.items() for found in _texts(entry, (*trail, key), paths)]
+        keys = [((*trail, key), "") for key in value if word in key]
+        return keys + [found for key, entry in value.items() for found in _telling(entry, (*trail, key), word)]
     return []
-
-
-def _at(value: Any, trail: tuple[str | int, ...]) -> Any:
-    for part in trail:
-        value = value[part]
-    return value
 
 
 def _note(hole: Hole, staged: Mapping[str, str]) -> str:

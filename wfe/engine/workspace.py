@@ -253,6 +253,11 @@ class Workspace:
             pass  # not there, or not readable: it is put there now
         return File(path, "out", self.blobs.put(content, where).plain(), content)
 
+    def put_back(self, path: str, taken: Stamp, content: str) -> Stamp:
+        """Make sure that a file that a step published, when it had this stamp, has that content still; its stamp now. Raises
+        OSError."""
+        return self.files.same(path, taken, content) or self.blobs.put(content, self.absolute(path))
+
     def _write_result(self, workflow: str, step: str, trace: Trace) -> File:
         name = self.result_file(workflow, step)
         where = self.absolute(name)

@@ -36,6 +36,10 @@ class Stamp(NamedTuple):
         return (self.mtime, self.ctime, self.size, self.inode, self.settled)
 
 
+UNPROVEN: Final = Stamp(0, 0, 0, 0, False)
+"""Of a file that nobody has looked at."""
+
+
 def stamp(path: str) -> Stamp:
     """The stamp of a file as it is now. Take it before hashing. Raises OSError."""
     return stamp_of(os.stat(path))
