@@ -111,9 +111,8 @@ class Step:
     parent: str = ""  # the fan that this step is an item of
     description: str = ""
     module_files: tuple[str, ...] = ()  # the project's own files that its module imports, relative to the root
-    places: tuple[
-        tuple[str, str, str], ...
-    ] = ()  # (step, parameter, path) of the files that the steps before it write (of all, if it may read any)
+    # (step, parameter, path) of the files that the steps before it write; of all steps, if it may read any of them
+    places: tuple[tuple[str, str, str], ...] = ()
     lacking: tuple[str, ...] = ()  # files and folders that would be modules which it imports and which are nowhere
 
     @property
