@@ -24,6 +24,7 @@ from typing import Any
 import wfe
 from wfe.wire import frames
 from wfe.wire.children import adopt_orphans, children, end_children, has_children
+from wfe.wire.leaving import leave
 from wfe.wire.small_file import put
 from wfe.wire.sources import Sources
 from wfe.wire.surroundings import Surroundings, stream_to
@@ -438,19 +439,6 @@ def main(ends: list[int], folders: list[str]) -> None:
     # After the first frame: importing ctypes takes 2 to 10 ms that the engine need not wait for.
     adopt_orphans()
     worker.serve()
-    _leave(worker.native_flush)
-
-
-def _leave(native_flush: Any) -> None:
-    """End as the interpreter does, with what nodes registered for it, but without taking every module down: that takes 20 ms, and
-    with large packages ten times that, for which the engine waits."""
-    if "threading" in sys.modules:
-        sys.modules["threading"]._shutdown()  # waits for the threads that are no daemons
-    if "atexit" in sys.modules:
-        sys.modules["atexit"]._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(ValueError, OSError, AttributeError):
-            stream.flush()
-    if native_flush is not None:
-        native_flush(None)
-    os._exit(0)
+    if worker.native_flush is not None:
+        worker.native_flush(None)
+    leave(0)

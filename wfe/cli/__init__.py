@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from wfe.wire.leaving import leave
+
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the verb that the command line names, and exit."""
@@ -22,4 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         app(args=None if arguments is None else list(arguments), prog_name="wfe")
         return 0
 
-    sys.exit(ended(command))
+    code = ended(command)
+    if arguments is None:
+        leave(code)
+    sys.exit(code)
