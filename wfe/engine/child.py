@@ -248,7 +248,7 @@ class Child:
         emit("sent", {})
         if self._soon and not self.channel.has_frame():
             self.channel.look(KEEN)
-        since, waited = monotonic(), False
+        since, rest = monotonic(), SILENCE
         while True:
             while (frame := self.channel.take()) is not None:
                 kind, content = frame
@@ -268,9 +268,9 @@ class Child:
                     self._soon = reply.get("seconds", 1.0) < frames.SOON
                     self._answered = monotonic()
                     return reply
-            self._wait(printed, deadline, LOOK if waited else SILENCE)
-            if not waited and monotonic() - since >= SILENCE / 1000:
-                waited = True
+            self._wait(printed, deadline, rest)
+            if monotonic() - since >= rest / 1000:
+                since, rest = monotonic(), LOOK
                 emit("waits", {})
 
     def _wait(self, printed: Printed | None, deadline: float | None, rest: int = LOOK) -> None:
