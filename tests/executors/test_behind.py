@@ -219,6 +219,19 @@ def test_held_back_none_is_begun(warm: Bench) -> None:
     assert isinstance(warm.call("plain", inputs={"name": "z"}), Returned)  # what is asked for by itself is done
 
 
+def test_of_a_long_call_it_is_told_again_and_again_that_there_is_time(warm: Bench) -> None:
+    """What another thread has done meanwhile is written then: its claims are held until it is."""
+    told: list[str] = []
+
+    def emit(kind: str, content: dict[str, Any]) -> None:
+        told.append(kind)
+        if told.count("waits") == 2:
+            (warm.root / "go").touch()
+
+    assert isinstance(warm.executor.call(call_of(warm, "opens", "a"), emit), Returned)
+    assert told.count("waits") >= 2
+
+
 def test_one_that_has_ended_is_not_held_back(tmp_path: Path) -> None:
     """Its pipe's number may be another file's by then: that of the state database, say."""
     child = Child(sys.executable, str(tmp_path), os.environ)

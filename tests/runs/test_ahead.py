@@ -219,6 +219,26 @@ def test_after_ctrl_c_none_is_begun(space: Space) -> None:
     space.ran("b")
 
 
+def test_after_ctrl_c_what_runs_by_then_is_kept(space: Space) -> None:
+    """It comes while the result of a step is stored: the next one runs already, and has its seconds to finish."""
+    project(space, a="step", b="step", c="step")
+
+    def change(run: Run) -> None:
+        honest = run.workspace.traces.save
+
+        def save(workflow: str, name: str, *rest: Any) -> None:
+            run.stopping.set()
+            honest(workflow, name, *rest)
+
+        run.workspace.traces.save = save  # type: ignore[method-assign]
+
+    ended = space.run(inline=False, change=change)
+    ran = called(space)
+    assert ended.code == 130 and ended.of(StepState.RAN) == set(ran)
+    space.run(inline=False)
+    assert called(space) == [name for name in "abc" if name not in ran]
+
+
 def test_another_step_than_was_thought_has_its_turn(space: Space) -> None:
     """What was begun has the only place and the only worker: it is brought to its end first, and the one that may have been
     begun behind it as well."""

@@ -145,6 +145,10 @@ class Ahead:
         if self._line:
             self._line[0].go_on()
 
+    def runs(self, name: str) -> bool:
+        """Whether the step is next, and its call on its way."""
+        return bool(self._line) and self._line[0].step.id == name and self._line[0].runs()
+
     def take(self, name: str) -> Action | None:
         """The step's action, if it was made. Where another step's turn came than was thought, those that were begun have the
         only worker, and are brought to their end first."""

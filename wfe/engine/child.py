@@ -258,7 +258,7 @@ class Child:
             left = int((ends - monotonic()) * 1000)  # whole milliseconds: up to one of them awake
             if left <= 0 or not self._poll.poll(left):
                 self.channel.look(2 * _MILLISECOND)
-        since, waited = monotonic(), False
+        since, rest = monotonic(), SILENCE
         while True:
             while (frame := self.channel.take()) is not None:
                 kind, content = frame
@@ -278,9 +278,9 @@ class Child:
                     self._soon = reply.get("seconds", 1.0) < frames.SOON
                     self._answered = monotonic()
                     return reply
-            self._wait(printed, deadline, LOOK if waited else SILENCE)
-            if not waited and monotonic() - since >= SILENCE / 1000:
-                waited = True
+            self._wait(printed, deadline, rest)
+            if monotonic() - since >= rest / 1000:
+                since, rest = monotonic(), LOOK
                 emit("waits", {})
 
     def _wait(self, printed: Printed | None, deadline: float | None, rest: int = LOOK) -> None:

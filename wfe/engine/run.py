@@ -293,7 +293,7 @@ class Run(Known):
         early = self.ahead.early.pop(name, None)
         if early is not None:
             return early
-        if self.stopping.is_set():
+        if self.stopping.is_set() and not self.ahead.runs(name):
             outcome = Outcome(name, StepState.CANCELLED)
         else:
             found = self._perform(name, self.decide(name), force, patient)
