@@ -41,8 +41,7 @@ class Ahead:
         self.early: dict[str, Outcome] = {}
         self._following: dict[str, str] = {}
         self._line: deque[Action] = deque()  # in the order of their turns; those that were begun come first
-        self._short: dict[str, bool] = {}  # function -> whether its last call was short, and printed nothing
-        self._lasted: dict[str, float] = {}  # function -> seconds of its last call
+        self._last: dict[str, tuple[float, bool]] = {}  # function -> seconds of its last call, and whether it printed
 
     def follow(self, names: Iterable[str]) -> None:
         """The turns of these steps come one after another."""
@@ -51,17 +50,17 @@ class Ahead:
 
     def took(self, action: Action, seconds: float) -> None:
         """The call of an action returned after so many seconds."""
-        self._short[action.step.function] = seconds < SOON and not action.printed
-        self._lasted[action.step.function] = seconds
+        self._last[action.step.function] = (seconds, action.printed)
 
     def lasts(self, action: Action) -> float:
         """The seconds that its function took last, 0 where that was long or is not known."""
-        found = self._lasted.get(action.step.function, 0.0)
+        found, _ = self._last.get(action.step.function, (0.0, False))
         return found if found < _BRIEF else 0.0
 
     def _is_short(self, action: Action) -> bool:
         """Whether its call may be one of several that are sent at once."""
-        return self._short.get(action.step.function, False) and not action.step.options.resources
+        seconds, printed = self._last.get(action.step.function, (SOON, False))
+        return seconds < SOON and not printed and not action.step.options.resources
 
     def look(self, running: Action) -> None:
         """While the function of a step runs elsewhere: decide about those that follow and do not need it, and send the calls

@@ -40,7 +40,7 @@ SILENCE = 50
 # Seconds for which that answer is looked for before the engine sleeps: a worker that sleeps itself must be woken first.
 KEEN = 3 * frames.KEEN
 _GLANCE = 0.01  # seconds
-_MILLISECOND = 0.001
+_WAKE = 0.002  # seconds, for a call that is over any moment
 
 
 class Gone(Exception):
@@ -257,7 +257,7 @@ class Child:
             # There is a processor to spare. To be woken from a sleep of 20 ms takes 0.3 ms on a virtual machine.
             left = int((ends - monotonic()) * 1000)  # whole milliseconds: up to one of them awake
             if left <= 0 or not self._poll.poll(left):
-                self.channel.look(2 * _MILLISECOND)
+                self.channel.look(_WAKE)
         since, rest = monotonic(), SILENCE
         while True:
             while (frame := self.channel.take()) is not None:

@@ -28,7 +28,7 @@ from wfe.store.files import Files
 from wfe.store.hashing import file_digest
 from wfe.store.journal import Journal, any_left
 from wfe.store.stamp import Stamp, holds, stamp, stamp_of
-from wfe.store.state import State
+from wfe.store.state import ROOM, State, is_full
 from wfe.store.traces import File, Row, Trace, Traces
 from wfe.wire.small_file import put
 
@@ -307,8 +307,7 @@ def _here() -> str:
 
 def room(error: OSError) -> str:
     """What to do about a full disk, to follow the words of an error; "" for another error."""
-    full = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
-    return "; free some space (`wfe collect` removes old results)" if error.errno in full else ""
+    return f"; {ROOM}" if is_full(error) else ""
 
 
 def _alive(number: int) -> bool:

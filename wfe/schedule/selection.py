@@ -30,10 +30,14 @@ class Selection(Runner):  # type: ignore[misc]
     def select_task(self, node: Any, tasks: Any) -> bool:
         """As in Runner: whether the task is to be executed."""
         action = step_of(node.task)
-        plain = action is not None and not (node.bad_deps or node.ignored_deps or node.run_status)
-        if not plain or node.task.name in self.ignored:
-            return bool(super().select_task(node, tasks))
-        if not self.always_execute and action is not None and action.is_current():
+        if (
+            action is None
+            or node.bad_deps
+            or node.ignored_deps
+            or node.run_status
+            or node.task.name in self.ignored
+            or (not self.always_execute and action.is_current())
+        ):
             return bool(super().select_task(node, tasks))
         node.run_status = "run"
         return True

@@ -26,7 +26,7 @@ Row = tuple[str, str, str, bytes]
 """(table, scope, name, body)."""
 
 _HEAD: Final = struct.Struct("<IQ")
-_MARSHAL: Final = 4
+MARSHAL: Final = 4  # every Python from 3.4 on reads it
 _FIRST: Final = 1 << 60  # in the file of claims, beyond every key and before the seats
 _MOST: Final = 64
 
@@ -73,7 +73,7 @@ class Journal:
 
     def add(self, rows: list[Row]) -> None:
         """Add a record. Raises OSError when there is no room for all of it; what was added before stays."""
-        content = marshal.dumps(rows, _MARSHAL)
+        content = marshal.dumps(rows, MARSHAL)
         record = _HEAD.pack(len(content), checksum(content)) + content
         sent = os.write(self._file, record)
         while sent < len(record):

@@ -20,11 +20,11 @@ from typing import Any, Final
 
 from wfe.core.digest import checksum
 from wfe.errors import EnvironmentFailure
-from wfe.store.journal import Journal
+from wfe.store.journal import MARSHAL, Journal
 
 FORMAT: Final = 1  # rows of another format are absent
 _PATIENCE: Final = 60.0  # seconds to wait for others that hold the database
-_MARSHAL: Final = 4  # every Python from 3.4 on reads it
+ROOM: Final = "free some space (`wfe collect` removes old results)"
 # Rows that may wait in the journal: the commit of so many takes some 3 ms. Not more: the claims of their keys are held until
 # then, and the kernel walks through all that a process holds to find one.
 _AT_ONCE: Final = 256
@@ -50,7 +50,7 @@ _SET: Final = {
 
 def pack(scope: str, name: str, value: Any) -> bytes:
     """A row's body: 8 bytes checksum over its address and content, then the content as marshal writes it."""
-    content = marshal.dumps(value, _MARSHAL)
+    content = marshal.dumps(value, MARSHAL)
     return checksum(f"{FORMAT}\0{scope}\0{name}\0".encode() + content).to_bytes(8, "little") + content
 
 
@@ -437,11 +437,15 @@ def _is_damage(error: Exception) -> bool:
     return code is None or code & 0xFF not in _SYSTEM
 
 
+def is_full(error: Exception) -> bool:
+    """Whether an error of the system says that there is no room, on the disk or in what a user may take of it."""
+    return getattr(error, "errno", 0) in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
+
+
 def _hint(error: Exception) -> str:
     text = str(error)
-    full = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
-    if "full" in text or getattr(error, "errno", 0) in full:
-        return "free some space (`wfe collect` removes old results)"
+    if "full" in text or is_full(error):
+        return ROOM
     if "locked" in text:
         return "another run holds it; wait for it or end it"
     return "check the disk, or set WFE_CACHE to another directory"

@@ -133,7 +133,7 @@ class Channel:
             return False
         end = perf_counter() + seconds
         while perf_counter() < end:
-            pass
+            _give_way()  # to the other end, where it was put on the same processor
             if self._poll.poll(0):
                 return True
         return False
