@@ -55,9 +55,7 @@ STEPS = st.builds(
 def test_an_index_comes_back_as_it_was(steps: list[Step], params: dict[str, Any]) -> None:
     chained = {}
     for step in steps:
-        chained[step.id] = Step(
-            **{**{name: getattr(step, name) for name in Step.__slots__}, "needs": tuple(chained)[-1:]}
-        )
+        chained[step.id] = step._replace(needs=tuple(chained)[-1:])
     index = Index.of(Plan("w", "title", "text", chained, params, 3, {"gpu": 1}, 2))
     found = Index.unpack(marshal.loads(marshal.dumps(index.pack(), 4)))
     assert (found.ids, found.statics, found.needs, found.files, found.plain) == (

@@ -12,7 +12,7 @@ from typing import Any
 from wfe.core.disk import LEXICAL, Disk
 from wfe.core.document import Path
 from wfe.core.kind import describe
-from wfe.core.reference import NotAReference, escape, names_in, ref_of, refs_in, substitute, unescape
+from wfe.core.reference import NotAReference, escape, may_stand, names_in, ref_of, refs_in, substitute, unescape
 from wfe.core.signature import Parameter, Signature
 from wfe.core.step import ITEM, ITEMS, OUTER, Binding, binding_refs
 from wfe.core.types import ANY, OUTPUT, PATH, Type
@@ -88,7 +88,7 @@ class Binder:
 
         `items`: the names under which a `foreach` node refers to its item, of a nested one the outer's first.
         """
-        if not isinstance(value, list | dict) and not (isinstance(value, str) and "$" in value):
+        if not may_stand(value):
             return value, []
         if not items and isinstance(value, str) and "${" not in value:  # most are but a reference: half the price
             with suppress(NotAReference):
@@ -169,17 +169,17 @@ class Binder:
     def bind(self, node: Node, signature: Signature, items: tuple[str, ...] = ()) -> dict[str, Binding]:
         """Every parameter of the function -> its binding."""
         bindings: dict[str, Binding] = {}
-        names = [parameter.name for parameter in signature.parameters]
+        known = {parameter.name: parameter for parameter in signature.parameters}
         for name, raw in node.inputs.items():
             at: Path = (*node.at, "inputs", name)
-            parameter = signature.parameter(name)
+            parameter = known.get(name)
             if parameter is None:
                 if signature.extra is None:
                     shown = signature.function.removeprefix("nodes.")
                     self.wrong(
                         at,
                         f"step {node.id!r}: {shown!r} has no input {name!r}",
-                        nearest(name, names) or "it takes no inputs",
+                        nearest(name, list(known)) or "it takes no inputs",
                     )
                     continue
                 parameter = Parameter(name, signature.extra, True)
@@ -195,7 +195,8 @@ class Binder:
 
     def explicit(self, node: Node, parameter: Parameter, raw: Any, at: Path, items: tuple[str, ...]) -> Binding | None:
         before = len(self.problems)
-        value, refs = self.tree(node, raw, at, items)
+        stands = may_stand(raw)
+        value, refs = self.tree(node, raw, at, items) if stands else (raw, [])
         if len(self.problems) > before:
             return None
         if refs and refs[0][0] == () and refs[0][1].step not in ITEMS:
@@ -208,11 +209,11 @@ class Binder:
                 return None
         tree, holes = binding_refs(value, refs)
         # An item's own values are put in later, and `$${key}` must not look like one of them until then.
-        plain = unescape(tree)
+        plain = unescape(tree) if stands else tree
         if not items:
             tree = plain
         # A text that is nothing but `${key}` becomes what it stands for: of which type, only the items tell.
-        waits = bool(items) and list(names_in(value)) != list(names_in(value, spliced=True))
+        waits = stands and bool(items) and list(names_in(value)) != list(names_in(value, spliced=True))
         if not refs and not waits and not parameter.type.accepts(plain):
             self.wrong(
                 at, f"step {node.id!r}: input {parameter.name!r} must be {parameter.type}, found {describe(plain)}"

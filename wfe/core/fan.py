@@ -20,7 +20,6 @@ import os.path
 import re
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wfe.core.digest import canonical, digest_of
@@ -227,7 +226,7 @@ def expand(
         if writer is not None:
             inputs = {name: _behind(one, step.inputs[name], where, writer) for name, one in inputs.items()}
         when = step.when if step.when is None else _asked(step.when, where)
-        made = replace(step, id=f"{step.id}[{key}]", inputs=inputs, when=when, fan=None, parent=step.id)
+        made = step._replace(id=f"{step.id}[{key}]", inputs=inputs, when=when, fan=None, parent=step.id)
         paths = _read(step, where, values) if made.targets() else ()
         read = {place for path in paths for place in (disk.place(path), disk.leads(path))}
         for path in made.targets().values():

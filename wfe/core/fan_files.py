@@ -10,7 +10,7 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from wfe.core.disk import LEXICAL, Disk
 from wfe.core.graph import closure
@@ -104,7 +104,7 @@ class FanFiles:
                     sure = not writes[writer].paths.isdisjoint(reads[reader].paths)
                     if sure or reader not in closure([writer], needs):
                         needs[reader] = (*needs[reader], writer)
-                        changed[reader] = replace(steps[reader], needs=tuple(needs[reader]))
+                        changed[reader] = steps[reader]._replace(needs=tuple(needs[reader]))
         return changed
 
 

@@ -111,7 +111,7 @@ def _without(node: Node, lacking: Set[str]) -> Node:
     asked = names_in([node.inputs, node.foreach, node.matrix, node.when])
     if lacking.isdisjoint(asked):
         return node
-    return replace(node, inputs={}, foreach=None, matrix=None, when=None, sound=False)
+    return node._replace(inputs={}, foreach=None, matrix=None, when=None, sound=False)
 
 
 def _bind(
@@ -199,8 +199,7 @@ def _moved(one: Node, node: Node, inner: Workflow, bound: Mapping[str, Any]) -> 
         return substitute(move(value), bound, lambda _path, _name: None)
 
     asked = one.when if one.when is None else _asked(one.when, long, bound)
-    return replace(
-        one,
+    return one._replace(
         id=long(one.id),
         at=node.at,
         depends_on=tuple(map(long, one.depends_on)),
@@ -239,8 +238,7 @@ def _redirected(node: Node, ends: Mapping[str, str]) -> Node:
             return {key: turn(entry) for key, entry in value.items()}
         return value
 
-    return replace(
-        node,
+    return node._replace(
         depends_on=tuple(ends.get(other, other) for other in node.depends_on),
         after=tuple(ends.get(other, other) for other in node.after),
         inputs={name: turn(value) for name, value in node.inputs.items()},

@@ -177,8 +177,8 @@ class _Parser:
             self.wrong(at, f"{what} has no 'function'", "name one of nodes/, like 'vision.detect.detect'")
         if "function" in good and "include" in good:
             self.wrong((*at, "include"), f"{what} has both 'function' and 'include'", "keep one")
-        for key in _NOT_OF_INCLUDES:
-            if "include" in entry and key in entry:
+        for key in _NOT_OF_INCLUDES if "include" in entry else ():
+            if key in entry:
                 self.wrong(
                     (*at, key), f"{what}: {key!r} does not go with 'include'", "say it at the nodes that it brings in"
                 )
@@ -191,7 +191,7 @@ class _Parser:
                 self.wrong(
                     (*at, "depends_on", position), f"{what}: 'depends_on' takes node ids, found {describe(other)}"
                 )
-        for key in OPTIONS:
+        for key in OPTIONS if not OPTIONS.keys().isdisjoint(good) else ():
             if key in good:
                 self.tell(wrong_with(good[key], key, what), (*at, key))
         if not isinstance(good.get("id"), str):

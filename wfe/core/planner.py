@@ -9,6 +9,7 @@ from __future__ import annotations
 import os.path
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any, Protocol
 
 from wfe.core.bind import Binder, Upstream
@@ -109,6 +110,8 @@ def nowhere(asked: Sequence[tuple[Node, Signature, Code]]) -> Mapping[str, Place
 
 _SOURCES = (".py", ".so", ".pyd")
 _NO_OPTIONS = Options()
+_said = attrgetter(*OPTIONS)
+_SILENT = (None,) * len(OPTIONS)
 
 
 class _Planner:
@@ -130,6 +133,7 @@ class _Planner:
         self.environments = environments
         self.problems = problems
         self.signatures: dict[str, Signature | None] = {}
+        self.outputs: dict[str, Mapping[str, str] | None] = {}  # as they are declared
         self.codes: dict[str, Code] = {}
         self.written_into: dict[str, list[str]] = {}  # place of a directory -> the steps that write into it
 
@@ -137,7 +141,9 @@ class _Planner:
         nodes = self.workflow.nodes
         for node in nodes:
             if node.function not in self.signatures:
-                self.signatures[node.function] = self.signature(node)
+                found = self.signatures[node.function] = self.signature(node)
+                told = found.outputs if found is not None and found.declared else None
+                self.outputs[node.function] = None if told is None else {name: str(one) for name, one in told.items()}
         upstreams: dict[str, Upstream] = {}
         for node in nodes:
             # Which of two with the same id is meant, nobody can say: then neither's outputs are.
@@ -245,11 +251,6 @@ class _Planner:
                 binder.tree(node, raw, (*node.at, "inputs", name), fan.names if fan else ())
             return Step(node.id, node.function, needs=tuple(dict.fromkeys(before)))
         inputs = binder.bind(node, signature, fan.names if fan else ())
-        outputs = (
-            {name: str(kind) for name, kind in signature.outputs.items()}
-            if signature.declared and signature.outputs is not None
-            else None
-        )
         refs = [ref for binding in inputs.values() for ref in binding.refs]
         refs += list(fan.steps) if fan else []
         refs += list(when.refs) if when else []
@@ -259,7 +260,7 @@ class _Planner:
             function=signature.function,
             inputs=inputs,
             needs=needs,
-            outputs=outputs,
+            outputs=self.outputs[node.function],
             options=self.options(node, signature),
             when=when,
             fan=fan,
@@ -318,7 +319,7 @@ class _Planner:
 
     def options(self, node: Node, signature: Signature) -> Options:
         told = signature.options
-        if not any(name in told or getattr(node, name) is not None for name in OPTIONS):
+        if _said(node) == _SILENT and OPTIONS.keys().isdisjoint(told):
             return _NO_OPTIONS
 
         def choose(name: str, default: Any) -> Any:
@@ -394,8 +395,7 @@ class _Planner:
                     writers = [writer for one in places for writer in self.written_into.get(one, ())]
                     if writers:
                         behind = closure([name], reverse({other: one.needs for other, one in steps.items()}))
-                        step = replace(
-                            step,
+                        step = step._replace(
                             needs=tuple(dict.fromkeys([*step.needs, *(one for one in writers if one not in behind)])),
                         )
                 step = _bound(step, parameter, refs)
@@ -462,4 +462,4 @@ def _bound(step: Step, parameter: str, refs: list[tuple[Path, Ref]]) -> Step:
     tree, holes = binding_refs(binding.value, refs)
     bound = binding._replace(value=tree, refs=(*binding.refs, *holes))
     needs = tuple(dict.fromkeys([*step.needs, *(ref.step for _, ref in refs)]))
-    return replace(step, inputs={**step.inputs, parameter: bound}, needs=needs)
+    return step._replace(inputs={**step.inputs, parameter: bound}, needs=needs)

@@ -35,8 +35,7 @@ def ref_of(text: str) -> Ref | None:
     """
     if not text.startswith("$") or text.startswith("$$"):
         return None
-    later = _PARAM.match(text)
-    if later and later[1] is not None:
+    if text.startswith("${") and _PARAM.match(text):
         return None
     match = _REF.match(text)
     if not match:
@@ -44,6 +43,11 @@ def ref_of(text: str) -> Ref | None:
     step, rest = match.groups()
     trail = tuple(int(part) if INDEX.match(part) else part for part in rest.split(".")[1:])
     return Ref(step, trail)
+
+
+def may_stand(value: Any) -> bool:
+    """Whether something in a value of the document may stand for something else."""
+    return isinstance(value, list | dict) or (isinstance(value, str) and "$" in value)
 
 
 def substitute(value: Any, params: Mapping[str, Any], unknown: Callable[[Path, str], None], path: Path = ()) -> Any:

@@ -7,7 +7,7 @@ made again. Does not know where results are or whether they are current.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from wfe.core.digest import digest_of
@@ -88,9 +88,11 @@ class Fan(NamedTuple):
         return (*self.refs, *inner)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of a plan.
+_NOTHING: Final[Mapping[str, Binding]] = MappingProxyType({})
+
+
+class Step(NamedTuple):
+    """One step of a plan. (A frozen dataclass of so many fields takes six times as long to make.)
 
     needs: ids of the steps before it, in the order of the document. outputs: declared keys -> type name, None where not
     declared. environment: what the key says of where it runs ("cpython-3.11 numpy-2.1.0", or a lock's digest);
@@ -100,7 +102,7 @@ class Step:
     id: str
     function: str
     code: str = ""
-    inputs: Mapping[str, Binding] = field(default_factory=dict)
+    inputs: Mapping[str, Binding] = _NOTHING
     needs: tuple[str, ...] = ()
     outputs: Mapping[str, str] | None = None
     options: Options = Options()
@@ -163,24 +165,14 @@ class Step:
         }
 
     def located(self, code: Code, environment: str, prefix: str, places: tuple[tuple[str, str, str], ...]) -> Step:
-        """The same with what its function reaches and where it runs. (dataclasses.replace takes three times as long.)"""
-        return Step(
-            self.id,
-            self.function,
-            code.digest,
-            self.inputs,
-            self.needs,
-            self.outputs,
-            self.options,
-            environment,
-            prefix,
-            self.when,
-            self.fan,
-            self.parent,
-            self.description,
-            code.files,
-            places,
-            code.lacking,
+        """The same with what its function reaches and where it runs."""
+        return self._replace(
+            code=code.digest,
+            environment=environment,
+            prefix=prefix,
+            module_files=code.files,
+            places=places,
+            lacking=code.lacking,
         )
 
     def pack(self) -> tuple[Any, ...]:
@@ -197,24 +189,21 @@ class Step:
             self.prefix,
             None if self.when is None else tuple(self.when),
             None if self.fan is None else tuple(self.fan),
-            self.parent,
-            self.description,
-            self.module_files,
-            self.places,
-            self.lacking,
+            *self[_REST:],
         )
 
     @classmethod
     def unpack(cls, packed: tuple[Any, ...]) -> Step:
-        values = dict(zip(_FIELDS, packed, strict=True))
-        values["inputs"] = {name: Binding(*binding) for name, binding in values["inputs"].items()}
-        values["options"] = Options(*values["options"])
-        values["fan"] = None if values["fan"] is None else Fan(*values["fan"])
-        values["when"] = None if values["when"] is None else Binding(*values["when"])
-        return cls(**values)
+        found = cls(*packed)
+        return found._replace(
+            inputs={name: Binding(*binding) for name, binding in found.inputs.items()},
+            options=Options(*found.options),
+            fan=None if found.fan is None else Fan(*found.fan),
+            when=None if found.when is None else Binding(*found.when),
+        )
 
 
-_FIELDS: Final = tuple(one.name for one in fields(Step))
+_REST: Final = Step._fields.index("parent")  # from here on all is plain
 
 
 def texts_in(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
@@ -233,6 +222,8 @@ def binding_refs(value: Any, refs: list[tuple[Path, Ref]]) -> tuple[Any, tuple[t
     """A JSON tree with its references taken out: (the tree with null in their places, where they stood)."""
     if not refs:
         return value, ()
+    if not refs[0][0]:  # it is a reference as a whole
+        return None, tuple((path, ref.step, ref.trail) for path, ref in refs)
     return _without(value, {path for path, _ in refs}, ()), tuple((path, ref.step, ref.trail) for path, ref in refs)
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from wfe.core.document import Document, Path
 from wfe.errors import Place
@@ -43,8 +44,10 @@ class Settings:
     pools: Mapping[str, float | str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class Node(NamedTuple):
     """One entry of `nodes`, as written. `at` is its path in the document; options are None where the document is silent.
 
     after: nodes that come before it and give it nothing by themselves: what the include that brought it in depends on.
@@ -55,7 +58,7 @@ class Node:
     function: str
     at: Path
     depends_on: tuple[str, ...] = ()
-    inputs: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = _NOTHING
     description: str = ""
     when: str | None = None
     foreach: Any = None
