@@ -10,7 +10,6 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +31,7 @@ from wfe.store.traces import File, Row, Trace
 if TYPE_CHECKING:
     from wfe.engine.decide import Pending
     from wfe.engine.run import Run
+    from wfe.store.claims import Claim
 
 
 _AT_ONCE: Final = 0.005  # seconds that it takes at most to read a reply
@@ -73,7 +73,7 @@ class Action:
         self._soiled = False  # whether something may have been left there
         self._places: Mapping[str, str] = {}
         self._call: Call | None = None
-        self._claim: AbstractContextManager[bool] | None = None
+        self._claim: Claim | None = None
         self._alone = False  # whether nobody had made the result when the claim was taken
         self._waited = False  # whether somebody else held the claim
 
@@ -90,7 +90,7 @@ class Action:
 
     def prepare(self) -> Done | None:
         """Make ready what the function is called with, before there is a place for it. Not None when that failed."""
-        return self._told(self._prepare)
+        return self._told(self._prepare) if self._call is None else None
 
     def _told(self, act: Callable[[], Done | None]) -> Done | None:
         """How it ended; errors of the surroundings as a failure."""
@@ -151,8 +151,6 @@ class Action:
     # --- running
 
     def _prepare(self) -> None:
-        if self._call is not None:
-            return
         self._staging = self.workspace.take_staging()
         self._places = staged(self.pending.inputs, self._staging)
         for path in self._places.values():
@@ -251,23 +249,22 @@ class Action:
         if claims is None or self.step.options.cache == "never" or self._claim is not None:
             return True
         claim = claims.hold(self.pending.key)
-        if not claim.__enter__():
-            return False
-        self._claim = claim
-        return True
+        if claim.take():
+            self._claim = claim
+        return self._claim is not None
 
     def unclaim(self) -> None:
         claim, self._claim, self._alone = self._claim, None, False
         if claim is not None:
-            # Not before others can see the result.
-            self.workspace.state.then(lambda: claim.__exit__(None, None, None))
+            self.workspace.state.then(claim.give)  # not before others can see the result
 
     def newer(self) -> Trace | None:
         """The result, if another run made it since this step was decided: it may have been here and gone."""
         if self.forced or self._claim is None:
             return None
         before = self.pending.trace
-        trace = self.workspace.traces.find(self.pending.key)
+        key = self.pending.key
+        trace = self.workspace.traces.find(key) if self.workspace.traces.made([key]) else None
         if trace is None or not (before is None or trace.made > before.made):
             return None
         return trace if self.workspace.traces.whole(trace) else None

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from wfe.engine.action import Action
     from wfe.engine.run import Run
 
-_MOST: Final = 4  # calls behind the running one, all of them short: a kill loses their results
+_MOST: Final = 5  # calls behind the running one, all of them short: a kill loses their results
 _BRIEF: Final = 0.04  # seconds of a call that is over before it is worth to do something else
-# Calls that are left when others are sent: to wake the worker for each one costs more than the call.
-_FEW: Final = 1
+# Calls that are left when others are sent: as many as the worker does while the next ones are decided about, so that it need not
+# wait; and not more, for to wake it for each one costs more than the call.
+_FEW: Final = 2
 
 
 class Ahead:
@@ -92,7 +93,7 @@ class Ahead:
     def _send(self, running: Action, actions: list[Action]) -> None:
         """Send the calls of several, behind that of the running one; but not of those whose result was made meanwhile, and of
         none after one."""
-        made = self.run.workspace.state.has("trace", [one.pending.key for one in actions])
+        made = self.run.workspace.traces.made([one.pending.key for one in actions])
         free = list(itertools.takewhile(lambda one: one.pending.key not in made, actions))
         if free:
             self._begin(running, free)

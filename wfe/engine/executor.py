@@ -47,7 +47,7 @@ class Call:
     arrays: Mapping[Trail, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as Call
 class Returned:
     """The function returned: its value as a JSON tree, with holes whose files lie in `staging`. `seconds`: in the call.
 

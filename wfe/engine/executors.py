@@ -76,6 +76,9 @@ class Executors:
 
     def of(self, step: Step) -> Executor:
         """The executor for a step. Raises EnvironmentFailure when its environment cannot be made."""
+        found = self._workers(step)
+        if found is not None:
+            return found
         other = self._other(step)
         if other is not None:
             if other is self._inline and step.options.timeout is not None and not self._told:
@@ -83,20 +86,16 @@ class Executors:
                 self.say("no timeout is kept inline: what runs in this process cannot be ended")
             return other
         with self._lock:
-            found = self._executors.get(step.prefix)
             making = self._making.setdefault(step.prefix, threading.Lock())
-        if found is not None:
-            return found
         with making:
-            with self._lock:
-                found = self._executors.get(step.prefix)
-            if found is None:
-                found = self._make(step)
+            there = self._executors.get(step.prefix)
+            if there is None:
+                there = self._make(step)
                 with self._lock:
-                    self._executors[step.prefix] = found
+                    self._executors[step.prefix] = there
                     if self._cancelled:
-                        found.cancel()
-            return found
+                        there.cancel()
+            return there
 
     def warm(self, steps: Sequence[Step]) -> None:
         """Start a worker for each of these steps that will run in the main environment. Raises EnvironmentFailure."""

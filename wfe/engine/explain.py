@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from wfe.core.manifest import diff, manifest_of
@@ -194,7 +194,7 @@ class _Foresight:
             if not any(other in self.waits for _, other, _ in binding.refs)
         }
         try:
-            found = inputs_.resolve(replace(step, inputs=known), run, run.digest)
+            found = inputs_.resolve(step._replace(inputs=known), run, run.digest)
         except (NodeFailure, Missing):
             return ()
         if found.skip:

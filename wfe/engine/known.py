@@ -22,7 +22,7 @@ from wfe.engine.project import SUFFIXES
 from wfe.engine.workspace import Workspace, result_of
 from wfe.errors import NodeFailure
 from wfe.store.stamp import UNPROVEN, Stamp
-from wfe.store.traces import Row, Trace, plain
+from wfe.store.traces import Row, Trace
 
 if TYPE_CHECKING:
     from wfe.core.document import Path as Trail
@@ -138,7 +138,7 @@ class Known:
 
     def settle(self, name: str, row: Row, trace: Trace | None) -> None:
         """The result of a step is there."""
-        self.rows[name] = plain(row)
+        self.rows[name] = row
         self.marks[name] = row.mark
         if trace is not None:
             self.keep(name, result_of(self.workspace, trace, name))

@@ -73,6 +73,8 @@ class Run(Known):
         self._make_executors = executors
         self._executors: Executors | None = None
         self.listeners = list(listeners)
+        # How each of them hears of an event, and whether he may look for the result then. To find out takes 3 us.
+        self._hearing: list[tuple[Callable[[Event], None], bool]] = []
         self.jobs = jobs
         self.forced = forced
         self.id = run_id or new_id()
@@ -101,6 +103,8 @@ class Run(Known):
     @property
     def executors(self) -> Executors:
         """Where functions are called; made when the first step needs it, since a run that finds all current needs none."""
+        if self._executors is not None:
+            return self._executors
         with self._telling:
             if self._executors is None:
                 self._executors = self._make_executors()
@@ -138,11 +142,15 @@ class Run(Known):
 
     def tell(self, event: Event) -> None:
         with self._telling:
-            for listener in self.listeners:
-                if is_stranger(listener) or getattr(listener, "prompt", False):
+            if len(self._hearing) != len(self.listeners):
+                self._hearing = [
+                    (one.hear, is_stranger(one) or getattr(one, "prompt", False)) for one in self.listeners
+                ]
+            for hear, looks in self._hearing:
+                if looks:
                     with contextlib.suppress(EnvironmentFailure):
                         self.workspace.state.settle()
-                listener.hear(event)
+                hear(event)
 
     def rest(self) -> None:
         """There is nothing to do for a moment: write what waits to be written. Callable from any thread."""

@@ -117,9 +117,8 @@ class Workspace:
 
     def result_place(self, workflow: str, step: str) -> str:
         """The same as an absolute path, in a directory that exists."""
-        where = self.absolute(self.result_file(workflow, step))
-        self._folder(os.path.dirname(where))
-        return where
+        folder = f"{self._cache}{os.sep}steps{os.sep}{workflow}"
+        return f"{self._folder(folder)}{os.sep}{step}.json"
 
     def log_file(self, workflow: str, step: str) -> str:
         folder = f"{self._cache}{os.sep}logs{os.sep}{workflow}"

@@ -52,5 +52,5 @@ class Selection(Runner):  # type: ignore[misc]
 
 def step_of(task: Any) -> StepAction | None:
     """What performs the step, of the task of one."""
-    made = task.actions
-    return made[0] if len(made) == 1 and isinstance(made[0], StepAction) else None
+    found: StepAction | None = getattr(task, "step", None)
+    return found

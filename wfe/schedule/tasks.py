@@ -209,11 +209,11 @@ class Tasks:
         action = StepAction(run, name, lambda: self.force)
         if self.bare:
             check = [(UpToDate(run, name),)]
-            return StepTask(name, [action], task_dep=self.needs(step), uptodate=check, subtask_of=group)
+            return _of(action, StepTask(name, [action], task_dep=self.needs(step), uptodate=check, subtask_of=group))
         workspace = run.workspace
         told = self.foretold.get(name)
         makes = told is None or told.word != "skip"  # doit takes a step without its targets for one to be run
-        return Task(
+        task = Task(
             name,
             [action],
             file_dep=step.files(),
@@ -224,6 +224,7 @@ class Tasks:
             doc=self.described(step),
             subtask_of=group,
         )
+        return _of(action, task)
 
     def fan(self, step: Step) -> Iterable[Task]:
         """The tasks of a fan: at once when its items are known, else a placeholder that doit asks when they are; and one
@@ -249,7 +250,7 @@ class Tasks:
         """The tasks of a fan whose turn has come; doit takes a generator alone, and asks even when a need has failed."""
         if not self.run.ready(step.id):
             for name in (step.id, *self.named_of(step)):
-                yield Task(name, [Gather(self.run, step.id)], task_dep=self.needs(step))  # doit finds it blocked
+                yield self.gather(name, step)  # doit finds it blocked
             return
         try:
             tasks = self.members(step)
@@ -257,7 +258,7 @@ class Tasks:
             yield from tasks
         except NodeFailure as error:
             for name in (step.id, *self.named_of(step)):
-                yield Task(name, [Gather(self.run, step.id, str(error))], task_dep=self.needs(step))
+                yield self.gather(name, step, str(error))
 
     def members(self, step: Step) -> list[Task]:
         """Raises NodeFailure when what the fan goes through is no list."""
@@ -269,20 +270,31 @@ class Tasks:
         if self.among is not None and not self.force:
             steps = [one for one in steps if one.id not in self.run.marks]
         tasks = [self.task(one, step.id) for one in self.ordered(steps)]
+        action = Gather(self.run, step.id, part=only is not None)
         gather = Task(
             step.id,
-            [Gather(self.run, step.id, part=only is not None)],
+            [action],
             task_dep=[*self.needs(step), *(task.name for task in tasks)],
             doc=self.described(step),
             has_subtask=True,
             # In a run its end is always to be told.
             uptodate=[(bool(self.foretold) and AllForetold([self.foretold[one.id] for one in steps]),)],
         )
-        return [*tasks, gather]
+        return [*tasks, _of(action, gather)]
+
+    def gather(self, name: str, step: Step, wrong: str = "") -> Task:
+        action = Gather(self.run, step.id, wrong)
+        return _of(action, Task(name, [action], task_dep=self.needs(step)))
 
     @staticmethod
     def described(step: Step) -> str:
         return step.description or step.function.removeprefix("nodes.")
+
+
+def _of(action: StepAction, task: Task) -> Task:
+    """The task, by which the runners find the action."""
+    task.step = action
+    return task
 
 
 class Gather(StepAction):

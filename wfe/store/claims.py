@@ -12,7 +12,6 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -68,10 +67,10 @@ class Claims:
         if self._lock(0):
             self._unlock(0)
 
-    def hold(self, key: str) -> AbstractContextManager[bool]:
-        """Hold the claim of a key, if nobody else does. Gives whether it is held; never waits."""
+    def hold(self, key: str) -> Claim:
+        """The claim of a key. Entered, it is held if nobody else does, and gives whether it is; never waits."""
         # 60 bits: a chance meeting of two keys would only make one wait for the other.
-        return _Held(self, int(key[:15], 16) + 1)
+        return Claim(self, int(key[:15], 16) + 1)
 
     def wait(
         self, keys: Sequence[str], stopping: threading.Event, seconds: float, waiting: Callable[[], object]
@@ -104,7 +103,7 @@ class Claims:
         shared by all that come after)."""
         with contextlib.ExitStack() as stack:
             for number in range(_SEATS):
-                if stack.enter_context(_Held(self, _SEAT + number)):
+                if stack.enter_context(Claim(self, _SEAT + number)):
                     break
             yield number
 
@@ -171,8 +170,9 @@ class Claims:
             getattr(msvcrt, "locking")(self._file.number, getattr(msvcrt, "LK_UNLCK"), 1)  # noqa: B009 - not on POSIX
 
 
-class _Held:
-    """A byte locked for the time of a block. No generator: a claim is taken for every step, and they take 8 us more."""
+class Claim:
+    """A byte that may be locked; as a context manager, for the time of a block. No generator: a claim is taken for every step,
+    and they take 8 us more."""
 
     __slots__ = ("_claims", "_mine", "_offset")
 
@@ -181,11 +181,19 @@ class _Held:
         self._offset = offset
         self._mine = False
 
-    def __enter__(self) -> bool:
+    def take(self) -> bool:
+        """Lock it, if nobody else has it; whether it is held now."""
         self._mine = self._claims.take(self._offset)
         return self._mine
 
-    def __exit__(self, *_: object) -> None:
+    def give(self) -> None:
+        """Unlock it, if it is held."""
         if self._mine:
             self._mine = False
             self._claims.give(self._offset)
+
+    def __enter__(self) -> bool:
+        return self.take()
+
+    def __exit__(self, *_: object) -> None:
+        self.give()

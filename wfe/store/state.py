@@ -80,6 +80,7 @@ class State:
         self.note = ""
         self.renewed = 0  # how often a new one was begun: each time, what an open transaction had written was lost
         self._mended = False
+        self._brought = 0  # how many journals of others
         self._lock = threading.RLock()
         self._depth = 0
         self._journal: Journal | None = None
@@ -198,6 +199,7 @@ class State:
         rows = {(table, scope, name): body for table, scope, name, body in journal.rows() if table in TABLES}
         if rows:
             self._commit(rows)
+            self._brought += 1
         journal.clear()
 
     def settle(self) -> None:
@@ -313,6 +315,11 @@ class State:
         """The names of all rows of a scope, sound or not."""
         self.settle()
         return {row[0] for row in self._execute(f"SELECT name FROM {table} WHERE scope=?", (scope,))}
+
+    def edition(self) -> tuple[int, int, int]:
+        """Another one after anybody else has written to the database, a killed run's journal included."""
+        found = self._execute("PRAGMA data_version")
+        return self.renewed, self._brought, found[0][0] if found else -1
 
     def has(self, table: str, names: Sequence[str], scope: str = "") -> set[str]:
         """Which of these there is a row of, sound or not."""
