@@ -186,7 +186,7 @@ def unasked(bench: Bench, function: str = "plain") -> tuple[Workers, list[Call]]
             assert executor.begin_behind(first, calls) == 2
 
     executor.call(first, emit)
-    assert all(map(executor.has_begun, calls))
+    assert all(call.sent for call in calls)
     return executor, calls
 
 
@@ -214,7 +214,7 @@ def test_held_back_none_is_begun(warm: Bench) -> None:
             (warm.root / "go").touch()
 
     assert isinstance(executor.call(first, emit), Returned)
-    assert not any(map(executor.has_begun, calls))
+    assert not any(call.sent for call in calls)
     assert (warm.root / "done.txt").read_text().split() == ["a"]
     assert isinstance(warm.call("plain", inputs={"name": "z"}), Returned)  # what is asked for by itself is done
 
@@ -245,7 +245,7 @@ def test_one_that_has_ended_is_not_held_back(tmp_path: Path) -> None:
 def test_only_behind_a_running_one(warm: Bench) -> None:
     assert isinstance(warm.executor, Workers)
     running, call = call_of(warm, "plain", "a"), call_of(warm, "plain", "b")
-    assert warm.executor.begin_behind(running, [call]) == 0 and not warm.executor.has_begun(call)
+    assert warm.executor.begin_behind(running, [call]) == 0 and not call.sent
 
 
 def test_no_more_is_sent_than_the_pipe_takes(warm: Bench) -> None:
@@ -263,6 +263,6 @@ def test_no_more_is_sent_than_the_pipe_takes(warm: Bench) -> None:
             sent.append(executor.begin_behind(calls[0], calls[3:4]))
 
     replies = [executor.call(calls[0], emit)]
-    assert sent == [2, 0] and [executor.has_begun(one) for one in calls[1:]] == [True, True, False, False]
+    assert sent == [2, 0] and [one.sent for one in calls[1:]] == [True, True, False, False]
     replies += [executor.call(one, lambda *_: None) for one in calls[1:]]
     assert names(replies) == (warm.root / "done.txt").read_text().split() == list("abcde")

@@ -64,9 +64,9 @@ class Action:
         self.place: Place | Only | None = None  # where it runs; given back as soon as the function has returned
         self.attempts = 0
         self.began = time.perf_counter()
+        self._free = 0.0  # from when on there was nothing to do but to wait for its reply
         self.due = 0.0  # time.monotonic() from which on it may be tried again; 0 while another run makes its result
         self.forced = False
-        self.begun = False  # whether the call is on its way already
         self.printed = False  # whether it has printed something
         self._started = False  # whether its start was told
         self._staging = ""
@@ -94,26 +94,18 @@ class Action:
 
     def _told(self, act: Callable[[], Done | None]) -> Done | None:
         """How it ended; errors of the surroundings as a failure."""
-        done = self._guarded(act)
+        try:
+            done = act()
+        except EnvironmentFailure as error:
+            done = Done(StepState.FAILED, failure=Failure("environment", str(error), log=self._log()))
+        except OSError as error:
+            told = f"{error.strerror or error}: {error.filename or self.workspace.project.cache}{room(error)}"
+            done = Done(StepState.FAILED, failure=Failure("environment", told))
         if done is not None:
             done.attempts = max(self.attempts, 1)
             if done.failure is not None:
                 done.failure = done.failure._replace(inputs=self.shown())
         return done
-
-    def _guarded(self, act: Callable[[], Done | None]) -> Done | None:
-        try:
-            return act()
-        except EnvironmentFailure as error:
-            return Done(StepState.FAILED, failure=Failure("environment", str(error), log=self._log()))
-        except OSError as error:
-            return Done(
-                StepState.FAILED,
-                failure=Failure(
-                    "environment",
-                    f"{error.strerror or error}: {error.filename or self.workspace.project.cache}{room(error)}",
-                ),
-            )
 
     def current(self) -> Done:
         """The workspace has it; only what the row remembers of the way there may be out of date."""
@@ -171,7 +163,9 @@ class Action:
             staging=self._staging,
             log=self.log,
             # A file that it is to write becomes a part of the result only here.
-            result="" if self._places else self.workspace.result_place(self.run.workflow, self.step.id),
+            result=""
+            if self._places or not self.run.ahead.worker_writes()
+            else self.workspace.result_place(self.run.workflow, self.step.id),
             code=self.step.code,
             seed=options.seed,
             timeout=options.timeout,
@@ -191,7 +185,7 @@ class Action:
         began = time.perf_counter()
         if self.may_begin():
             with contextlib.suppress(WfeError, OSError):
-                self.begun = self.run.executors.begin(self.step, self.call_in(place))
+                self.run.executors.begin(self.step, self.call_in(place))
             if self.begun:
                 self.began = began
                 self.tell_started(place)
@@ -200,16 +194,16 @@ class Action:
 
     def go_on(self) -> None:
         """The step before has just returned, where one runs at a time: send the call, or tell that it runs by now."""
-        if self.runs():
+        if self.begun:
             self.began = time.perf_counter()
             self.tell_started(ONLY)
         elif not self.step.options.resources:
             self.begin_at_once(ONLY)
 
-    def runs(self) -> bool:
-        """Whether its call is on its way, or was answered."""
-        self.begun = self.begun and self._call is not None and self.run.executors.has_begun(self.step, self._call)
-        return self.begun
+    @property
+    def begun(self) -> bool:
+        """Whether its call is on its way, or was answered, and nobody has asked for the reply yet."""
+        return self._call is not None and self._call.sent
 
     def may_begin(self) -> bool:
         """Whether nothing holds it up: nobody else makes the result, or has made it meanwhile. Then its claim is held. What goes
@@ -287,10 +281,11 @@ class Action:
 
     def again(self, done: Done) -> Done:
         """Say after which pause to try again, if `retries` allows it."""
+        if done.failure is None:
+            return done
         retry = Retry.of(self.step.options.retries)
         if (
-            done.failure is not None
-            and not self.run.stopping.is_set()
+            not self.run.stopping.is_set()
             and retry.again(self.attempts, done.failure.kind, self._bases)
         ):
             done.pause = retry.pause(self.attempts)
@@ -316,7 +311,7 @@ class Action:
             self.workspace.drop_log(self.log)
         if not self._started:
             self.tell_started(place)
-        ahead, self.begun = self.begun, False
+        ahead = call.sent
         asked = time.perf_counter()
         reply = self.run.executors.of(self.step).call(call, self.emit)
         now = time.perf_counter()
@@ -327,6 +322,7 @@ class Action:
             self._soiled = True
         if isinstance(reply, Returned):
             self.run.ahead.took(self, reply.seconds)
+            self.run.ahead.waited(now - self._free)
             self.run.ahead.hand_on()
             place.hand_on()
         return self.end(reply, self._places, self._staging)
@@ -407,6 +403,7 @@ class Action:
         step = self.step.id
         if kind == "sent":
             self.run.ahead.look(self)
+            self._free = time.perf_counter()
         elif kind == "waits":
             self.run.ahead.let_go()
             self.run.rest()

@@ -28,6 +28,9 @@ _BRIEF: Final = 0.04  # seconds of a call that is over before it is worth to do 
 # Calls that are left when others are sent: as many as the worker does while the next ones are decided about, so that it need not
 # wait; and not more, for to wake it for each one costs more than the call.
 _FEW: Final = 2
+# Seconds of waiting for a reply after which the worker counts as the slower of the two.
+_LATE: Final = 30e-6
+_ALL: Final = 8  # so many replies in a row that were late let the engine write all files
 
 
 class Ahead:
@@ -43,6 +46,8 @@ class Ahead:
         self._following: dict[str, str] = {}
         self._line: deque[Action] = deque()  # in the order of their turns; those that were begun come first
         self._last: dict[str, tuple[float, bool]] = {}  # function -> seconds of its last call, and whether it printed
+        self._late = 0  # up to _ALL: how much of its work the worker should be spared
+        self._spared = 0
 
     def follow(self, names: Iterable[str]) -> None:
         """The turns of these steps come one after another."""
@@ -52,6 +57,19 @@ class Ahead:
     def took(self, action: Action, seconds: float) -> None:
         """The call of an action returned after so many seconds."""
         self._last[action.step.function] = (seconds, action.printed)
+
+    def waited(self, seconds: float) -> None:
+        """The engine had nothing to do for so long until a reply came."""
+        self._late = min(self._late + 1, _ALL) if seconds > _LATE else max(self._late - 1, 0)
+
+    def worker_writes(self) -> bool:
+        """Whether the worker should write the file of the next result: not where it is the slower one, for then the engine has
+        time to. To create a file takes 10 us, or 600 where the disk is full of them."""
+        self._spared += self._late
+        if self._spared < _ALL:
+            return True
+        self._spared -= _ALL
+        return False
 
     def lasts(self, action: Action) -> float:
         """The seconds that its function took last, 0 where that was long or is not known."""
@@ -69,7 +87,7 @@ class Ahead:
         if self.wanted is None or len(self._line) > _FEW:
             return
         last = self._line[-1] if self._line else running
-        short = self._is_short(running) and all(one.runs() and self._is_short(one) for one in self._line)
+        short = self._is_short(running) and all(one.begun and self._is_short(one) for one in self._line)
         calls: list[Action] = []
         while len(self._line) < (_MOST if short else 1):
             action = self._next(last.step.id)
@@ -103,8 +121,7 @@ class Ahead:
 
     def _begin(self, running: Action, actions: list[Action]) -> None:
         calls = [(one.step, one.call_in(ONLY)) for one in actions]
-        for one in actions[: self.run.executors.begin_behind((running.step, running.call_in(ONLY)), calls)]:
-            one.begun = True
+        self.run.executors.begin_behind((running.step, running.call_in(ONLY)), calls)
 
     def _next(self, name: str) -> Action | None:
         """The action of the step that follows `name`, made ready to run; None where it must be decided about at its turn.
@@ -147,7 +164,7 @@ class Ahead:
 
     def runs(self, name: str) -> bool:
         """Whether the step is next, and its call on its way."""
-        return bool(self._line) and self._line[0].step.id == name and self._line[0].runs()
+        return bool(self._line) and self._line[0].step.id == name and self._line[0].begun
 
     def take(self, name: str) -> Action | None:
         """The step's action, if it was made. Where another step's turn came than was thought, those that were begun have the
@@ -155,7 +172,7 @@ class Ahead:
         line = self._line
         while line and line[0].step.id != name:
             first = line[0]
-            if first.runs():
+            if first.begun:
                 self.early[first.step.id] = self.run.perform(first.step.id)  # and the next one may be begun by then
             if line and line[0] is first:  # not begun, or the run was asked to end
                 self._give_up(line.popleft())

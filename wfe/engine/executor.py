@@ -15,7 +15,7 @@ from wfe.engine.hole import Hole, Trail
 
 @dataclass(slots=True)  # frozen would take 4 us more for each
 class Call:
-    """One call of a node function. Not to be changed.
+    """One call of a node function. Not to be changed, but for what its executor says of it.
 
     module, function: `nodes.vision.detect`, `detect`; `root` (a directory with `nodes/` in it) leads the import path.
     inputs: a JSON tree, a dict of parameter name to value; `holes` says what stands at its nulls.
@@ -25,6 +25,7 @@ class Call:
     imports included. lasts: how many seconds it is likely to take, 0 when that is not known. arrays: NumPy arrays from
     memory that stand at nulls of `inputs` (the function gets read-only ones).
     result: file into which the callee may write the result already, if it is plain JSON (`Returned.stat`); "" for none.
+    sent: whether an executor has sent it already, and nobody has asked for the reply.
     Without a `staging` ("") nothing is written to files: the arrays of the result come back in `Returned.arrays`.
     What is printed is added to `log`; where nothing is, it is not made.
     """
@@ -45,6 +46,7 @@ class Call:
     slots: Mapping[str, list[int]] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict)
     arrays: Mapping[Trail, Any] = field(default_factory=dict)
+    sent: bool = False
 
 
 @dataclass(slots=True)  # not frozen, as Call

@@ -103,22 +103,19 @@ class Executors:
         if here and isinstance(found := self.of(here[0]), Workers):
             found.warm(str(self.project.root), len(here))
 
-    def begin(self, step: Step, call: Call) -> bool:
+    def begin(self, step: Step, call: Call) -> None:
         """Send a call already, if a worker that may serve it is idle; `call` of its executor then waits for the reply."""
         found = self._workers(step)
-        return found is not None and found.begin(call)
+        if found is not None:
+            found.begin(call)
 
-    def begin_behind(self, running: tuple[Step, Call], calls: Sequence[tuple[Step, Call]]) -> int:
-        """Send calls behind one that runs, to its worker; how many of them, from the first on. By the thread that asked for the
-        running one, which has heard that it was sent."""
+    def begin_behind(self, running: tuple[Step, Call], calls: Sequence[tuple[Step, Call]]) -> None:
+        """Send calls behind one that runs, to its worker, as many of them, from the first on, as it takes. By the thread that
+        asked for the running one, which has heard that it was sent."""
         found = self._workers(running[0])
         same = [call for _, call in itertools.takewhile(lambda one: self._workers(one[0]) is found, calls)]
-        return found.begin_behind(running[1], same) if found is not None and same else 0
-
-    def has_begun(self, step: Step, call: Call) -> bool:
-        """Whether the call was sent, and not handed back by its worker since."""
-        found = self._workers(step)
-        return found is not None and found.has_begun(call)
+        if found is not None and same:
+            found.begin_behind(running[1], same)
 
     def _workers(self, step: Step) -> Workers | None:
         if self._other(step) is not None:

@@ -285,7 +285,7 @@ class Run(Known):
         """Whether there is nothing to do for a step whose turn has come."""
         if name in self.marks:
             return name not in self.forced
-        return self.ready(name) and self.decide(name).decision.verdict is Verdict.CURRENT
+        return (name in self.pending or self.ready(name)) and self.decide(name).decision.verdict is Verdict.CURRENT
 
     # --- performing
 
@@ -350,7 +350,7 @@ class Run(Known):
                 if wrong is not None:
                     return wrong
                 with action.place or self.place(action) as place:
-                    if place.number < 0 or (self.stopping.is_set() and not action.runs()):
+                    if place.number < 0 or (self.stopping.is_set() and not action.begun):
                         return Done(StepState.CANCELLED)
                     action.place = place
                     done = action.do(Verdict.RUN)

@@ -108,8 +108,11 @@ class Workers:
 
     def call(self, call: Call, emit: Emit) -> Reply:
         """As in Executor. Raises EnvironmentFailure when a worker cannot be started."""
-        with self._change:
-            begun = self._begun.pop(id(call), None)
+        begun = None
+        if call.sent:
+            with self._change:
+                call.sent = False
+                begun = self._begun.pop(id(call), None)
         warm, message = begun or (None, request(call))
         if warm is not None:
             warm.begun.popleft()  # they are asked for in the order in which they were sent
@@ -172,17 +175,15 @@ class Workers:
             for call, message in calls:
                 warm.begun.append(call)
                 self._begun[id(call)] = (warm, message)
+                call.sent = True
         sent = warm.child.begin([message for _, message in calls])
         if sent < len(calls):
             with self._change:
                 for call, _ in calls[sent:]:
                     warm.begun.pop()
-                    self._begun.pop(id(call), None)
+                    del self._begun[id(call)]
+                    call.sent = False
         return sent
-
-    def has_begun(self, call: Call) -> bool:
-        """Whether the call was sent, and not taken back since."""
-        return id(call) in self._begun
 
     def hold(self) -> None:
         """Let no worker go on with what was sent behind its running call."""
@@ -209,6 +210,8 @@ class Workers:
             for warm in {id(warm): warm for warm, _ in self._begun.values()}.values():  # nobody came for the replies
                 self._busy.discard(warm)
                 self._idle.append(warm)
+            for call in [one for warm in self._idle for one in warm.begun]:
+                call.sent = False
             self._begun.clear()
             while self._busy or self._starting:
                 self._change.wait()
@@ -265,7 +268,8 @@ class Workers:
             calls = list(warm.begun)
             warm.begun.clear()
             for call in calls:
-                self._begun.pop(id(call), None)
+                del self._begun[id(call)]
+                call.sent = False
         return calls
 
     def _reply(self, reply: dict[str, Any] | Died, lent: list[Any]) -> Reply:
