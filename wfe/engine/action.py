@@ -284,10 +284,7 @@ class Action:
         if done.failure is None:
             return done
         retry = Retry.of(self.step.options.retries)
-        if (
-            not self.run.stopping.is_set()
-            and retry.again(self.attempts, done.failure.kind, self._bases)
-        ):
+        if not self.run.stopping.is_set() and retry.again(self.attempts, done.failure.kind, self._bases):
             done.pause = retry.pause(self.attempts)
             first = done.failure.message.partition("\n")[0]
             told = f"{done.failure.kind}: {first}; trying again in {done.pause:g} s"

@@ -11,11 +11,12 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable
+from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
 from wfe.core.outcome import Outcome
 from wfe.core.rebuild import Verdict
-from wfe.engine.decide import pending_of
+from wfe.engine.decide import Pending, pending_of
 from wfe.engine.gate import ONLY
 from wfe.wire.frames import SOON
 
@@ -30,18 +31,19 @@ _BRIEF: Final = 0.04  # seconds of a call that is over before it is worth to do 
 _FEW: Final = 2
 # Seconds of waiting for a reply after which the worker counts as the slower of the two.
 _LATE: Final = 30e-6
+_TOGETHER: Final = 7  # steps that are decided about with another one
 _ALL: Final = 8  # so many replies in a row that were late let the engine write all files
 
 
 class Ahead:
     """wanted: whether a step will surely have its turn, as far as the scheduler knows; None where several run at once.
-    looking: whether a step is being decided about before its turn, when nothing may be run for it: the running step has
-    the only place. early: what became of steps that were done before their turn."""
+    looking: the thread, if any, that decides about a step before its turn, when nothing may be run for it: a running step may
+    have the only place. early: what became of steps that were done before their turn."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.wanted: Callable[[str], bool] | None = None
-        self.looking = False
+        self.looking = 0
         self.early: dict[str, Outcome] = {}
         self._following: dict[str, str] = {}
         self._line: deque[Action] = deque()  # in the order of their turns; those that were begun come first
@@ -51,8 +53,17 @@ class Ahead:
 
     def follow(self, names: Iterable[str]) -> None:
         """The turns of these steps come one after another."""
-        if self.wanted is not None:
-            self._following.update(itertools.pairwise(names))
+        self._following.update(itertools.pairwise(names))
+
+    def decide_on(self, name: str) -> None:
+        """Where several run at once: decide about some that follow this one, too. Between two steps of 20 ms the caches of the
+        processor have forgotten all this, and to decide about one takes five times as long as about the next."""
+        for _ in range(_TOGETHER):
+            name = self._following.get(name, "")
+            pending = self._foreseen(name)
+            if pending is None:
+                return
+            self.run.pending[name] = pending
 
     def took(self, action: Action, seconds: float) -> None:
         """The call of an action returned after so many seconds."""
@@ -124,31 +135,15 @@ class Ahead:
         self.run.executors.begin_behind((running.step, running.call_in(ONLY)), calls)
 
     def _next(self, name: str) -> Action | None:
-        """The action of the step that follows `name`, made ready to run; None where it must be decided about at its turn.
-
-        What is not to be run is decided again then, since what it relies on may be gone. A file is looked at only then: a step
-        before may be writing it.
-        """
+        """The action of the step that follows `name`, made ready to run; None where it must be decided about at its turn."""
         from wfe.engine.action import Action
 
         run = self.run
         after = self._following.get(name, "")
-        if not after or after in run.marks or after in run.pending:
-            return None
-        if self.wanted is None or not self.wanted(after) or not run.ready(after):
+        pending = self._foreseen(after) if self.wanted is not None and self.wanted(after) else None
+        if pending is None:
             return None
         step = run.step(after)
-        if step.fan is not None or step.reads_files:
-            return None
-        self.looking = True
-        try:
-            pending = pending_of(run, after, run.is_forced(step))
-        except Exception:  # noqa: BLE001 - told at its turn, whatever it is; the running step has no part in it
-            return None
-        finally:
-            self.looking = False
-        if pending.decision.verdict is not Verdict.RUN or pending.failure is not None or pending.skip:
-            return None
         action = Action(run, step, pending)
         action.forced = run.is_forced(step)
         if action.prepare() is not None:
@@ -156,6 +151,28 @@ class Ahead:
             return None
         run.pending[after] = pending
         return action
+
+    def _foreseen(self, name: str) -> Pending | None:
+        """What will be done for a step whose turn is still to come; None where it must be decided about then.
+
+        What is not to be run is decided again, since what it relies on may be gone. A file is looked at only then: a step before
+        may be writing it.
+        """
+        run = self.run
+        if not name or name in run.marks or name in run.pending or not run.ready(name):
+            return None
+        step = run.step(name)
+        if step.fan is not None or step.reads_files:
+            return None
+        self.looking = get_ident()
+        try:
+            pending = pending_of(run, name, run.is_forced(step))
+        except Exception:  # noqa: BLE001 - told at its turn, whatever it is; the running step has no part in it
+            return None
+        finally:
+            self.looking = 0
+        wrong = pending.failure is not None or pending.skip
+        return None if wrong or pending.decision.verdict is not Verdict.RUN else pending
 
     def hand_on(self) -> None:
         """The function of the running step returned: the next one is called before the result is stored."""

@@ -156,6 +156,11 @@ class Gate:
         """Whether somebody waits."""
         return bool(self._waiting)
 
+    @property
+    def full(self) -> bool:
+        """Whether every place is taken, and enough wait for one to take them for a while."""
+        return not self._places and len(self._waiting) >= _ENOUGH
+
     def enter(
         self,
         priority: float,
@@ -264,4 +269,5 @@ def _begin(admitted: Sequence[Place]) -> None:
                 place.called.set()
 
 
+_ENOUGH: Final = 8
 _POLL: Final = 0.5  # seconds until a waiting step sees that the run was asked to end

@@ -285,6 +285,8 @@ class Run(Known):
         """Whether there is nothing to do for a step whose turn has come."""
         if name in self.marks:
             return name not in self.forced
+        if self.jobs > 1 and name not in self.pending:
+            self.ahead.decide_on(name)
         return (name in self.pending or self.ready(name)) and self.decide(name).decision.verdict is Verdict.CURRENT
 
     # --- performing
@@ -391,7 +393,7 @@ class Run(Known):
 
     def remade(self, name: str) -> Trace:
         """Make a step again whose row stands though its trace does not: the look at every step reads no traces."""
-        if not self.begun or self.ahead.looking:
+        if not self.begun or self.ahead.looking == threading.get_ident():
             return super().remade(name)  # `doit info` must not run anything
         with self._remaking:
             found = self.trace(name)

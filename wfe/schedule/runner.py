@@ -24,19 +24,37 @@ from wfe.schedule.tasks import Tasks
 _SPARE: Final = 16
 _MOST: Final = 512
 _WAKE: Final = 0.5  # seconds
+_SEVERAL: Final = 4
 
 
 class Wakeful(queue.Queue[Any]):
-    """A queue at which the main thread wakes now and then. Python runs a signal's handler in the main thread, but a signal
-    that comes just before that thread falls asleep, or to another thread, does not wake it: a Ctrl-C was lost so."""
+    """A queue at which the thread that hands out steps (which makes it) wakes now and then. Python runs a signal's handler in
+    the main thread, but a signal that comes just before that thread falls asleep, or to another thread, does not wake it: a
+    Ctrl-C was lost so.
+
+    calm: whether there is nothing that it must do at once. Then it is not woken for each result, but for several: to be woken
+    where all processors are busy takes it as long as what it does then.
+    """
+
+    def __init__(self, calm: Callable[[], bool] = lambda: False) -> None:
+        super().__init__()
+        self._calm = calm
+        self._owner = threading.get_ident()
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """As in Queue."""
-        if not block or timeout is not None or threading.current_thread() is not threading.main_thread():
+        if not block or timeout is not None or threading.get_ident() != self._owner:
             return super().get(block, timeout)
         while True:
             with contextlib.suppress(queue.Empty):
                 return super().get(timeout=_WAKE)
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """As in Queue, which has no limit."""
+        with self.mutex:
+            self._put(item)
+            if threading.get_ident() == self._owner or self._qsize() >= _SEVERAL or not self._calm():
+                self.not_empty.notify()
 
 
 class Carriers(Selection, MThreadRunner):  # type: ignore[misc]
@@ -50,7 +68,6 @@ class Carriers(Selection, MThreadRunner):  # type: ignore[misc]
 
     run: ClassVar[Run]
     num_process: int
-    Queue = staticmethod(Wakeful)
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         dependency, reporter, *others = arguments
@@ -63,9 +80,14 @@ class Carriers(Selection, MThreadRunner):  # type: ignore[misc]
             taking = _MOST
         self.num_process += min(taking + _SPARE, _MOST)
 
+    def Queue(self) -> Wakeful:
+        """As in MThreadRunner."""
+        return Wakeful(lambda: self.run.gate.full)
+
     def run_tasks(self, task_dispatcher: Any) -> None:
         """As in MRunner."""
         self.learn()
+        self.run.ahead.follow(task_dispatcher.selected_tasks)
         super().run_tasks(task_dispatcher)
 
     def _process_result(self, node: Any, task: Any, result: Any) -> None:
