@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import subprocess
 import sys
 import threading
 
 import pytest
 from processes import WAITS, Running, counting, door, entered, go
-from space import Space
+from space import Space, environ
 
 import wfe
 from wfe.core.outcome import StepStarted
@@ -224,3 +225,35 @@ def test_runs_of_one_process_leave_no_thread_and_no_descriptor(space: Space) -> 
     before = once(1)
     for number in range(2, 6):
         assert once(number) <= before
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3])
+def test_a_listener_may_run_the_same_workflow_when_he_hears_of_a_step(space: Space, jobs: int) -> None:
+    """The steps that the outer run is at just then do not wait for him, who waits for them."""
+    counting(space, COUNTED)
+    space.workflow([{"id": f"s{n}", "function": "n.work", "inputs": {"name": f"s{n}", "n": n}} for n in range(30)])
+    program = (
+        "import sys, wfe\n"
+        "from wfe.core.outcome import StepFinished\n"
+        "class Own:\n"
+        "    heard, inner = [], None\n"
+        "    def hear(self, event):\n"
+        "        self.heard.append(type(event).__name__)\n"
+        "        if isinstance(event, StepFinished) and self.inner is None:\n"
+        "            self.inner = 0\n"
+        f"            self.inner = wfe.run('w', jobs={jobs})\n"
+        "own = Own()\n"
+        f"outer = wfe.run('w', jobs={jobs}, listeners=[own])\n"
+        "print(own.inner.counts['failed'] + outer.counts['failed'], len(own.inner.ran) + len(outer.ran))\n"
+        "print(own.heard[0], own.heard[-1], own.heard.count('StepFinished'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=space.root,
+        env=environ(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout == "0 30\nRunStarted RunFinished 30\n", done.stderr

@@ -38,6 +38,7 @@ from wfe.engine.index import Index
 from wfe.engine.known import Known
 from wfe.engine.look import look
 from wfe.engine.priority import Priorities
+from wfe.engine.telling import Telling
 from wfe.engine.workspace import Workspace
 from wfe.errors import EnvironmentFailure, NodeFailure, WfeError, WorkflowError
 from wfe.store.stamp import Stamp
@@ -72,9 +73,7 @@ class Run(Known):
         super().__init__(workspace, index)
         self._make_executors = executors
         self._executors: Executors | None = None
-        self.listeners = list(listeners)
-        # How each of them hears of an event, and whether he may look for the result then. To find out takes 3 us.
-        self._hearing: list[tuple[Callable[[Event], None], bool]] = []
+        self._telling = Telling(listeners, self._settle)
         self.jobs = jobs
         self.forced = forced
         self.id = run_id or new_id()
@@ -90,7 +89,7 @@ class Run(Known):
         self._pools = {**self.plan.pools, **(pools or {})}
         self._gate: Gate | None = None
         self.priorities = Priorities(self)
-        self._telling = threading.RLock()
+        self._making = threading.RLock()
         self._remaking = threading.RLock()
         self.begun = False  # whether steps may be performed; else they are only looked at
         self._finished = False
@@ -105,7 +104,7 @@ class Run(Known):
         """Where functions are called; made when the first step needs it, since a run that finds all current needs none."""
         if self._executors is not None:
             return self._executors
-        with self._telling:
+        with self._making:
             if self._executors is None:
                 self._executors = self._make_executors()
                 if self.stopping.is_set():
@@ -140,26 +139,23 @@ class Run(Known):
 
     # --- telling
 
+    @property
+    def listeners(self) -> list[Listener]:
+        """Who hears of what is done."""
+        return self._telling.listeners
+
     def tell(self, event: Event) -> None:
-        with self._telling:
-            if len(self._hearing) != len(self.listeners):
-                self._hearing = [
-                    (one.hear, is_stranger(one) or getattr(one, "prompt", False)) for one in self.listeners
-                ]
-            for hear, looks in self._hearing:
-                if looks:
-                    with contextlib.suppress(EnvironmentFailure):
-                        self.workspace.state.settle()
-                hear(event)
+        """As in Telling."""
+        self._telling.tell(event)
 
     def rest(self) -> None:
         """There is nothing to do for a moment: write what waits to be written. Callable from any thread."""
+        self._settle()
+        self._telling.tell(None)
+
+    def _settle(self) -> None:
         with contextlib.suppress(EnvironmentFailure):  # it stands in the journal, and is tried again
             self.workspace.state.settle()
-        with self._telling:
-            for listener in self.listeners:
-                if hasattr(listener, "rest"):
-                    listener.rest()
 
     def note(self, message: str, step: str = "") -> None:
         self.tell(Note(message, step))
@@ -416,7 +412,7 @@ class Run(Known):
     @property
     def gate(self) -> Gate:
         """Who may run now. Raises WorkflowError when a step asks for more than a pool has."""
-        with self._telling:
+        with self._making:
             if self._gate is None:
                 # Of current steps too: one whose result was damaged is made again.
                 asked = {name: self.steps[name].options.resources for name in self.index.ids}
@@ -471,17 +467,12 @@ class Run(Known):
         }
         counts = count(found)
         self.rest()  # whoever hears that it is over finds everything
-        self.tell(RunFinished(self.id, counts, time.time() - self.began, time.time()))
+        self._telling.end(RunFinished(self.id, counts, time.time() - self.began, time.time()))
         return counts
 
     def _blocked(self, name: str, bad: set[str]) -> bool:
         step = self.step(name)
         return any(other in bad or any(member in bad for member in self.members.get(other, ())) for other in step.needs)
-
-
-def is_stranger(listener: Listener) -> bool:
-    """Whether he may look for what is done when he hears of it, or run something himself."""
-    return not hasattr(listener, "rest")
 
 
 def new_id() -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from wfe.engine.run import Run, is_stranger
+from wfe.engine.run import Run
+from wfe.engine.telling import is_stranger
 from wfe.schedule.reporter import ours
 from wfe.schedule.selection import Selection, step_of
 
