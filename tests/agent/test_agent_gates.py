@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from answers import GOOD
+from filelock import FileLock
 from ollama_server import Answer, OllamaServer
 
 from wfe.agent import lint, prompt
@@ -19,7 +20,7 @@ from wfe.agent.gate import Site
 from wfe.agent.lint import Types, polish
 from wfe.agent.outline import Overlay, compile_problems, compiler
 from wfe.agent.spec import Draft, check_host, check_path, slug
-from wfe.errors import WorkflowError
+from wfe.errors import EnvironmentFailure, WorkflowError
 
 Served = Callable[[Answer], OllamaServer]
 PLAIN = next(case for case in GOOD if case.name == "good_plain")
@@ -55,6 +56,16 @@ def test_without_a_type_checker_the_annotations_are_all_that_is_checked(
     assert Types().checker().startswith("mypy ")
     monkeypatch.setattr(lint.util, "find_spec", lambda name: None)
     assert Types().look(wrong, PLAIN.spec, site) == [] and Types().checker() == ""
+
+
+def test_two_generations_do_not_share_a_type_checker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its cache is one for all, and of two at once one may end with an error of its own."""
+    monkeypatch.setattr(lint, "_PATIENCE", 0.01)
+    site = Site(tmp_path, tmp_path)
+    (tmp_path / "types").mkdir()
+    with FileLock(tmp_path / "types" / "cache.lock"), pytest.raises(EnvironmentFailure, match="another mypy"):
+        Types().look(Draft("x = 1\n"), PLAIN.spec, site)
+    assert Types().look(Draft("x = 1\n"), PLAIN.spec, site) == []
 
 
 def test_polish_leaves_what_is_no_python(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata, util
@@ -21,6 +22,7 @@ from wfe.agent.verdict import Verdict
 from wfe.errors import EnvironmentFailure
 
 _SECONDS = 60.0
+_PATIENCE = 300.0  # seconds: some others may be before this one
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,8 @@ class Types:
             "--disable-error-code=var-annotated",
         ]
         line += [f"--cache-dir={folder / 'cache'}", file.name]
-        done = _tool(line, "", site, folder)
+        with _alone(folder):
+            done = _tool(line, "", site, folder)
         if done.returncode == 0:
             return []
         found = []
@@ -137,6 +140,21 @@ class Types:
     def checker(self) -> str:
         """The type checker that looks, "" for none: what a header says."""
         return f"mypy {metadata.version('mypy')}" if util.find_spec("mypy") else ""
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """While open, no other mypy uses the cache in `folder`: of two at once one may end with an error of its own. A cache for
+    each would be read through all of builtins each time, which takes 4 s. Raises EnvironmentFailure."""
+    from filelock import FileLock, Timeout  # nothing else here needs it
+
+    try:
+        with FileLock(folder / "cache.lock", timeout=_PATIENCE):
+            yield
+    except Timeout as error:
+        raise EnvironmentFailure(
+            f"another mypy has held {folder} for {_PATIENCE:g} s", hint="wait for the other generation, or end it"
+        ) from error
 
 
 @cache
