@@ -45,11 +45,15 @@ class Missing(LookupError):
     """A trail that a result does not have; the text says how far it went and what is there."""
 
 
-class Result(NamedTuple):
-    """The value of a step, or a part of it."""
+@dataclass(slots=True)
+class Result:
+    """The value of a step, or a part of it. Not to be changed: its text, and the parts that were asked for, are kept, since what
+    one step gives several often read."""
 
     value: Any
     artifacts: tuple[Artifact, ...] = ()
+    _text: str = field(default="", init=False, repr=False, compare=False)
+    _parts: dict[str | int, Result] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def mark(self) -> str:
@@ -58,6 +62,8 @@ class Result(NamedTuple):
 
     def text(self) -> str:
         """The canonical text that stands for the value in a manifest: artifacts by digest."""
+        if self._text:
+            return self._text
         text = canonical(self.value)
         if self.artifacts:
             # A pickle names classes and functions; what they do is in the code that made it, and not in its bytes.
@@ -67,6 +73,7 @@ class Result(NamedTuple):
                     for one in self.artifacts
                 ]
             )
+        self._text = text
         return text
 
     def seen(self, name: Callable[[Artifact], str] = lambda artifact: "") -> Any:
@@ -92,7 +99,12 @@ class Result(NamedTuple):
         """
         value = self.value
         if len(trail) == 1 and not self.artifacts and isinstance(value, dict) and trail[0] in value:
-            return Result(value[trail[0]])  # nearly every reference; the rest is four times as long
+            if self._parts is None:  # nearly every reference; the rest is four times as long
+                self._parts = {}
+            found = self._parts.get(trail[0])
+            if found is None:
+                found = self._parts[trail[0]] = Result(value[trail[0]])
+            return found
         path: list[str | int] = []
         for part in trail:
             if isinstance(value, dict):

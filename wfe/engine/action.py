@@ -21,7 +21,7 @@ from wfe.core.retry import Retry
 from wfe.core.step import Step
 from wfe.engine.executor import Call, Died, Raised, Reply, Returned, Skipped
 from wfe.engine.gate import ONLY, Only, Place
-from wfe.engine.inputs import holes_of, staged
+from wfe.engine.inputs import holes_of, said_of, staged
 from wfe.engine.returned import BadReturn, result_of
 from wfe.engine.workspace import room
 from wfe.errors import EnvironmentFailure, WfeError
@@ -159,6 +159,7 @@ class Action:
             function=function,
             root=str(self.workspace.project.root),
             inputs=self.pending.inputs.tree,
+            said=said_of(self.pending.inputs),
             holes=holes_of(self.pending.inputs, self._staging, self.workspace.absolute),
             staging=self._staging,
             log=self.log,

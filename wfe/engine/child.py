@@ -167,7 +167,7 @@ class Child:
             with contextlib.suppress(OSError):
                 self._drain(None)  # what a thread or a process that the call before left has printed since
         self._marked = 0
-        packed = [frames.pack(frames.CALL, {**one, "marks": self.threaded, "keen": self.keen}) for one in messages]
+        packed = [self._pack(one) for one in messages]
         if messages[0]["behind"]:
             packed = self._fitting(packed)
         self.calls += len(packed)
@@ -178,6 +178,14 @@ class Child:
             packed = [b""] * len(packed)
         self._sent.extend((now, len(frame)) for frame in packed)
         return len(packed)
+
+    def _pack(self, message: Mapping[str, Any]) -> bytes:
+        whole = {**message, "marks": self.threaded, "keen": self.keen}
+        said = whole.pop("said", "")
+        if not said:
+            return frames.pack(frames.CALL, whole)
+        del whole["inputs"]
+        return frames.pack(frames.CALL, whole, f'"inputs":{said}')
 
     def _fitting(self, packed: Sequence[bytes]) -> list[bytes]:
         room = self._room - sum(size for _, size in self._sent)

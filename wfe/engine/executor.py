@@ -25,6 +25,7 @@ class Call:
     imports included. lasts: how many seconds it is likely to take, 0 when that is not known. arrays: NumPy arrays from
     memory that stand at nulls of `inputs` (the function gets read-only ones).
     result: file into which the callee may write the result already, if it is plain JSON (`Returned.stat`); "" for none.
+    said: `inputs` as JSON in ASCII, where that was written already.
     sent: whether an executor has sent it already, and nobody has asked for the reply.
     Without a `staging` ("") nothing is written to files: the arrays of the result come back in `Returned.arrays`.
     What is printed is added to `log`; where nothing is, it is not made.
@@ -43,6 +44,7 @@ class Call:
     seed: int | None = None
     timeout: float | None = None
     lasts: float = 0.0
+    said: str = ""
     slots: Mapping[str, list[int]] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict)
     arrays: Mapping[Trail, Any] = field(default_factory=dict)

@@ -49,7 +49,8 @@ class Upstream(Protocol):
 class Inputs:
     """The inputs of a call. tree, holes: as in `Call`. texts: (parameter, text) for the manifest. files: path -> (stamp,
     digest) of every input file. published: those of them that steps before wrote; what stands there by now, nobody has looked
-    at yet. skip: why the step cannot be run since something before it was skipped."""
+    at yet. skip: why the step cannot be run since something before it was skipped. said: the canonical text of plain entries of
+    `tree`."""
 
     tree: dict[str, Any] = field(default_factory=dict)
     holes: list[Hole] = field(default_factory=list)
@@ -58,6 +59,7 @@ class Inputs:
     published: list[str] = field(default_factory=list)
     outputs: dict[str, str] = field(default_factory=dict)
     skip: str = ""
+    said: dict[str, str] = field(default_factory=dict)
 
     def reads(self, path: str, taken: tuple[Stamp, str]) -> None:
         """Count the file as read, with this stamp and digest. Raises NodeFailure for one that was counted with another content:
@@ -197,6 +199,8 @@ def _value(name: str, part: Result, upstream: Upstream, found: Inputs) -> None:
         else:
             found.holes.append(Hole((name, *one.trail), one.codec, upstream.blob(one.digest)))
     found.tree[name] = tree
+    if not part.artifacts:
+        found.said[name] = part.text()
     # The function is told the path of a written file as a text, so here the name counts too.
     found.texts.append((name, " ".join([value_text(part), *map(canonical, paths)])))
 
@@ -265,6 +269,17 @@ def _suffixes(path: str) -> str:
     another place it is more than need be, and another result is made, but no wrong one."""
     _, dot, rest = os.path.basename(path).lstrip(".").partition(".")
     return dot + rest
+
+
+def said_of(inputs: Inputs) -> str:
+    """The tree of the inputs as JSON in ASCII, put together of what was written for the manifest; "" where some of it was not."""
+    said = inputs.said
+    if len(said) != len(inputs.tree):
+        return ""
+    text = ",".join(
+        [f'"{name}":{value}' if name.isidentifier() else f"{canonical(name)}:{value}" for name, value in said.items()]
+    )
+    return f"{{{text}}}" if text.isascii() else ""
 
 
 def holes_of(inputs: Inputs, staging: str, absolute: Callable[[str], str]) -> tuple[Hole, ...]:

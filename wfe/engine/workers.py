@@ -441,6 +441,7 @@ def request(call: Call) -> dict[str, Any]:
         "function": call.function,
         "root": call.root,
         "inputs": call.inputs,
+        "said": call.said,
         "holes": [[list(hole.trail), hole.codec, hole.path] for hole in call.holes],
         "staging": call.staging,
         "result": call.result,

@@ -68,9 +68,11 @@ class Closed(Exception):
     """The other end closed the pipe (or died) between two frames."""
 
 
-def pack(kind: int, message: Any) -> bytes:
-    """One frame as bytes. `message`: a JSON value; floats may be NaN or infinite."""
-    body = encode(message).encode("ascii")
+def pack(kind: int, message: Any, more: str = "") -> bytes:
+    """One frame as bytes. `message`: a JSON value; floats may be NaN or infinite. more: further entries of one that is an
+    object, and not an empty one, as JSON in ASCII."""
+    text = encode(message)
+    body = (f"{text[:-1]},{more}}}" if more else text).encode("ascii")
     return HEADER.pack(MAGIC, VERSION, kind, len(body)) + body
 
 
