@@ -23,7 +23,7 @@ import doit.cmd_run
 from doit.exceptions import TaskFailed
 from doit.task import Task, dict_to_task
 
-from wfe.door import Door, enter, signals
+from wfe.door import Door, enter, signals, terminable
 from wfe.engine.project import Project
 from wfe.engine.run import Run
 from wfe.errors import ExitCode, Problem, WfeError
@@ -45,6 +45,17 @@ _OF_STEPS = ("run", "clean", "forget", "ignore", "info", "reset-dep", "strace") 
 _open = contextlib.ExitStack()
 
 
+@contextlib.contextmanager
+def _loading() -> Iterator[None]:
+    """While open, Ctrl-C and SIGTERM end the process as they end a run, and without a traceback: nothing has begun."""
+    with terminable():
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise SystemExit(ExitCode.INTERRUPTED) from None
+
+
+@_loading()
 def open_project(dodo: str) -> tuple[dict[str, Any], Callable[[], Iterator[Task]]]:
     """(DOIT_CONFIG, the task creator) for the project in whose directory the file `dodo` lies."""
     project = Project.at(os.path.dirname(os.path.abspath(dodo)))

@@ -138,6 +138,21 @@ def test_a_killed_engine_leaves_no_process_and_the_next_run_cleans_up(space: Spa
         assert staging(space) == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_while_doit_reads_the_workflow_it_ends_the_command(space: Space, number: int) -> None:
+    """As it ends a run, and without doit's traceback."""
+    space.file(
+        "dodo.py",
+        "import os\n"
+        "import wfe.dodo\n"
+        f"wfe.dodo.enter = lambda *given, **more: os.kill(os.getpid(), {int(number)})\n"
+        "DOIT_CONFIG, task_workflow = wfe.dodo.open_project(__file__)\n",
+    )
+    line = [sys.executable, "-m", "doit", "run", "workflow=w"]
+    done = subprocess.run(line, cwd=space.root, env=environ(), capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_a_signal_that_another_thread_got_is_heard() -> None:
     """Then Python's handler waits for the main thread, which sleeps."""
     program = (
