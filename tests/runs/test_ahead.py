@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from processes import Running, counting, door, entered, go
@@ -15,6 +15,7 @@ from space import Listen, Space
 
 from wfe.core.outcome import Event, StepFinished, StepStarted, StepState
 from wfe.door import enter
+from wfe.engine.ahead import Ahead
 from wfe.engine.project import Project
 from wfe.engine.run import Run
 
@@ -366,3 +367,31 @@ def perhaps(name: str, door: str = ""):
         code, said = running.end()
         assert code == 0 and "restored  c" in said, said
     assert called(space) == ["b", "c"]
+
+
+def test_the_worker_is_spared_files_as_far_as_it_is_the_slower_one() -> None:
+    ahead = Ahead(cast(Run, None))
+    ahead.waited(1.0)
+    assert all(ahead.worker_writes() for _ in range(20))  # several at once: the engine has no time to
+    ahead.wanted = lambda name: True
+    for _ in range(8):
+        ahead.waited(1.0)
+    assert not any(ahead.worker_writes() for _ in range(20))
+    for _ in range(4):
+        ahead.waited(0.0)
+    assert sum(ahead.worker_writes() for _ in range(20)) == 10
+    for _ in range(4):
+        ahead.waited(0.0)
+    assert all(ahead.worker_writes() for _ in range(20))
+
+
+def test_whoever_writes_the_file_of_a_result_it_is_the_same(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    project(space, **{f"s{number}": "step" for number in range(6)})
+    files = {}
+    for worker in (True, False):
+        monkeypatch.setattr(Ahead, "worker_writes", lambda self, worker=worker: worker)
+        space.run(inline=False, force=True)
+        files[worker] = [(space.root / f"cache/steps/w/s{number}.json").read_bytes() for number in range(6)]
+        space.run(inline=False)
+        space.current(*(f"s{number}" for number in range(6)))
+    assert files[True] == files[False] == [b'{"n":1}\n'] * 6

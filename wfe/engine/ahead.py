@@ -75,8 +75,10 @@ class Ahead:
 
     def worker_writes(self) -> bool:
         """Whether the worker should write the file of the next result: not where it is the slower one, for then the engine has
-        time to. To create a file takes 10 us, or 600 where the disk is full of them."""
-        self._spared += self._late
+        time to. To create a file takes 10 us, or 600 where the disk is full of them. With several at once it is always the engine
+        that has none."""
+        if self.wanted is not None:
+            self._spared += self._late
         if self._spared < _ALL:
             return True
         self._spared -= _ALL
