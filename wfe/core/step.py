@@ -194,7 +194,7 @@ class Step(NamedTuple):
 
     @classmethod
     def unpack(cls, packed: tuple[Any, ...]) -> Step:
-        found = cls(*packed)
+        found = cls._make(packed)  # which takes no more and no fewer
         return found._replace(
             inputs={name: Binding(*binding) for name, binding in found.inputs.items()},
             options=Options(*found.options),

@@ -57,7 +57,7 @@ class Ahead:
 
     def decide_on(self, name: str) -> None:
         """Where several run at once: decide about some that follow this one, too. Between two steps of 20 ms the caches of the
-        processor have forgotten all this, and to decide about one takes five times as long as about the next."""
+        processor have forgotten all this, and to decide about one takes as long as about the next four."""
         for _ in range(_TOGETHER):
             name = self._following.get(name, "")
             pending = self._foreseen(name)

@@ -33,7 +33,7 @@ _KEPT: Final = 2_000  # values of results held in memory; others are read from t
 
 class Known:
     """steps: the plan's. added: the steps of fans. members: fan -> its steps in order. marks: step -> mark of its result,
-    as soon as that is known. rows: step -> its row as a plain tuple. foreseen: files as they will be, in a run that is
+    as soon as that is known. rows: step -> its row as a tuple. foreseen: files as they will be, in a run that is
     only foretold."""
 
     def __init__(self, workspace: Workspace, index: Index) -> None:

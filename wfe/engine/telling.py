@@ -33,17 +33,19 @@ class Telling:
         # Asked again after each turn: whoever has it may have seen that there was nothing more just before this came.
         while self._told and self._turn.acquire(blocking=False):
             try:
-                while self._told:
-                    self._hear(self._told.popleft())
+                self._drain()
             finally:
                 self._turn.release()
 
     def end(self, event: Event) -> None:
         """The same, of the last event; what was told before has been heard when this returns."""
-        self.tell(event)
+        self._told.append(event)
         with self._turn:
-            while self._told:
-                self._hear(self._told.popleft())
+            self._drain()
+
+    def _drain(self) -> None:
+        while self._told:
+            self._hear(self._told.popleft())
 
     def _hear(self, event: Event | None) -> None:
         if event is None:

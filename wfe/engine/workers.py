@@ -6,13 +6,13 @@ the scheduler. Each calling thread takes a worker for itself, blocks on that wor
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from json import JSONDecoder
 from pathlib import Path
 from time import monotonic
 from typing import Any, Self
@@ -39,7 +39,6 @@ THREAD_VARIABLES = (
 # millisecond between two calls. To wake a worker takes it 40 us and the worker 50, and on a virtual machine up to 3 ms
 # where the processor was given away meanwhile: a third of the engine's time for a step of 20 ms.
 AWAKE = 2e-3
-_decode = JSONDecoder().raw_decode  # of what has no blanks around it: `json.loads` takes twice as long
 # A look at a worker's memory costs 60 us, half a call: only after calls that were long enough to have used much.
 LOOK_AT_MEMORY = 0.005
 
@@ -289,7 +288,7 @@ class Workers:
         text = reply.get("text")
         if text is not None:
             mtime, ctime, size, inode = reply["stat"]
-            return Returned(_decode(text)[0], (), seconds, text=text, stat=(mtime, ctime, size, inode))
+            return Returned(json.loads(text), (), seconds, text=text, stat=(mtime, ctime, size, inode))
         holes = []
         arrays = {}
         for trail, codec, path in reply["holes"]:

@@ -66,12 +66,11 @@ class Traces:
         self.state = state
         self.blobs = blobs
         self._keys: set[str] | None = None
-        self._edition: object = None  # of the database, when they were read
+        self._edition: object = None  # of the database, just before they were read
 
     def remember(self, steps: int) -> None:
         """Before many steps are decided about: read which keys there are, if that costs less than to ask for each of them."""
         if steps >= _MANY and self.state.rows("trace") <= steps * _PER_STEP:
-            self.state.settle()
             self._edition = self.state.edition()
             self._keys = self.state.names("trace")
 
