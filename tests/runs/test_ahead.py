@@ -107,6 +107,59 @@ def test_a_step_that_needs_this_one_does_not(space: Space) -> None:
     assert space.value("b") == {"n": 2}
 
 
+READING = """
+@workflow_node(outputs={"text": str})
+def reads(name: str, source: Path, target: str = "", text: str = ""):
+    found = source.read_text()
+    count(f"{name}:{found}")
+    if target:
+        Path(target).write_text(text)
+    return {"text": found}
+"""
+
+
+def reading(space: Space, **inputs: dict[str, str]) -> None:
+    """Steps of `reads`, in this order, that do not need each other."""
+    counting(space, READING)
+    space.workflow(
+        [{"id": name, "function": "n.reads", "inputs": {"name": name, **given}} for name, given in inputs.items()]
+    )
+
+
+@polled
+def test_a_step_that_reads_a_file_is_begun_early_too(space: Space) -> None:
+    for name in "abc":
+        space.file(name, name)
+    reading(space, a={"source": "a"}, b={"source": "b"}, c={"source": "c"})
+    ended = space.run(inline=False)
+    assert story(ended.events) == ["a begins", "b begins", "a ran", "c begins", "b ran", "c ran"]
+    assert called(space) == ["a:a", "b:b", "c:c"]
+    space.run(inline=False)
+    space.nothing_ran()
+
+
+def test_a_long_file_is_not_read_before_its_turn(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wfe.engine.ahead._READ", 3)
+    space.file("a", "a")
+    space.file("b", "long")
+    reading(space, a={"source": "a"}, b={"source": "b"})
+    assert story(space.run(inline=False).events) == ["a begins", "a ran", "b begins", "b ran"]
+
+
+def test_a_file_that_the_step_before_wrote_unsaid_counts_as_it_is_then(space: Space) -> None:
+    """The next one was decided about, and perhaps called, when the old content stood there."""
+    for name in "abc":
+        space.file(name, f"{name}-old")
+    where = str(space.root / "b")
+    reading(space, a={"source": "a", "target": where, "text": "new"}, b={"source": "b"}, c={"source": "c"})
+    ended = space.run(inline=False)
+    assert ended.of(StepState.RAN) == {"a", "b", "c"}
+    assert space.value("b") == {"text": "new"}
+    assert ended.outcomes["b"].attempts == 1
+    space.run(inline=False)
+    space.nothing_ran()
+
+
 @polled
 def test_steps_of_a_fan_whose_items_come_late(space: Space) -> None:
     space.nodes(

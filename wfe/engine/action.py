@@ -19,6 +19,7 @@ from wfe.core.outcome import NOTHING, Failure, Note, StepLine, StepProgress, Ste
 from wfe.core.rebuild import Verdict
 from wfe.core.retry import Retry
 from wfe.core.step import Step
+from wfe.engine.decide import Pending, pending_of
 from wfe.engine.executor import Call, Died, Raised, Reply, Returned, Skipped
 from wfe.engine.gate import ONLY, Only, Place
 from wfe.engine.inputs import holes_of, said_of, staged
@@ -29,7 +30,6 @@ from wfe.store.stamp import holds
 from wfe.store.traces import File, Row, Trace
 
 if TYPE_CHECKING:
-    from wfe.engine.decide import Pending
     from wfe.engine.run import Run
     from wfe.store.claims import Claim
 
@@ -284,6 +284,8 @@ class Action:
         """Say after which pause to try again, if `retries` allows it."""
         if done.failure is None:
             return done
+        if done.failure.kind == "changed" and self.pending.early and self.pending.inputs.files:
+            return self.anew(done)
         retry = Retry.of(self.step.options.retries)
         if not self.run.stopping.is_set() and retry.again(self.attempts, done.failure.kind, self._bases):
             done.pause = retry.pause(self.attempts)
@@ -291,6 +293,18 @@ class Action:
             told = f"{done.failure.kind}: {first}; trying again in {done.pause:g} s"
             self.run.note(told, self.step.id)
             self._keep(f"{done.failure.traceback[-_TOLD:]}[attempt {self.attempts}: {told}]\n")
+        return done
+
+    def anew(self, done: Done) -> Done:
+        """What it reads was decided about while others ran, and is not that any more: decide now, and try again at once. Where
+        nobody declares it, it may be what the step before wrote."""
+        pending = pending_of(self.run, self.step.id, self.forced)
+        if pending.failure is None and not pending.skip and not self.run.stopping.is_set():
+            assert done.failure is not None
+            self.run.note(f"{done.failure.message.partition(';')[0]}; trying again", self.step.id)
+            self.pending = self.run.pending[self.step.id] = pending
+            self.attempts -= 1
+            done.pause = 0.0
         return done
 
     def waits(self) -> None:

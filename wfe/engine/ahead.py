@@ -23,6 +23,7 @@ from wfe.wire.frames import SOON
 if TYPE_CHECKING:
     from wfe.engine.action import Action
     from wfe.engine.run import Run
+    from wfe.store.stamp import Stamp
 
 _MOST: Final = 5  # calls behind the running one, all of them short: a kill loses their results
 _BRIEF: Final = 0.04  # seconds of a call that is over before it is worth to do something else
@@ -32,6 +33,8 @@ _FEW: Final = 2
 # Seconds of waiting for a reply after which the worker counts as the slower of the two.
 _LATE: Final = 30e-6
 _TOGETHER: Final = 7  # steps that are decided about with another one
+_READ: Final = 1 << 20  # bytes of files that are read before a step's turn, in well under a millisecond
+_OPENED: Final = 1 << 13  # bytes that are read in the time in which a file is opened
 _ALL: Final = 8  # so many replies in a row that were late let the engine write all files
 
 
@@ -48,6 +51,7 @@ class Ahead:
         self._following: dict[str, str] = {}
         self._line: deque[Action] = deque()  # in the order of their turns; those that were begun come first
         self._last: dict[str, tuple[float, bool]] = {}  # function -> seconds of its last call, and whether it printed
+        self._room = 0  # bytes that may still be read for the step that is decided about
         self._late = 0  # up to _ALL: how much of its work the worker should be spared
         self._spared = 0
 
@@ -157,16 +161,16 @@ class Ahead:
     def _foreseen(self, name: str) -> Pending | None:
         """What will be done for a step whose turn is still to come; None where it must be decided about then.
 
-        What is not to be run is decided again, since what it relies on may be gone. A file is looked at only then: a step before
-        may be writing it.
+        What is not to be run is decided again, since what it relies on may be gone. So is, after its call, what reads a file
+        that somebody wrote to meanwhile (`Action.again`).
         """
         run = self.run
         if not name or name in run.marks or name in run.pending or not run.ready(name):
             return None
         step = run.step(name)
-        if step.fan is not None or step.reads_files:
+        if step.fan is not None:
             return None
-        self.looking = get_ident()
+        self.looking, self._room = get_ident(), _READ
         try:
             pending = pending_of(run, name, run.is_forced(step))
         except Exception:  # noqa: BLE001 - told at its turn, whatever it is; the running step has no part in it
@@ -174,7 +178,14 @@ class Ahead:
         finally:
             self.looking = 0
         wrong = pending.failure is not None or pending.skip
+        pending.early = True
         return None if wrong or pending.decision.verdict is not Verdict.RUN else pending
+
+    def digest(self, path: str) -> tuple[Stamp, str]:
+        """As in Known, before the step's turn. Raises TooLong where that takes long: who runs must be heard meanwhile."""
+        found = self.run.workspace.files.digest(path, self._room)
+        self._room -= found[0].size + _OPENED
+        return found
 
     def hand_on(self) -> None:
         """The function of the running step returned: the next one is called before the result is stored."""

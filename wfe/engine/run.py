@@ -270,6 +270,11 @@ class Run(Known):
 
     # --- deciding
 
+    def digest(self, path: str) -> tuple[Stamp, str]:
+        """As in Known; raises TooLong as in Ahead, before a step's turn."""
+        early = self.ahead.looking == threading.get_ident()
+        return self.ahead.digest(path) if early else super().digest(path)
+
     def decide(self, name: str) -> Pending:
         """What must be done for a step whose needs are all settled. Does nothing yet."""
         pending = self.pending.get(name)

@@ -16,12 +16,12 @@ from xxhash import xxh3_128
 _CHUNK: Final = 256 * 1024
 
 
-def file_digest(path: str | Path) -> str:
+def file_digest(path: str | Path, told: os.stat_result | None = None) -> str:
     """The digest of a file's content, or of a directory: the names and contents of all files under it, sorted.
 
-    Raises OSError (a missing file, no permission).
+    told: what stat said of it just now, if that was asked. Raises OSError (a missing file, no permission).
     """
-    told = os.stat(path)
+    told = told or os.stat(path)
     if stat.S_ISDIR(told.st_mode):
         return directory_digest(Path(path), lambda entry: file_digest(os.path.join(path, entry)))
     if not stat.S_ISREG(told.st_mode):  # a pipe would be waited on for ever, a device has no end

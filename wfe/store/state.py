@@ -335,6 +335,16 @@ class State:
     def set(self, table: str, name: str, value: Any, scope: str = "") -> None:
         self.set_all([(table, name, value, scope)])
 
+    def remember(self, table: str, name: str, value: Any, scope: str = "") -> None:
+        """As `set`, of what is soon found out anew: it is written together with what is set later, and a kill before loses it."""
+        with self._lock:
+            if self._journal is None or self._depth:
+                self.set(table, name, value, scope)
+                return
+            if not self._late:
+                self._since = time.monotonic()
+            self._late[table, scope, name] = pack(scope, name, value)
+
     def set_all(self, rows: Iterable[tuple[str, str, Any, str]]) -> None:
         """Write rows, each (table, name, value, scope), all or none."""
         packed = {(table, scope, name): pack(scope, name, value) for table, name, value, scope in rows}
