@@ -269,7 +269,7 @@ class Worker(Caller):
             if reply["seconds"] >= frames.SOON:
                 self.surroundings.restore()
             # Calls that come several at a time are sent before the worker has nothing to do.
-            keen = 0.0 if call["behind"] else call["keen"]
+            keen = call["keen"]
             if keen <= frames.KEEN and reply["seconds"] >= frames.SOON:
                 keen = 0.0
 
