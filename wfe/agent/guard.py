@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wfe.agent import header
+from wfe.agent import FIRST
 from wfe.errors import EnvironmentFailure
 
 if TYPE_CHECKING:
@@ -97,10 +97,10 @@ def untrusted(project: Path, files: Sequence[str]) -> tuple[str, ...]:
         path = project / file
         try:
             with path.open("rb") as stream:
-                start = stream.read(len(header.FIRST))
+                start = stream.read(len(FIRST))
         except FileNotFoundError:
             continue
-        if start == header.FIRST.encode():
+        if start == FIRST.encode():
             from wfe.agent import approval
 
             if not approval.trusted(project, path):
