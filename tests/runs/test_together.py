@@ -90,6 +90,53 @@ def test_three_at_once_of_which_one_is_killed(space: Space) -> None:
     space.nothing_ran()
 
 
+DYING = """
+@workflow_node(outputs={"n": int})
+def quick(name: str):
+    count(name)
+    return {"n": 1}
+
+@workflow_node(outputs={"n": int})
+def kills_its_run(n: int, m: int):
+    import signal
+    os.kill(os.getppid(), signal.SIGKILL)
+    return {"n": 1}
+
+@workflow_node(outputs={"n": int})
+def waits(door: str):
+    with open(door, "w") as out:
+        out.write("in")
+    with open(door + ".go") as go:
+        go.read()
+    return {"n": 1}
+"""
+
+
+@linux
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_what_a_killed_run_had_done_a_live_one_need_not_do_again(space: Space, jobs: str) -> None:
+    """It had not told anybody but its journal."""
+    with door(space) as path:
+        counting(space, DYING)
+        quick = [{"id": name, "function": "n.quick", "inputs": {"name": name}} for name in ("a", "b")]
+        last = {"id": "last", "function": "n.kills_its_run", "inputs": {"n": "$a.n", "m": "$b.n"}}
+        space.workflow([{"id": "waits", "inputs": {"door": str(path)}}, *quick, last])
+        ours = Running(space, "wfe", "waits", "a", "b")
+        entered(path)
+        other = Running(space, "wfe", "a", "b", "last", "-n", jobs)
+        assert other.end()[0] == -9
+        assert so_far(space) == ["a", "b"]
+        go(path)
+        code, said = ours.end()
+        assert code == 0 and "1 ran, 2 restored" in said, said
+        assert so_far(space) == ["a", "b"]
+        other.gone()
+
+
+def so_far(space: Space) -> list[str]:
+    return sorted((space.root / "log").read_text().split())
+
+
 @linux
 @pytest.mark.parametrize("end", ["it finishes", "it is killed"])
 def test_a_step_that_another_run_makes_is_waited_for(space: Space, end: str) -> None:

@@ -14,7 +14,7 @@ from wfe.engine.project import Project
 from wfe.engine.workspace import Workspace
 from wfe.errors import EnvironmentFailure
 from wfe.store.claims import Claims
-from wfe.store.journal import Journal, any_left
+from wfe.store.journal import Folder, Journal
 from wfe.store.state import State, pack
 
 ROWS = [[("trace", "", "k1", b"one"), ("step", "w", "a", b"two")], [("memo", "s", "n", b"x" * 300)]]
@@ -105,13 +105,13 @@ def written(root: Path) -> subprocess.Popen[str]:
 def test_what_a_killed_process_had_done_is_brought_home(tmp_path: Path) -> None:
     other = written(tmp_path)
     workspace = Workspace(Project.at(tmp_path))
-    assert any_left(tmp_path / "cache" / "journal")
+    assert Folder(tmp_path / "cache" / "journal").any_left()
     assert workspace.state.all("step", "w") == {}  # that of a live one is left alone
     other.kill()
     other.communicate()
     workspace.bring_home()
     assert workspace.state.all("step", "w") == {f"s{number}": number for number in range(5)}
-    assert not any_left(tmp_path / "cache" / "journal")
+    assert not Folder(tmp_path / "cache" / "journal").any_left()
     workspace.close()
     again = Workspace(Project.at(tmp_path))
     assert again.state.get("trace", "k4") == 4
@@ -132,7 +132,7 @@ def test_who_ends_in_order_leaves_nothing(tmp_path: Path) -> None:
     other.communicate("\n")
     assert other.returncode == 0  # without having closed it
     workspace = Workspace(Project.at(tmp_path))
-    assert len(workspace.state.all("trace")) == 5 and not any_left(tmp_path / "cache" / "journal")
+    assert len(workspace.state.all("trace")) == 5 and not Folder(tmp_path / "cache" / "journal").any_left()
     workspace.close()
 
 
@@ -205,11 +205,11 @@ def test_a_database_that_takes_nothing_costs_nothing(
     ours.then(lambda: done.append(1))
     with pytest.raises(EnvironmentFailure):
         ours.settle()
-    assert ours.get("step", "a", "w") == 1 and any_left(tmp_path / "journal")
+    assert ours.get("step", "a", "w") == 1 and Folder(tmp_path / "journal").any_left()
     assert done == [1]  # or whoever waits for it would wait for as long as the disk is full
     monkeypatch.setattr(ours, "_commit", honest)
     ours.settle()
-    assert not any_left(tmp_path / "journal")
+    assert not Folder(tmp_path / "journal").any_left()
 
 
 def test_what_cannot_be_brought_home_keeps_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +224,7 @@ def test_what_cannot_be_brought_home_keeps_nobody_out(tmp_path: Path, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(State, "_commit", full)
         workspace = Workspace(Project.at(tmp_path))
-        assert any_left(tmp_path / "cache" / "journal")
+        assert Folder(tmp_path / "cache" / "journal").any_left()
         workspace.gather()
         with pytest.raises(EnvironmentFailure):  # a run's steps say so
             workspace.state.set("step", "a", 1, "w")

@@ -75,7 +75,6 @@ class Action:
         self._call: Call | None = None
         self._claim: Claim | None = None
         self._alone = False  # whether nobody had made the result when the claim was taken
-        self._waited = False  # whether somebody else held the claim
 
     def do(self, verdict: Verdict) -> Done | None:
         """Bring the step to its end, or, where it must be tried again after a while, to that of an attempt.
@@ -259,7 +258,7 @@ class Action:
             return None
         before = self.pending.trace
         key = self.pending.key
-        trace = self.workspace.traces.find(key) if self.workspace.traces.made([key]) else None
+        trace = self.workspace.traces.find(key) if self.workspace.made([key]) else None
         if trace is None or not (before is None or trace.made > before.made):
             return None
         return trace if self.workspace.traces.whole(trace) else None
@@ -267,11 +266,8 @@ class Action:
     def execute(self) -> Done | None:
         """Make the result, unless another run is just making it."""
         if not self.claim():
-            self._waited = True
             return None
         try:
-            if self._waited:
-                self.workspace.bring_home()  # of a run that was killed while it held the claim
             trace = None if self.begun else self.newer()
             if trace is not None:
                 self.pending.trace = trace

@@ -128,7 +128,7 @@ class Ahead:
     def _send(self, running: Action, actions: list[Action]) -> None:
         """Send the calls of several, behind that of the running one; but not of those whose result was made meanwhile, and of
         none after one."""
-        made = self.run.workspace.traces.made([one.pending.key for one in actions])
+        made = self.run.workspace.made([one.pending.key for one in actions])
         free = list(itertools.takewhile(lambda one: one.pending.key not in made, actions))
         if free:
             self._begin(running, free)

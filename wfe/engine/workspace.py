@@ -14,6 +14,7 @@ import platform
 import shutil
 import stat
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from wfe.core.digest import canonical, digest
@@ -26,7 +27,7 @@ from wfe.store.blobs import Blobs
 from wfe.store.claims import Claims
 from wfe.store.files import Files
 from wfe.store.hashing import file_digest
-from wfe.store.journal import Journal, any_left
+from wfe.store.journal import Folder, Journal
 from wfe.store.stamp import Stamp, holds, stamp, stamp_of
 from wfe.store.state import ROOM, State, is_full
 from wfe.store.traces import File, Row, Trace, Traces
@@ -54,7 +55,7 @@ class Workspace:
         self.files = Files(self.state, project.root)
         self.traces = Traces(self.state, self.blobs)
         self._claims: Claims | None = None
-        self._journals = project.cache / "journal"
+        self._journals = Folder(project.cache / "journal")
         self.bring_home()
         self._base = f"{project.root}{os.sep}"
         self._results = self._shown(f"{self._cache}{os.sep}steps{os.sep}").replace(os.sep, "/")
@@ -74,18 +75,24 @@ class Workspace:
     def bring_home(self) -> None:
         """Take in what runs had done that were killed before it stood in the database. Where there is no room for it, it stays
         where it is, for whoever only looks, or deletes something."""
-        if not self.state.read_only and any_left(self._journals):
+        if not self.state.read_only and self._journals.any_left(self.state.journal):
             with contextlib.suppress(EnvironmentFailure, OSError):
                 assert self.claims is not None
-                for journal in Journal.left(self._journals, self.claims):
+                for journal in Journal.left(self._journals.path, self.claims):
                     self.state.bring_home(journal)
+
+    def made(self, keys: Sequence[str]) -> set[str]:
+        """Those of the keys that have a trace by now, sound or not. Of keys whose claims are held: a run that was killed held
+        them as long as what it made was in its journal alone."""
+        self.bring_home()
+        return self.traces.made(keys)
 
     def gather(self) -> None:
         """Let what is recorded from now on stand in a journal until there is time to write it into the database. Where that has
         no room, the steps tell it."""
         if self.claims is not None:
             with contextlib.suppress(EnvironmentFailure, OSError):
-                self.state.gather(Journal.mine(self._journals, self.claims))
+                self.state.gather(Journal.mine(self._journals.path, self.claims))
 
     def reap(self) -> None:
         """Remove what runs left in staging that were killed: their process is gone. Safe beside running ones."""

@@ -21,6 +21,7 @@ from typing import Final
 
 from wfe.core.digest import checksum
 from wfe.store.claims import Claims
+from wfe.store.stamp import UNPROVEN, holds, stamp
 
 Row = tuple[str, str, str, bytes]
 """(table, scope, name, body)."""
@@ -108,9 +109,23 @@ class Journal:
             self._claims.give(self._lock)
 
 
-def any_left(folder: Path) -> bool:
-    """Whether something stands in a journal, be it of a run that goes on."""
-    return bool(_used(folder))
+class Folder:
+    """The journals of a cache, asked before each step whether something stands in one: a stat for each, not a listing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._listed = UNPROVEN
+        self._files: list[str] = []
+
+    def any_left(self, mine: str = "") -> bool:
+        """Whether something stands in a journal other than `mine`, be it of a run that goes on."""
+        try:
+            if not holds(self._listed, str(self.path)):
+                self._listed = stamp(str(self.path))
+                self._files = [entry.path for entry in os.scandir(self.path) if entry.name.isdecimal()]
+            return any(os.stat(one).st_size for one in self._files if one != mine)
+        except OSError:
+            return False
 
 
 def _used(folder: Path) -> list[int]:

@@ -194,6 +194,11 @@ class State:
                 raise
         self._journal = journal
 
+    @property
+    def journal(self) -> str:
+        """The path of the journal that rows are put into, "" for none."""
+        return "" if self._journal is None else str(self._journal.path)
+
     def bring_home(self, journal: Journal) -> None:
         """Write what a killed run left in a journal."""
         rows = {(table, scope, name): body for table, scope, name, body in journal.rows() if table in TABLES}
