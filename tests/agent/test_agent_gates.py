@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from answers import GOOD
-from filelock import FileLock
 from ollama_server import Answer, OllamaServer
 
 from wfe.agent import lint, prompt
@@ -20,6 +19,7 @@ from wfe.agent.gate import Site
 from wfe.agent.lint import Types, polish
 from wfe.agent.outline import Overlay, compile_problems, compiler
 from wfe.agent.spec import Draft, check_host, check_path, slug
+from wfe.env.lease import holding
 from wfe.errors import EnvironmentFailure, WorkflowError
 
 Served = Callable[[Answer], OllamaServer]
@@ -62,8 +62,7 @@ def test_two_generations_do_not_share_a_type_checker(tmp_path: Path, monkeypatch
     """Its cache is one for all, and of two at once one may end with an error of its own."""
     monkeypatch.setattr(lint, "_PATIENCE", 0.01)
     site = Site(tmp_path, tmp_path)
-    (tmp_path / "types").mkdir()
-    with FileLock(tmp_path / "types" / "cache.lock"), pytest.raises(EnvironmentFailure, match="another mypy"):
+    with holding(tmp_path / "types", "cache"), pytest.raises(EnvironmentFailure, match="another mypy"):
         Types().look(Draft("x = 1\n"), PLAIN.spec, site)
     assert Types().look(Draft("x = 1\n"), PLAIN.spec, site) == []
 

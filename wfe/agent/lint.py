@@ -19,6 +19,7 @@ from pathlib import Path
 from wfe.agent.gate import Site
 from wfe.agent.spec import Draft, NodeSpec
 from wfe.agent.verdict import Verdict
+from wfe.env.lease import holding
 from wfe.errors import EnvironmentFailure
 
 _SECONDS = 60.0
@@ -146,15 +147,12 @@ class Types:
 def _alone(folder: Path) -> Iterator[None]:
     """While open, no other mypy uses the cache in `folder`: of two at once one may end with an error of its own. A cache for
     each would be read through all of builtins each time, which takes 4 s. Raises EnvironmentFailure."""
-    from filelock import FileLock, Timeout  # nothing else here needs it
-
     try:
-        with FileLock(folder / "cache.lock", timeout=_PATIENCE):
+        with holding(folder, "cache", patience=_PATIENCE):
             yield
-    except Timeout as error:
-        raise EnvironmentFailure(
-            f"another mypy has held {folder} for {_PATIENCE:g} s", hint="wait for the other generation, or end it"
-        ) from error
+    except TimeoutError as error:
+        text = f"another mypy has held {folder} for {_PATIENCE:g} s"
+        raise EnvironmentFailure(text, hint="wait for the other generation, or end it") from error
 
 
 @cache

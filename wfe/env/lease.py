@@ -12,6 +12,7 @@ file's existence leaves after a kill -9) keep two makers, or a maker and a remov
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import time
@@ -44,15 +45,21 @@ def _lock(root: Path, name: str) -> FileLock:
 
 @contextmanager
 def holding(
-    root: Path, name: str, stop: Event | None = None, waiting: Callable[[], object] | None = None
+    root: Path,
+    name: str,
+    stop: Event | None = None,
+    waiting: Callable[[], object] | None = None,
+    patience: float = math.inf,
 ) -> Iterator[None]:
     """Hold the lock called `name` between processes, and between threads; the death of its holder frees it.
 
-    `waiting` is called once when another has it. Raises Interrupted when `stop` is set meanwhile.
+    `waiting` is called once when another has it. Raises Interrupted when `stop` is set meanwhile, TimeoutError after `patience`
+    seconds.
     """
     from filelock import Timeout
 
     lock = _lock(root, name)
+    end = time.monotonic() + patience
     while True:
         try:
             lock.acquire(timeout=0.2)
@@ -61,6 +68,8 @@ def holding(
             if waiting:
                 waiting()
                 waiting = None
+            if time.monotonic() > end:
+                raise TimeoutError(f"another has held {lock.lock_file} for {patience:g} s") from None
             if stop is not None and stop.is_set():
                 raise Interrupted("interrupted while another run prepared an environment") from None
     try:
