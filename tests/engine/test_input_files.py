@@ -10,7 +10,9 @@ import pytest
 from space import Space
 
 from wfe.core.digest import digest
-from wfe.errors import ExitCode
+from wfe.engine.project import Project
+from wfe.engine.workspace import Workspace
+from wfe.errors import EnvironmentFailure, ExitCode, WorkflowError
 
 
 def test_a_touched_file_rebuilds_nothing_and_is_stamped_anew(chain: Space, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -438,3 +440,30 @@ def test_a_source_that_comes_while_the_workflow_runs_is_noticed(space: Space, wh
     shutil.rmtree(space.root / "late") if "deep" in path else (space.root / path).unlink()
     space.run(inline=False)
     assert space.value("use") == {"k": None}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a pipe with a name")
+def test_an_output_never_replaces_what_is_no_plain_file(space: Space) -> None:
+    """As root, a step whose output was called /dev/null replaced it."""
+    space.nodes("@workflow_node\ndef save(to: Output, text: str): to.write_text(text)\n")
+    space.workflow([{"id": "save", "inputs": {"to": "out.txt", "text": "${text}"}}], params={"text": "a"})
+    pipe = space.root / "out.txt"
+    space.run()
+    pipe.unlink()
+    os.mkfifo(pipe)
+    assert "what stands there is no plain file" in space.run().failure("save")  # by a plan that was remembered
+    with pytest.raises(WorkflowError, match=r"out\.txt', which is no plain file"):
+        space.run(text="b")
+    assert pipe.is_fifo()
+
+
+def test_what_cannot_be_removed_is_told(space: Space) -> None:
+    space.nodes("@workflow_node\ndef save(to: Output): to.write_text('')\n")
+    space.workflow([{"id": "save", "inputs": {"to": "out.txt"}}])
+    space.run()
+    (space.root / "out.txt").unlink()
+    (space.root / "out.txt").mkdir()
+    workspace = Workspace(Project.at(space.root))
+    with pytest.raises(EnvironmentFailure, match=r"^out\.txt cannot be removed"):
+        workspace.clean("w", "save")
+    workspace.close()

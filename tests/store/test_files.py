@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -245,3 +246,35 @@ def test_a_trace_without_its_artifact_is_not_whole(traces: Traces, tmp_path: Pat
     assert traces.whole(trace)
     traces.blobs.drop(name)
     assert not traces.whole(trace)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links and names as POSIX has them")
+def test_all_that_a_directory_lists_counts(tmp_path: Path) -> None:
+    """A node that goes through it sees names, be they of empty directories, of links to nothing, or of the same directory."""
+    folder = tmp_path / "data"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub" / "x").write_text("1")
+    seen = [file_digest(folder)]
+    for change in (
+        lambda: (folder / "again").symlink_to("sub"),
+        lambda: (folder / "nothing").symlink_to("nowhere"),
+        lambda: (folder / "empty").mkdir(),
+        lambda: (folder / "sub" / "loop").symlink_to(".."),
+        lambda: (folder / "empty").rename(folder / "void"),
+    ):
+        change()
+        seen.append(file_digest(folder))
+    assert len(set(seen)) == len(seen) and file_digest(folder) == seen[-1]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a name that is not UTF-8")
+def test_a_name_that_is_not_utf_8(tmp_path: Path) -> None:
+    name = os.fsdecode(b"b\xff.txt")
+    (tmp_path / name).write_text("1")
+    os.utime(tmp_path / name, ns=(1, 1))
+    state = State(tmp_path / "cache" / "state.db")
+    for _ in range(2):
+        files = Files(state, tmp_path)
+        assert files.digest(name)[1] == file_digest(tmp_path / name)
+        assert files.digest(".")[1].startswith("directory-")
+    state.close()

@@ -94,7 +94,13 @@ class Ground(Disk):
         if place == self.place("dodo.py"):
             return "the project's own"
         where = os.path.join(self._root, text)
-        return "a directory" if os.path.isdir(where) and not os.path.islink(where) else ""
+        try:
+            kind = stat.S_IFMT(os.stat(where).st_mode)
+        except (OSError, ValueError):
+            return ""
+        if kind == stat.S_IFDIR:
+            return "" if os.path.islink(where) else "a directory"
+        return "" if kind == stat.S_IFREG else "no plain file"  # a device, a pipe: it would be replaced
 
     def holds_cache(self, text: str) -> bool:
         where = os.path.join(self._root, text)

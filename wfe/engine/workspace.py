@@ -252,11 +252,16 @@ class Workspace:
     def _target(self, path: str, content: str) -> File:
         where = self.absolute(path)
         try:
-            taken = stamp(where)
-            if file_digest(where) == content:
-                return File(path, "out", taken.plain(), content)
+            told = os.stat(where)
         except OSError:
-            pass  # not there, or not readable: it is put there now
+            told = None  # not there: it is put there now
+        if told is not None and stat.S_ISREG(told.st_mode):
+            with contextlib.suppress(OSError):  # not readable
+                if file_digest(where, told) == content:
+                    return File(path, "out", stamp_of(told).plain(), content)
+        elif told is not None and not (stat.S_ISDIR(told.st_mode) and os.path.islink(where)):
+            kind = "a directory" if stat.S_ISDIR(told.st_mode) else "no plain file"  # a device, a pipe
+            raise OSError(errno.EINVAL, f"what stands there is {kind}", where)
         return File(path, "out", self.blobs.put(content, where).plain(), content)
 
     def put_back(self, path: str, taken: Stamp, content: str) -> Stamp:
@@ -289,15 +294,20 @@ class Workspace:
             self.state.remove("step", step, workflow)
 
     def clean(self, workflow: str, step: str) -> list[str]:
-        """Delete a step's files from the workspace (the store keeps its result). Returns the paths that were deleted."""
+        """Delete a step's files from the workspace (the store keeps its result). Returns the paths that were deleted. Raises
+        EnvironmentFailure for one that cannot be."""
         found = self.state.get("step", step, workflow)
         gone = []
         if found is not None:
             for one in self.traces.row(found).files:
                 if one.role == "out":
-                    with contextlib.suppress(FileNotFoundError):
+                    try:
                         os.unlink(self.absolute(one.path))
-                        gone.append(one.path)
+                    except (FileNotFoundError, NotADirectoryError):
+                        continue
+                    except OSError as error:
+                        raise EnvironmentFailure(f"{one.path} cannot be removed: {error.strerror}") from error
+                    gone.append(one.path)
         return gone
 
 

@@ -81,8 +81,8 @@ class Clean(Plain):
         del out, err
         try:
             self.run.workspace.clean(self.run.workflow, self.name)
-        except OSError as error:
-            return TaskFailed(f"{error.filename} cannot be removed: {error.strerror}")
+        except WfeError as error:
+            return TaskFailed(str(error))
         return None
 
     def __str__(self) -> str:

@@ -45,10 +45,11 @@ class Files:
             if most < math.inf:
                 raise TooLong(path)
             return taken._replace(settled=False), self._directory(path, where)
+        name = path.encode("utf-8", "backslashreplace").decode()  # what the database calls it: not every name is UTF-8
         with self._lock:
             known = self._known.get(path)
         if known is None:
-            row = self._state.get("file", path)
+            row = self._state.get("file", name)
             known = (Stamp(*row[0]), row[1]) if row else None
         if known is not None and known[0].settled and known[0][:4] == taken[:4]:
             return known
@@ -58,7 +59,7 @@ class Files:
         with self._lock:
             self._known[path] = found
         if taken.settled:  # one that is not proves nothing the next time
-            self._state.remember("file", path, (taken.plain(), found[1]))
+            self._state.remember("file", name, (taken.plain(), found[1]))
         return found
 
     def _directory(self, path: str, where: str) -> str:

@@ -14,10 +14,11 @@ from xxhash import xxh3_128
 # Small enough to stay in the processor's cache from the reading to the hashing: 4 MiB at once took a third longer. (A mapped
 # file would be faster still, and end this process when somebody cuts it short meanwhile.)
 _CHUNK: Final = 256 * 1024
+DIRECTORY: Final = "directory-"  # how the digest of one begins
 
 
 def file_digest(path: str | Path, told: os.stat_result | None = None) -> str:
-    """The digest of a file's content, or of a directory: the names and contents of all files under it, sorted.
+    """The digest of a file's content, or of a directory: the names and contents of all that is under it, sorted.
 
     told: what stat said of it just now, if that was asked. Raises OSError (a missing file, no permission).
     """
@@ -39,23 +40,29 @@ def directory_digest(path: Path, digest: Callable[[str], str]) -> str:
     """The digest of a directory: no file has it, not one that holds the same listing either. digest: of a file in it, by its
     path there."""
     state = xxh3_128()
-    for entry in sorted(files_under(path)):
-        state.update(f"{len(entry)} {entry} {digest(entry)}\n".encode("utf-8", "surrogateescape"))
-    return f"directory-{state.hexdigest()}"
+    for entry, other in sorted(_under(path).items()):
+        state.update(f"{len(entry)} {entry} {other or digest(entry)}\n".encode("utf-8", "surrogateescape"))
+    return f"{DIRECTORY}{state.hexdigest()}"
 
 
-def files_under(path: Path) -> list[str]:
-    """Every file under a directory, as /-separated paths relative to it. Links to directories are followed, each directory
-    once; a link to nothing is left out."""
-    found: list[str] = []
-    seen: set[tuple[int, int]] = set()
+def _under(path: Path) -> dict[str, str]:
+    """All that is under a directory, by /-separated paths relative to it: what else it is than a file, "" for a file. Links to
+    directories are followed, each directory once."""
+    found: dict[str, str] = {}
+    seen: dict[tuple[int, int], str] = {}
     for folder, inner, names in os.walk(path, followlinks=True):
         told = os.stat(folder)
-        if (told.st_dev, told.st_ino) in seen and told.st_ino:
+        here = Path(folder).relative_to(path)
+        first = seen.setdefault((told.st_dev, told.st_ino or -len(seen)), here.as_posix())
+        found[here.as_posix()] = "directory" if first == here.as_posix() else f"directory as {first}"
+        if first != here.as_posix():
             inner.clear()
             continue
-        seen.add((told.st_dev, told.st_ino))
         inner.sort()  # which of two ways to a directory comes first must not depend on the system
-        relative = Path(folder).relative_to(path)
-        found.extend((relative / name).as_posix() for name in names if os.path.exists(os.path.join(folder, name)))
+        for name in names:
+            where = os.path.join(folder, name)
+            if os.path.exists(where):
+                found[(here / name).as_posix()] = ""
+            elif os.path.islink(where):
+                found[(here / name).as_posix()] = "link to nothing"
     return found
