@@ -142,16 +142,20 @@ def signals(run: Run) -> contextlib.AbstractContextManager[None]:
     """While open, the first Ctrl-C or SIGTERM lets no further step begin and gives those that run GRACE seconds; the
     second kills them at once. What is done is kept either way. In the main thread only: elsewhere no handler can be set.
     """
-    return heeding(run.stopping, run.stop, run.hold)
+    return heeding(run.stopping, run.stop, run.hold, run.interrupted)
 
 
 @contextlib.contextmanager
 def heeding(
-    stopping: threading.Event, stop: Callable[[], object], passed_on: Callable[[], bool] = lambda: True
+    stopping: threading.Event,
+    stop: Callable[[], object],
+    passed_on: Callable[[], bool] = lambda: True,
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> Iterator[None]:
     """As `signals`, for more than one run: the first sets `stopping`, the second calls `stop`, and so do GRACE seconds.
 
-    passed_on: called after the first, from a thread of its own; whether there is something that may finish.
+    passed_on: called after the first, from a thread of its own; whether there is something that may finish. interrupted: whether
+    a signal is not the user's but `stop`'s, to end what the main thread is doing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -175,7 +179,13 @@ def heeding(
 
     watcher = threading.Thread(target=heed, name="wfe-signals", daemon=True)
     watcher.start()
-    before = {number: signal.signal(number, lambda *_: asked.put(True)) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def handle(*_: object) -> None:
+        if interrupted():
+            raise KeyboardInterrupt
+        asked.put(True)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

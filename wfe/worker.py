@@ -254,7 +254,9 @@ class Worker(Caller):
             elif self.broken or waits(self.life):  # what the engine writes there says: begin nothing by yourself
                 self.sender.reply({"state": "unbegun", "seconds": 0.0, "broken": True})
                 continue
-            reply = self.answer(call)
+            reply: dict[str, Any] = {"state": "outdated", "seconds": 0.0}
+            if not changed(call["files"]):
+                reply = self.answer(call)
             if call["marks"]:
                 self.surroundings.restore()  # the node may have closed the two streams
                 for number in (1, 2):
@@ -306,6 +308,18 @@ class Worker(Caller):
         if has_children():
             reply["children"] = end_children()
         super().tidy(reply)
+
+
+def changed(files: list[tuple[str, int, int, int, int]]) -> bool:
+    """Whether one of the files was written to since stat said these times, size and inode of it."""
+    for path, *known in files:
+        try:
+            told = os.stat(path)
+        except OSError:
+            return True
+        if [told.st_mtime_ns, told.st_ctime_ns, told.st_size, told.st_ino] != known:
+            return True
+    return False
 
 
 def has_printed() -> bool | None:

@@ -147,15 +147,26 @@ def test_a_long_file_is_not_read_before_its_turn(space: Space, monkeypatch: pyte
 
 
 def test_a_file_that_the_step_before_wrote_unsaid_counts_as_it_is_then(space: Space) -> None:
-    """The next one was decided about, and perhaps called, when the old content stood there."""
-    for name in "abc":
+    """The next one was decided about, and its call was on its way, when the old content stood there; and after it comes one that
+    writes there too."""
+    for name in "abcd":
         space.file(name, f"{name}-old")
-    where = str(space.root / "b")
-    reading(space, a={"source": "a", "target": where, "text": "new"}, b={"source": "b"}, c={"source": "c"})
+    where = str(space.root / "c")
+    writing = {"target": where, "text": "new"}
+    reading(
+        space,
+        a={"source": "a"},
+        b={"source": "b", **writing},
+        c={"source": "c"},
+        d={"source": "d", **writing, "text": "newer"},
+    )
     ended = space.run(inline=False)
-    assert ended.of(StepState.RAN) == {"a", "b", "c"}
-    assert space.value("b") == {"text": "new"}
-    assert ended.outcomes["b"].attempts == 1
+    assert called(space) == ["a:a-old", "b:b-old", "c:new", "d:d-old"]
+    assert ended.of(StepState.RAN) == {"a", "b", "c", "d"}
+    assert space.value("c") == {"text": "new"}
+    assert ended.outcomes["c"].attempts == 1
+    assert [one for one in story(ended.events) if "begins" in one] == [f"{one} begins" for one in "abcd"]
+    space.file("c", "new")
     space.run(inline=False)
     space.nothing_ran()
 
@@ -186,6 +197,56 @@ def test_after_a_failure_none_is_begun(space: Space) -> None:
     assert ended.of(StepState.FAILED) == {"b"} and ended.of(StepState.CANCELLED) == {"c"}
     space.run(inline=False)
     assert called(space) == ["b", "c"]
+
+
+@polled
+def test_a_step_whose_turn_comes_before_those_that_were_begun(space: Space) -> None:
+    """doit was asked for steps in another order than their needs allow: what was begun is brought to its end first, also where
+    that must be decided about again."""
+    for name in "acd":
+        space.file(name, "old")
+    where = str(space.root / "c")
+    counting(space, READING + NODES)
+    space.workflow(
+        [
+            {"id": "a", "function": "n.reads", "inputs": {"name": "a", "source": "a"}},
+            {"id": "b", "function": "n.reads", "inputs": {"name": "b", "source": "a", "target": where, "text": "new"}},
+            {"id": "c", "function": "n.reads", "inputs": {"name": "c", "source": "c"}},
+            {"id": "d", "function": "n.reads", "inputs": {"name": "d", "source": "d"}},
+            {"id": "e", "function": "n.reads", "inputs": {"name": "e", "source": "a"}, "depends_on": ["b"]},
+        ]
+    )
+    code, said = Running(space, "doit", "a", "e", "b", "c", "d").end()
+    assert code == 0 and "5 ran" in said, said
+    assert sorted(called(space)) == ["a:old", "b:old", "c:new", "d:old", "e:old"]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_step_that_failed_is_not_called_again(space: Space, jobs: int) -> None:
+    """It follows one that was put aside for its next attempt, when that is called again."""
+    counting(
+        space,
+        """
+@workflow_node(outputs={"n": int})
+def flaky(name: str, fails: bool, log: str):
+    count(name)
+    if fails and (name == "c" or Path(log).read_text().split().count(name) == 1):
+        raise ValueError("no")
+    return {"n": 1}
+        """,
+    )
+    log = str(space.root / "log")
+    given = {"a": {"count": 1, "delay": 0.01}, "c": 0, "b": {"count": 1, "delay": 0.02}}
+    space.workflow(
+        [
+            {"id": name, "function": "n.flaky", "inputs": {"name": name, "fails": True, "log": log}, "retries": retries}
+            for name, retries in given.items()
+        ]
+    )
+    ended = space.run(inline=False, jobs=jobs)
+    assert sorted(called(space)) == ["a", "a", "b", "b", "c"]
+    assert ended.of(StepState.FAILED) == {"c"} and ended.of(StepState.RAN) == {"a", "b"}
+    assert len([one for one in ended.events if isinstance(one, StepFinished)]) == 3
 
 
 @linux

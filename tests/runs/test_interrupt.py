@@ -65,6 +65,22 @@ def test_once_lets_a_running_step_finish(space: Space, front: str, number: int, 
     space.current("quick", "waits")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_twice_ends_what_runs_inline(space: Space, number: int) -> None:
+    """It is in the main thread of wfe's own process, where the signal's handler only takes notice."""
+    with door(space) as path:
+        prepare(space, path)
+        running = Running(space, "wfe", "--inline")
+        entered(path)
+        running.process.send_signal(number)
+        running.until("stopping:")
+        running.process.send_signal(number)
+        code, said = running.end()
+        assert code == 130 and "1 ran, 2 cancelled" in said and "Traceback" not in said, said
+        nothing_left(space, running)
+        resumes(space, path)
+
+
 @pytest.mark.parametrize(
     ("front", "jobs", "number"),
     [

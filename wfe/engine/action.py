@@ -19,17 +19,18 @@ from wfe.core.outcome import NOTHING, Failure, Note, StepLine, StepProgress, Ste
 from wfe.core.rebuild import Verdict
 from wfe.core.retry import Retry
 from wfe.core.step import Step
-from wfe.engine.decide import Pending, pending_of
-from wfe.engine.executor import Call, Died, Raised, Reply, Returned, Skipped
+from wfe.engine.executor import Call, Died, Outdated, Raised, Reply, Returned, Skipped
 from wfe.engine.gate import ONLY, Only, Place
 from wfe.engine.inputs import holes_of, said_of, staged
 from wfe.engine.returned import BadReturn, result_of
 from wfe.engine.workspace import room
 from wfe.errors import EnvironmentFailure, WfeError
+from wfe.store.hashing import DIRECTORY
 from wfe.store.stamp import holds
 from wfe.store.traces import File, Row, Trace
 
 if TYPE_CHECKING:
+    from wfe.engine.decide import Pending
     from wfe.engine.run import Run
     from wfe.store.claims import Claim
 
@@ -50,6 +51,7 @@ class Done:
     skip: str = ""
     attempts: int = 1
     pause: float | None = None  # seconds after which it is to be tried again
+    outdated: bool = False  # nothing was done: a file that it reads was written to since it was decided about
 
 
 class Action:
@@ -68,7 +70,8 @@ class Action:
         self.due = 0.0  # time.monotonic() from which on it may be tried again; 0 while another run makes its result
         self.forced = False
         self.printed = False  # whether it has printed something
-        self._started = False  # whether its start was told
+        self.started = False  # whether its start was told
+        self.wary = True  # whether to look at its files once more just before it is called
         self._staging = ""
         self._soiled = False  # whether something may have been left there
         self._places: Mapping[str, str] = {}
@@ -170,6 +173,16 @@ class Action:
             seed=options.seed,
             timeout=options.timeout,
             lasts=self.run.ahead.lasts(self),
+            files=self._as_decided() if self.wary else (),
+        )
+
+    def _as_decided(self) -> tuple[tuple[str, int, int, int, int], ...]:
+        """The files that it reads, as they were. Not directories, whose own times change with what lies in them for a moment."""
+        files = self.pending.inputs.files.items()
+        return tuple(
+            (self.workspace.absolute(path), *taken[:4])
+            for path, (taken, content) in files
+            if not content.startswith(DIRECTORY)
         )
 
     def release(self) -> None:
@@ -188,7 +201,8 @@ class Action:
                 self.run.executors.begin(self.step, self.call_in(place))
             if self.begun:
                 self.began = began
-                self.tell_started(place)
+                if not self.started:
+                    self.tell_started(place)
             else:
                 self.unclaim()
 
@@ -196,7 +210,8 @@ class Action:
         """The step before has just returned, where one runs at a time: send the call, or tell that it runs by now."""
         if self.begun:
             self.began = time.perf_counter()
-            self.tell_started(ONLY)
+            if not self.started:
+                self.tell_started(ONLY)
         elif not self.step.options.resources:
             self.begin_at_once(ONLY)
 
@@ -229,7 +244,7 @@ class Action:
         return self._call
 
     def tell_started(self, place: Place | Only) -> None:
-        self._started = True
+        self.started = True
         takes = (
             {pool: amount(given) for pool, given in self.step.options.resources}
             if self.step.options.resources
@@ -280,8 +295,6 @@ class Action:
         """Say after which pause to try again, if `retries` allows it."""
         if done.failure is None:
             return done
-        if done.failure.kind == "changed" and self.pending.early and self.pending.inputs.files:
-            return self.anew(done)
         retry = Retry.of(self.step.options.retries)
         if not self.run.stopping.is_set() and retry.again(self.attempts, done.failure.kind, self._bases):
             done.pause = retry.pause(self.attempts)
@@ -289,18 +302,6 @@ class Action:
             told = f"{done.failure.kind}: {first}; trying again in {done.pause:g} s"
             self.run.note(told, self.step.id)
             self._keep(f"{done.failure.traceback[-_TOLD:]}[attempt {self.attempts}: {told}]\n")
-        return done
-
-    def anew(self, done: Done) -> Done:
-        """What it reads was decided about while others ran, and is not that any more: decide now, and try again at once. Where
-        nobody declares it, it may be what the step before wrote."""
-        pending = pending_of(self.run, self.step.id, self.forced)
-        if pending.failure is None and not pending.skip and not self.run.stopping.is_set():
-            assert done.failure is not None
-            self.run.note(f"{done.failure.message.partition(';')[0]}; trying again", self.step.id)
-            self.pending = self.run.pending[self.step.id] = pending
-            self.attempts -= 1
-            done.pause = 0.0
         return done
 
     def waits(self) -> None:
@@ -317,7 +318,7 @@ class Action:
         call = self.call_in(place)
         if self.attempts == 1:
             self.workspace.drop_log(self.log)
-        if not self._started:
+        if not self.started:
             self.tell_started(place)
         ahead = call.sent
         asked = time.perf_counter()
@@ -360,6 +361,9 @@ class Action:
         if isinstance(reply, Raised):
             self._bases = reply.bases
             return Done(StepState.FAILED, failure=Failure(reply.kind, reply.message, reply.traceback, self._log()))
+        if isinstance(reply, Outdated):
+            self.attempts -= 1
+            return Done(StepState.CANCELLED, outdated=True)
         assert isinstance(reply, Died)
         state = StepState.CANCELLED if reply.kind == "cancelled" else StepState.FAILED
         return Done(

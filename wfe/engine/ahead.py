@@ -161,11 +161,11 @@ class Ahead:
     def _foreseen(self, name: str) -> Pending | None:
         """What will be done for a step whose turn is still to come; None where it must be decided about then.
 
-        What is not to be run is decided again, since what it relies on may be gone. So is, after its call, what reads a file
-        that somebody wrote to meanwhile (`Action.again`).
+        What is not to be run is decided again, since what it relies on may be gone. So is what reads a file that was written to
+        before its call began: the worker looks.
         """
         run = self.run
-        if not name or name in run.marks or name in run.pending or not run.ready(name):
+        if not name or name in run.marks or name in run.pending or name in run.outcomes or not run.ready(name):
             return None
         step = run.step(name)
         if step.fan is not None:
@@ -178,7 +178,6 @@ class Ahead:
         finally:
             self.looking = 0
         wrong = pending.failure is not None or pending.skip
-        pending.early = True
         return None if wrong or pending.decision.verdict is not Verdict.RUN else pending
 
     def digest(self, path: str) -> tuple[Stamp, str]:

@@ -24,8 +24,7 @@ from wfe.store.traces import Row, Trace
 
 @dataclass(slots=True)
 class Pending:
-    """A step whose turn has come: what was decided, and all that performing it needs. early: it was decided before that, while
-    others ran, who may have written to a file that it reads."""
+    """A step whose turn has come: what was decided, and all that performing it needs."""
 
     decision: Decision
     inputs: Inputs = field(default_factory=Inputs)
@@ -35,7 +34,6 @@ class Pending:
     row: Row | None = None
     failure: Failure | None = None
     skip: str = ""
-    early: bool = False
 
 
 def pending_of(known: Known, name: str, forced: bool = False) -> Pending:

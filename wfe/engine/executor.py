@@ -26,6 +26,8 @@ class Call:
     memory that stand at nulls of `inputs` (the function gets read-only ones).
     result: file into which the callee may write the result already, if it is plain JSON (`Returned.stat`); "" for none.
     said: `inputs` as JSON in ASCII, where that was written already.
+    files: what must still hold when the call begins, else it is not begun (`Outdated`): of each file the path, mtime, ctime
+    (nanoseconds), size and inode. A callee that cannot look may leave it.
     sent: whether an executor has sent it already, and nobody has asked for the reply.
     Without a `staging` ("") nothing is written to files: the arrays of the result come back in `Returned.arrays`.
     What is printed is added to `log`; where nothing is, it is not made.
@@ -45,6 +47,7 @@ class Call:
     timeout: float | None = None
     lasts: float = 0.0
     said: str = ""
+    files: tuple[tuple[str, int, int, int, int], ...] = ()
     slots: Mapping[str, list[int]] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict)
     arrays: Mapping[Trail, Any] = field(default_factory=dict)
@@ -113,7 +116,14 @@ class Died:
     seconds: float = 0.0
 
 
-Reply = Returned | Skipped | Raised | Died
+@dataclass(frozen=True, slots=True)
+class Outdated:
+    """The call was not begun: one of its `files` is not what it was."""
+
+    seconds: float = 0.0
+
+
+Reply = Returned | Skipped | Raised | Died | Outdated
 Emit = Callable[[str, dict[str, Any]], None]
 """Receives what a running call says: ("progress", {done, total, note}), ("note", {message}), ("line", {stream, line}); and
 ("sent", {}) when there is some time for other work, since the call is on its way to another process; ("waits", {}) when

@@ -19,6 +19,7 @@ from wfe.engine.workers import Workers
 from wfe.errors import EnvironmentFailure
 
 if TYPE_CHECKING:
+    from wfe.engine.inline import Inline
     from wfe.env.prefix import Progress
 
 
@@ -62,7 +63,7 @@ class Executors:
         self.project = project
         self.jobs = jobs
         self.say = say
-        self._inline: Executor | None = None
+        self._inline: Inline | None = None
         self._told = False  # that no timeout is kept
         if inline:
             from wfe.engine.inline import Inline
@@ -152,6 +153,10 @@ class Executors:
         for one in self._all():
             if isinstance(one, Workers):
                 one.hold()
+
+    def interrupted(self) -> bool:
+        """As in Inline."""
+        return self._inline is not None and self._inline.interrupted()
 
     def cancel(self) -> None:
         """Kill what runs. Callable from any thread, and from a signal handler's."""

@@ -7,8 +7,11 @@ stay. Calls take turns, since the working directory and the environment belong t
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import json
+import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -37,6 +40,7 @@ class Inline:
         self._debug = debug
         self._callers: dict[str, _Here] = {}
         self._cancelled = False
+        self._ends = False  # whether the main thread was asked to end the call that it is in
 
     def call(self, call: Call, emit: Emit) -> Reply:
         """As in Executor. KeyboardInterrupt goes through, since it is this process's own."""
@@ -60,8 +64,23 @@ class Inline:
                     caller.surroundings.close()
 
     def cancel(self) -> None:
-        """Later calls are answered with Died("cancelled"); a call that runs in this process cannot be killed."""
+        """Later calls are answered with Died("cancelled"). One that runs cannot be killed: in the main thread it is ended by a
+        KeyboardInterrupt, in another it goes on."""
         self._cancelled = True
+        if self._in_main() and threading.get_ident() != threading.main_thread().ident:
+            self._ends = True
+            if os.name == "nt":
+                _thread.interrupt_main()
+            else:
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    def interrupted(self) -> bool:
+        """Asked by the handler of a signal: whether it comes from `cancel`, and a function is still running."""
+        ends, self._ends = self._ends, False
+        return ends and self._in_main()
+
+    def _in_main(self) -> bool:
+        return any(one.calling == threading.main_thread().ident for one in list(self._callers.values()))
 
     def close(self) -> None:
         """Forget what was imported from the roots, so that nothing of them stays in this process."""
@@ -81,6 +100,17 @@ class _Here(Caller):
         self.debug = debug
         self.given: dict[str, Any] = {}
         self.arrays: dict[str, Any] = {}
+        self.calling: int | None = 0  # the thread in which a function is running
+
+    def run(self, call: dict[str, Any], function: Any, begun: list[float]) -> dict[str, Any]:
+        def told(**inputs: Any) -> Any:
+            self.calling = threading.get_ident()
+            try:
+                return function(**inputs)
+            finally:
+                self.calling = 0
+
+        return super().run(call, told, begun)
 
     def reply(self, call: Call, message: dict[str, Any]) -> Reply:
         self.arrays.clear()

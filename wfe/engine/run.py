@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
 
 EMPTY: Final = "it has no items"  # of a fan
+_DECIDED: Final = 3  # times that a step is decided about, whose files others write to again and again
 
 
 class Run(Known):
@@ -116,6 +117,10 @@ class Run(Known):
         self.stopping.set()
         if self._executors is not None:
             self._executors.cancel()
+
+    def interrupted(self) -> bool:
+        """Asked by the handler of a signal: whether `stop` wants it to interrupt what runs in the main thread itself."""
+        return self._executors is not None and self._executors.interrupted()
 
     def close(self) -> None:
         """End the workers, and give the seat up."""
@@ -320,22 +325,31 @@ class Run(Known):
     def _perform(self, name: str, pending: Pending, force: bool, patient: bool = True) -> Outcome | None:
         from wfe.engine.action import Action
 
-        verdict, reasons = pending.decision.verdict, pending.decision.reasons
-        if pending.skip:
-            return Outcome(name, StepState.SKIPPED, skip=pending.skip)
-        if pending.failure is not None:
-            return Outcome(name, StepState.FAILED, failure=pending.failure)
-        if force and verdict is not Verdict.RUN:
-            verdict, reasons = Verdict.RUN, (Reason("you asked for it"),)
-        ready = self.ahead.take(name)
-        action = self._aside.pop(name, None) or ready or Action(self, self.step(name), pending)
-        if verdict is Verdict.RUN:
-            done = self._turns(action, force or self.is_forced(action.step), patient)
-        else:
-            done = action.do(verdict)
-        if done is None:
-            self._aside[name] = action
-            return None
+        started, left = False, _DECIDED
+        while True:
+            left -= 1
+            verdict, reasons = pending.decision.verdict, pending.decision.reasons
+            if pending.skip:
+                return Outcome(name, StepState.SKIPPED, skip=pending.skip)
+            if pending.failure is not None:
+                return Outcome(name, StepState.FAILED, failure=pending.failure)
+            if force and verdict is not Verdict.RUN:
+                verdict, reasons = Verdict.RUN, (Reason("you asked for it"),)
+            ready = self.ahead.take(name)
+            action = self._aside.pop(name, None) or ready or Action(self, self.step(name), pending)
+            action.started, action.wary = action.started or started, left > 0
+            if verdict is Verdict.RUN:
+                done = self._turns(action, force or self.is_forced(action.step), patient)
+            else:
+                done = action.do(verdict)
+            if done is None:
+                self._aside[name] = action
+                return None
+            if not done.outdated:
+                break
+            started = action.started
+            self.note("a file that it reads was written to meanwhile; it is decided about again", name)
+            pending = self.pending[name] = pending_of(self, name, self.is_forced(action.step))
         if done.row is not None:
             self.settle(name, done.row, done.trace)
         seconds = time.perf_counter() - action.began

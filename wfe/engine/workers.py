@@ -18,7 +18,7 @@ from time import monotonic
 from typing import Any, Self
 
 from wfe.engine.child import Child, Gone
-from wfe.engine.executor import Call, Died, Emit, Raised, Reply, Returned, Skipped
+from wfe.engine.executor import Call, Died, Emit, Outdated, Raised, Reply, Returned, Skipped
 from wfe.engine.hole import Hole
 from wfe.engine.printed import LOG_LIMIT
 from wfe.errors import EnvironmentFailure
@@ -281,6 +281,8 @@ class Workers:
             lent[:] = [block for block in lent if block not in kept]
         seconds = reply["seconds"]
         state = reply["state"]
+        if state == "outdated":
+            return Outdated()
         if state == "skipped":
             return Skipped(reply["message"], seconds)
         if state == "raised":
@@ -450,4 +452,5 @@ def request(call: Call) -> dict[str, Any]:
         "environ": call.environ,
         "blocks": None,
         "behind": False,
+        "files": call.files,
     }
