@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from wfe.errors import EnvironmentFailure
 from wfe.store.claims import Claims
 from wfe.store.journal import Folder, Journal
 from wfe.store.state import State, pack
+from wfe.store.traces import Row, Trace, plain
 
-ROWS = [[("trace", "", "k1", b"one"), ("step", "w", "a", b"two")], [("memo", "s", "n", b"x" * 300)]]
+ROWS = [[("memo", "", "k1", b"one"), ("file", "w", "a", b"two")], [("memo", "s", "n", b"x" * 300)]]
 WRITER = """
 import sys
 from pathlib import Path
@@ -26,7 +28,7 @@ from wfe.engine.workspace import Workspace
 workspace = Workspace(Project.at(sys.argv[1]))
 workspace.gather()
 for number in range(5):
-    workspace.state.set_all([("step", f"s{number}", number, "w"), ("trace", f"k{number}", number, "")])
+    workspace.state.set_all([("file", f"s{number}", number, "w"), ("memo", f"k{number}", number, "")])
 print("done", flush=True)
 sys.stdin.readline()
 """
@@ -106,15 +108,15 @@ def test_what_a_killed_process_had_done_is_brought_home(tmp_path: Path) -> None:
     other = written(tmp_path)
     workspace = Workspace(Project.at(tmp_path))
     assert Folder(tmp_path / "cache" / "journal").any_left()
-    assert workspace.state.all("step", "w") == {}  # that of a live one is left alone
+    assert workspace.state.all("file", "w") == {}  # that of a live one is left alone
     other.kill()
     other.communicate()
     workspace.bring_home()
-    assert workspace.state.all("step", "w") == {f"s{number}": number for number in range(5)}
+    assert workspace.state.all("file", "w") == {f"s{number}": number for number in range(5)}
     assert not Folder(tmp_path / "cache" / "journal").any_left()
     workspace.close()
     again = Workspace(Project.at(tmp_path))
-    assert again.state.get("trace", "k4") == 4
+    assert again.state.get("memo", "k4") == 4
     again.close()
 
 
@@ -123,7 +125,7 @@ def test_a_new_one_finds_it_too(tmp_path: Path) -> None:
     other.kill()
     other.communicate()
     workspace = Workspace(Project.at(tmp_path))
-    assert workspace.state.get("step", "s3", "w") == 3
+    assert workspace.state.get("file", "s3", "w") == 3
     workspace.close()
 
 
@@ -132,7 +134,7 @@ def test_who_ends_in_order_leaves_nothing(tmp_path: Path) -> None:
     other.communicate("\n")
     assert other.returncode == 0  # without having closed it
     workspace = Workspace(Project.at(tmp_path))
-    assert len(workspace.state.all("trace")) == 5 and not Folder(tmp_path / "cache" / "journal").any_left()
+    assert len(workspace.state.all("memo")) == 5 and not Folder(tmp_path / "cache" / "journal").any_left()
     workspace.close()
 
 
@@ -151,50 +153,50 @@ def test_others_see_it_when_it_is_settled(gathering: tuple[State, State]) -> Non
     done: list[int] = []
     ours.then(lambda: done.append(1))
     assert done == [1]  # nothing was waiting
-    ours.set("step", "a", 1, "w")
+    ours.set("file", "a", 1, "w")
     ours.then(lambda: done.append(2))
-    assert ours.get("step", "a", "w") == 1 and other.get("step", "a", "w") is None and done == [1]
-    assert ours.has("step", ["a", "b"], "w") == {"a"}
+    assert ours.get("file", "a", "w") == 1 and other.get("file", "a", "w") is None and done == [1]
+    assert ours.has("file", ["a", "b"], "w") == {"a"}
     ours.settle()
-    assert other.get("step", "a", "w") == 1 and done == [1, 2]
-    assert ours.has("step", ["a", "b"], "w") == {"a"} and ours.names("step", "w") == {"a"}
+    assert other.get("file", "a", "w") == 1 and done == [1, 2]
+    assert ours.has("file", ["a", "b"], "w") == {"a"} and ours.names("file", "w") == {"a"}
 
 
 @pytest.mark.parametrize("look", ["all", "scopes", "remove", "transaction", "names"])
 def test_what_needs_the_table_has_it_whole(gathering: tuple[State, State], look: str) -> None:
     ours, other = gathering
-    ours.set("step", "a", 1, "w")
-    ours.set("step", "a", 2, "w")
+    ours.set("file", "a", 1, "w")
+    ours.set("file", "a", 2, "w")
     if look == "all":
-        assert ours.all("step", "w") == {"a": 2}
+        assert ours.all("file", "w") == {"a": 2}
     elif look == "scopes":
-        assert ours.scopes("step") == ["w"]
+        assert ours.scopes("file") == ["w"]
     elif look == "names":
-        assert ours.names("step", "w") == {"a"}
+        assert ours.names("file", "w") == {"a"}
     elif look == "remove":
-        ours.remove("step", "a", "w")
-        assert ours.get("step", "a", "w") is None and other.get("step", "a", "w") is None
+        ours.remove("file", "a", "w")
+        assert ours.get("file", "a", "w") is None and other.get("file", "a", "w") is None
     else:
         with ours.transaction():
-            assert ours.get("step", "a", "w") == 2
-            ours.set("step", "a", 3, "w")
-        assert other.get("step", "a", "w") == 3
+            assert ours.get("file", "a", "w") == 2
+            ours.set("file", "a", 3, "w")
+        assert other.get("file", "a", "w") == 3
     if look not in ("remove", "transaction"):
-        assert other.get("step", "a", "w") == 2
+        assert other.get("file", "a", "w") == 2
 
 
 def test_many_rows_are_settled_unasked(gathering: tuple[State, State]) -> None:
     ours, other = gathering
     for number in range(600):
-        ours.set("step", str(number), number, "w")
-    assert len(other.all("step", "w")) >= 256
+        ours.set("file", str(number), number, "w")
+    assert len(other.all("file", "w")) >= 256
 
 
 def test_a_database_that_takes_nothing_costs_nothing(
     gathering: tuple[State, State], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, _ = gathering
-    ours.set("step", "a", 1, "w")
+    ours.set("file", "a", 1, "w")
 
     def full(rows: object) -> None:
         raise EnvironmentFailure("the disk is full")
@@ -205,7 +207,7 @@ def test_a_database_that_takes_nothing_costs_nothing(
     ours.then(lambda: done.append(1))
     with pytest.raises(EnvironmentFailure):
         ours.settle()
-    assert ours.get("step", "a", "w") == 1 and Folder(tmp_path / "journal").any_left()
+    assert ours.get("file", "a", "w") == 1 and Folder(tmp_path / "journal").any_left()
     assert done == [1]  # or whoever waits for it would wait for as long as the disk is full
     monkeypatch.setattr(ours, "_commit", honest)
     ours.settle()
@@ -218,18 +220,19 @@ def test_what_cannot_be_brought_home_keeps_nobody_out(tmp_path: Path, monkeypatc
     other.kill()
     other.communicate()
 
-    def full(state: State, rows: object) -> None:
+    def full(*arguments: object) -> None:
         raise EnvironmentFailure("the disk is full")
 
     with monkeypatch.context() as patch:
         patch.setattr(State, "_commit", full)
+        patch.setattr(State, "transaction", full)
         workspace = Workspace(Project.at(tmp_path))
         assert Folder(tmp_path / "cache" / "journal").any_left()
         workspace.gather()
         with pytest.raises(EnvironmentFailure):  # a run's steps say so
-            workspace.state.set("step", "a", 1, "w")
+            workspace.state.set("file", "a", 1, "w")
     workspace.gather()  # nobody holds it meanwhile
-    assert workspace.state.get("step", "s3", "w") == 3
+    assert workspace.state.get("file", "s3", "w") == 3
     workspace.close()
 
 
@@ -240,7 +243,7 @@ def test_a_journal_that_cannot_be_opened_is_left_alone(tmp_path: Path) -> None:
     (harmed / "file").touch()
     workspace = Workspace(Project.at(tmp_path))
     workspace.gather()
-    workspace.state.set("step", "a", 1, "w")
+    workspace.state.set("file", "a", 1, "w")
     assert (harmed.parent / "1").stat().st_size
     workspace.close()
 
@@ -252,3 +255,67 @@ def test_rows_of_unknown_tables_are_left_out(tmp_path: Path, journal: Journal) -
     state.bring_home(journal)
     assert state.get("memo", "n") == 1
     state.close()
+
+
+def test_what_is_brought_home_replaces_nothing_newer(tmp_path: Path) -> None:
+    """A live run has recorded the same step since, from other parameters, or has made the key anew."""
+
+    def row(key: str, mark: str, at: float) -> Any:
+        return plain(Row("static", key, mark, (), (), 0.1, at))
+
+    def trace(mark: str, made: float) -> Any:
+        return plain(Trace({}, (), "", mark, (), 0.1, made))
+
+    workspace = Workspace(Project.at(tmp_path))
+    state, claims = workspace.state, workspace.claims
+    assert claims is not None
+    state.set("step", "newer", row("k1", "m1", 20.0), "w")
+    state.set("step", "older", row("k1", "m1", 5.0), "w")
+    state.set("trace", "k1", trace("m1", 20.0))
+    state.set("trace", "k2", trace("m2", 20.0))
+    left = Journal.mine(tmp_path / "cache" / "journal", claims)
+    assert left is not None
+    dead = {
+        ("step", "w", "newer"): row("k3", "m3", 10.0),
+        ("step", "w", "older"): row("k3", "m3", 10.0),
+        ("step", "w", "only"): row("k2", "dead", 10.0),  # of a result that is not the key's any more
+        ("trace", "", "k2"): trace("dead", 10.0),
+        ("trace", "", "k3"): trace("m3", 10.0),
+    }
+    left.add([(*address, pack(*address[1:], content)) for address, content in dead.items()])
+    left.close()
+    workspace.bring_home()
+    assert {name: found[1] for name, found in state.all("step", "w").items()} == {"newer": "k1", "older": "k3"}
+    assert {name: found[3] for name, found in state.all("trace").items()} == {"k1": "m1", "k2": "m2", "k3": "m3"}
+    workspace.close()
+
+
+def test_what_is_just_being_brought_home_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a step is made again whose result another one has in hand."""
+    workspace = Workspace(Project.at(tmp_path))
+    claims = workspace.claims
+    assert claims is not None
+    left = Journal.mine(tmp_path / "cache" / "journal", claims)
+    assert left is not None
+    left.add([("trace", "", "k", pack("", "k", plain(Trace({}, (), "", "m", (), 0.1, 1.0))))])
+    left.close()
+    begun, go = threading.Event(), threading.Event()
+    slowly = State.bring_home
+
+    def held(*arguments: Any) -> None:
+        begun.set()
+        go.wait()
+        slowly(*arguments)
+
+    monkeypatch.setattr(State, "bring_home", held)
+    one = threading.Thread(target=workspace.bring_home)
+    one.start()
+    begun.wait()
+    found: list[set[str]] = []
+    other = threading.Thread(target=lambda: found.append(workspace.made(["k"])))
+    other.start()
+    go.set()
+    for thread in (one, other):
+        thread.join()
+    assert found == [{"k"}]
+    workspace.close()

@@ -154,7 +154,8 @@ def _facts(door: Door, name: str) -> dict[str, Any]:
         facts["needs"] = list(step.needs)
     facts["where"] = f"environment {step.prefix[:8]}" if step.prefix else "main environment"
     if row is not None:
-        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.at))
+        trace = run.trace(name)
+        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.at if trace is None else trace.made))
         facts["made"] = f"{moment}, in {duration(row.seconds)}"
         facts["key"] = row.key
         files = [one.path for one in row.files if one.role == "out"]

@@ -117,7 +117,9 @@ class Action:
         read = tuple(
             File(path, "in", taken.plain(), content) for path, (taken, content) in pending.inputs.files.items()
         )
-        row = pending.row._replace(static=self.run.static(self.step), ups=self.run.ups(self.step), files=(*read, *made))
+        row = pending.row._replace(
+            static=self.run.static(self.step), ups=self.run.ups(self.step), files=(*read, *made), at=time.time()
+        )
         self.workspace.traces.save(self.run.workflow, self.step.id, row, None)
         return Done(StepState.CURRENT, row, pending.trace)
 

@@ -27,7 +27,7 @@ from wfe.store.blobs import Blobs
 from wfe.store.claims import Claims
 from wfe.store.files import Files
 from wfe.store.hashing import file_digest
-from wfe.store.journal import Folder, Journal
+from wfe.store.journal import HOMEWARD, Folder, Journal
 from wfe.store.stamp import Stamp, holds, stamp, stamp_of
 from wfe.store.state import ROOM, State, is_full
 from wfe.store.traces import File, Row, Trace, Traces
@@ -78,8 +78,9 @@ class Workspace:
         if not self.state.read_only and self._journals.any_left(self.state.journal):
             with contextlib.suppress(EnvironmentFailure, OSError):
                 assert self.claims is not None
-                for journal in Journal.left(self._journals.path, self.claims):
-                    self.state.bring_home(journal)
+                with self.claims.turn(HOMEWARD):  # what another is just bringing home is not in the database yet
+                    for journal in Journal.left(self._journals.path, self.claims):
+                        self.state.bring_home(journal, self.traces.fits)
 
     def made(self, keys: Sequence[str]) -> set[str]:
         """Those of the keys that have a trace by now, sound or not. Of keys whose claims are held: a run that was killed held
@@ -91,8 +92,8 @@ class Workspace:
         """Let what is recorded from now on stand in a journal until there is time to write it into the database. Where that has
         no room, the steps tell it."""
         if self.claims is not None:
-            with contextlib.suppress(EnvironmentFailure, OSError):
-                self.state.gather(Journal.mine(self._journals.path, self.claims))
+            with contextlib.suppress(EnvironmentFailure, OSError), self.claims.turn(HOMEWARD):
+                self.state.gather(Journal.mine(self._journals.path, self.claims), self.traces.fits)
 
     def reap(self) -> None:
         """Remove what runs left in staging that were killed: their process is gone. Safe beside running ones."""
@@ -245,7 +246,7 @@ class Workspace:
                 f"its result cannot be written: {error.strerror or error}: {error.filename or self.project.cache}; "
                 f"nothing was recorded{room(error)}"
             ) from error
-        row = Row(static, key, trace.mark, ups, tuple(files), trace.seconds, trace.made)
+        row = Row(static, key, trace.mark, ups, tuple(files), trace.seconds, time.time())
         self.traces.save(workflow, step, row, trace if fresh else None)
         return row
 

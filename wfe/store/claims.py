@@ -13,7 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Final
 
 from wfe.errors import EnvironmentFailure
@@ -24,6 +24,7 @@ _guard = threading.Lock()
 
 PATIENCE: Final = 0.5  # seconds of waiting that nobody need be told of
 LONGEST_PAUSE: Final = 0.05  # seconds between two questions whether a claim is free
+_TURN: Final = 10.0  # seconds that a turn takes at the most
 _SEAT: Final = 1 << 61  # beyond every key
 _SEATS: Final = 64
 
@@ -63,6 +64,7 @@ class Claims:
             if known is None or not known.stands_at(path):
                 known = _files[name] = _File(path)
             self._file = known
+        self._path = path
         # Asked once, so that a file system without locks is told at the start and not in the middle of a run.
         if self._lock(0):
             self._unlock(0)
@@ -106,6 +108,20 @@ class Claims:
                 if stack.enter_context(Claim(self, _SEAT + number)):
                     break
             yield number
+
+    @contextlib.contextmanager
+    def turn(self, offset: int) -> Iterator[None]:
+        """While open, a byte is locked that nobody holds for longer than moments: waits for it. Raises EnvironmentFailure when
+        that takes too long, since its holder was stopped perhaps."""
+        end = monotonic() + _TURN
+        while not self.take(offset):
+            if monotonic() > end:
+                raise EnvironmentFailure(f"another process has held {self._path} for {_TURN:g} s", "end it")
+            sleep(0.001)
+        try:
+            yield
+        finally:
+            self.give(offset)
 
     def take(self, offset: int) -> bool:
         """Lock a byte, if nobody else has it, in this process or another; whether it was free."""

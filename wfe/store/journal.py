@@ -30,6 +30,8 @@ _HEAD: Final = struct.Struct("<IQ")
 MARSHAL: Final = 4  # every Python from 3.4 on reads it
 _FIRST: Final = 1 << 60  # in the file of claims, beyond every key and before the seats
 _MOST: Final = 64
+HOMEWARD: Final = _FIRST + _MOST
+"""The claim of whoever brings journals home."""
 
 
 class Journal:

@@ -22,6 +22,8 @@ from wfe.core.digest import checksum
 from wfe.errors import EnvironmentFailure
 from wfe.store.journal import MARSHAL, Journal
 
+Fits = Callable[[str, tuple[str, str, Any]], bool]
+
 FORMAT: Final = 1  # rows of another format are absent
 _PATIENCE: Final = 60.0  # seconds to wait for others that hold the database
 ROOM: Final = "free some space (`wfe collect` removes old results)"
@@ -182,13 +184,13 @@ class State:
 
     # --- the journal
 
-    def gather(self, journal: Journal | None) -> None:
+    def gather(self, journal: Journal | None, fits: Fits = lambda table, row: True) -> None:
         """From now on put rows into this journal, and into the database at the next `settle`: later by milliseconds, for others
-        that have it open, and not lost when this process is killed meanwhile. Raises EnvironmentFailure when what stands in it
-        cannot be brought home."""
+        that have it open, and not lost when this process is killed meanwhile. fits: as in bring_home. Raises EnvironmentFailure
+        when what stands in it cannot be brought home."""
         if journal is not None:
             try:
-                self.bring_home(journal)
+                self.bring_home(journal, fits)
             except BaseException:
                 journal.close()
                 raise
@@ -199,13 +201,20 @@ class State:
         """The path of the journal that rows are put into, "" for none."""
         return "" if self._journal is None else str(self._journal.path)
 
-    def bring_home(self, journal: Journal) -> None:
-        """Write what a killed run left in a journal."""
+    def bring_home(self, journal: Journal, fits: Fits = lambda table, row: True) -> None:
+        """Write what a killed run left in a journal. fits: whether a row of a table, as (scope, name, content), may still be
+        written, since others may have written another; asked of rows of the first table first."""
         rows = {(table, scope, name): body for table, scope, name, body in journal.rows() if table in TABLES}
+        before = self.renewed
         if rows:
-            self._commit(rows)
-            self._brought += 1
-        journal.clear()
+            with self.transaction():
+                for (table, scope, name), body in sorted(rows.items(), key=lambda one: TABLES.index(one[0][0])):
+                    content = unpack(scope, name, body)
+                    if content is not None and fits(table, (scope, name, content)):
+                        self._execute(_SET[table], (scope, name, body))
+                self._brought += 1
+        if self.renewed == before:
+            journal.clear()
 
     def settle(self) -> None:
         """Bring into the database what stands in the journal. Raises EnvironmentFailure; then it stays there, and those who wait
@@ -217,7 +226,8 @@ class State:
                     self._commit(self._late)
                     self._late = {}
                     if self._journal is not None:
-                        self._journal.clear()
+                        with contextlib.suppress(OSError):  # brought home once more, by whoever comes next
+                            self._journal.clear()
             finally:
                 for act in done:
                     act()

@@ -48,7 +48,8 @@ class File(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What stands in the workspace for a step: made from which static part, key and upstream marks, in which files."""
+    """What stands in the workspace for a step: made from which static part, key and upstream marks, in which files; recorded
+    when (`at`)."""
 
     static: str
     key: str
@@ -153,6 +154,18 @@ class Traces:
         """step -> row as a plain tuple, for every step of a workflow that was ever done (fast path; see `row`)."""
         return self.state.all("step", workflow)
 
+    def fits(self, table: str, left: tuple[str, str, Any]) -> bool:
+        """Whether a row that a killed run left may be written now: others may have made or recorded the same since."""
+        scope, name, content = left
+        there = self.state.get(table, name, scope)
+        if table == "trace":
+            return there is None or there[_MARK] == content[_MARK] or there[_MADE] < content[_MADE]
+        if table == "step":
+            row = self.row(content)
+            trace = self.state.get("trace", row.key)
+            return (there is None or self.row(there).at <= row.at) and (trace is None or trace[_MARK] == row.mark)
+        return True
+
     def disown(self, workflow: str, step: str, key: str) -> None:
         """Take away a step's row whose trace turned out damaged, so that the next run makes the step again: the look at
         every step reads rows alone."""
@@ -186,4 +199,6 @@ def plain(record: Trace | Row) -> tuple[Any, ...]:
     return (*found[:place], tuple(map(tuple, found[place])), *found[place + 1 :])
 
 
+_MARK: Final = Trace._fields.index("mark")
+_MADE: Final = Trace._fields.index("made")
 _NESTED: Final = {Trace: Trace._fields.index("artifacts"), Row: Row._fields.index("files")}
