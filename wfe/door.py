@@ -52,17 +52,19 @@ class Door:
         if interrupted:
             self.code = ExitCode.INTERRUPTED  # also if what follows does not come to its end
             self.run.stop()
-        self.run.close()
-        self.counts = self.run.finish(interrupted)
-        for listener in self.listeners:
-            with contextlib.suppress(BrokenPipeError):
-                getattr(listener, "close", lambda: None)()
-        self.code = self._code(interrupted)
         try:
-            self.workspace.close()
-        except WfeError as error:
-            sys.stderr.write(f"{error}\n")
-            self.code = self.code or error.code
+            self.run.close()
+            self.counts = self.run.finish(interrupted)
+            for listener in self.listeners:
+                with contextlib.suppress(BrokenPipeError):
+                    getattr(listener, "close", lambda: None)()
+            self.code = self._code(interrupted)
+        finally:  # whatever a listener raises, the next run of this process wants the database
+            try:
+                self.workspace.close()
+            except WfeError as error:
+                sys.stderr.write(f"{error}\n")
+                self.code = self.code or error.code
         for bug in self.run.bugs:
             sys.stderr.write(f"{bug}\nBUG: this is an error in wfe itself; please report it\n")
         return self.code

@@ -54,9 +54,9 @@ def perform(
         raise
     try:
         opened(door)
-        run.start()
-        if force_all or any(name not in run.marks for name in run.wanted):
-            with signals(run):
+        with signals(run):  # from now on an interrupt may come while a lock is held
+            run.start()
+            if force_all or any(name not in run.marks for name in run.wanted):
                 run.sit()  # workers start while doit is imported
                 from wfe.schedule.runner import execute
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wfe.core.amount import amount
-from wfe.engine.gate import Gate, sizes
+from wfe.engine.gate import Gate, Place, sizes
 from wfe.errors import WorkflowError
 
 POOLS = {"gpu": 2.0, "memory": 10.0}
@@ -261,3 +261,33 @@ def test_everybody_gets_in_and_no_limit_is_passed(
     assert not wrong
     assert gate._free == POOLS
     assert gate._places == list(range(jobs))
+
+
+def test_who_is_let_in_beside_one_that_cannot_begin_is_called_all_the_same() -> None:
+    """What a listener raises when it hears of a start comes to whoever gave the place."""
+    gate = Gate(3, {"gpu": 2.0})
+    stopping = threading.Event()
+
+    def fails(place: Place) -> None:
+        raise ValueError("a listener")
+
+    found: dict[str, int] = {}
+
+    def wait(name: str, begin: Callable[[Place], object]) -> None:
+        with gate.enter(0, [("gpu", 1)], stopping, begin) as place:
+            found[name] = place.number
+
+    with gate.enter(1, [("gpu", 2)], stopping) as all_of_it:
+        waiting = [
+            threading.Thread(target=wait, args=(name, begin))
+            for name, begin in (("first", fails), ("second", lambda place: None))
+        ]
+        for thread in waiting:
+            thread.start()
+        while len(gate._waiting) < 2:
+            pass
+        with pytest.raises(ValueError, match="a listener"):
+            all_of_it.hand_on()
+        for thread in waiting:
+            thread.join(30)
+    assert sorted(found) == ["first", "second"]

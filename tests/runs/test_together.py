@@ -9,13 +9,14 @@ import subprocess
 import sys
 import threading
 
+import psutil
 import pytest
 from processes import WAITS, Running, counting, door, entered, go
 from space import Space, environ
 
 import wfe
-from wfe.core.outcome import StepStarted
-from wfe.errors import EnvironmentFailure
+from wfe.core.outcome import Event, RunFinished, StepFinished, StepStarted, StepState
+from wfe.errors import EnvironmentFailure, WfeError
 from wfe.store import claims
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc and uses FIFOs")
@@ -272,6 +273,44 @@ def test_runs_of_one_process_leave_no_thread_and_no_descriptor(space: Space) -> 
     before = once(1)
     for number in range(2, 6):
         assert once(number) <= before
+
+
+@linux
+@pytest.mark.parametrize("jobs", [1, 3])
+@pytest.mark.parametrize("state", ["blocked", "begins", "ends"])
+def test_what_a_listener_raises_ends_the_run_and_leaves_nothing(space: Space, jobs: int, state: str) -> None:
+    """Neither workers, threads and descriptors, nor a claim that the next run of this process would wait for."""
+    counting(space, COUNTED + "@workflow_node(outputs={'n': int})\ndef bad():\n    raise ValueError('no')\n")
+    steps = [{"id": f"g{n}", "function": "n.work", "inputs": {"name": f"g{n}", "n": n}} for n in range(6)]
+    after = {"id": "after", "function": "n.work", "inputs": {"name": "after", "n": "$bad.n"}}
+    space.workflow([{"id": "bad", "function": "n.bad"}, after, *steps] if state == "blocked" else steps)
+
+    class Raises:
+        def hear(self, event: Event) -> None:
+            told = {
+                "blocked": isinstance(event, StepFinished) and event.outcome.state is StepState.BLOCKED,
+                "begins": isinstance(event, StepStarted),
+                "ends": isinstance(event, RunFinished),
+            }
+            if told[state]:
+                raise ValueError("a listener")
+
+        def rest(self) -> None:
+            """Nothing to do."""
+
+    def once() -> tuple[int, int]:
+        with pytest.raises((ValueError, WfeError)):
+            wfe.run("w", project=space.root, jobs=jobs, listeners=[Raises()], keep_going=True)
+        for thread in threading.enumerate():
+            if "execute_task" in thread.name:  # doit's, which end by themselves
+                thread.join(30)
+        return len(os.listdir("/proc/self/fd")), threading.active_count()
+
+    before = once()
+    assert once() <= before
+    assert not psutil.Process().children()
+    report = wfe.run("w", project=space.root, jobs=jobs, check=False, keep_going=True)
+    assert all(report[f"g{n}"]["n"] == n + 1 for n in range(6))
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 3])

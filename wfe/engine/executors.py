@@ -165,6 +165,7 @@ class Executors:
             one.cancel()
 
     def close(self) -> None:
+        self._cancelled = True  # a thread may still ask for an executor, where the run ended with an error of wfe's own
         for one in self._all():
             one.close()
         self._executors.clear()

@@ -261,12 +261,18 @@ class Gate:
 
 
 def _begin(admitted: Sequence[Place]) -> None:
+    """Let them begin. Raises what a `begin` raised, when all were called: their threads would wait for ever."""
+    wrong: BaseException | None = None
     for place in admitted:
         try:
             place.begin(place)
+        except BaseException as error:  # noqa: BLE001 - raised below
+            wrong = error
         finally:
             if place.called is not None:
                 place.called.set()
+    if wrong is not None:
+        raise wrong
 
 
 _ENOUGH: Final = 8

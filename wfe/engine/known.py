@@ -21,8 +21,8 @@ from wfe.engine.index import Index
 from wfe.engine.project import SUFFIXES
 from wfe.engine.workspace import Workspace, result_of
 from wfe.errors import NodeFailure
-from wfe.store.stamp import UNPROVEN, Stamp
-from wfe.store.traces import Row, Trace
+from wfe.store.stamp import UNPROVEN, Plain, Stamp
+from wfe.store.traces import File, Row, Trace
 
 if TYPE_CHECKING:
     from wfe.core.document import Path as Trail
@@ -128,6 +128,15 @@ class Known:
 
     def ups(self, step: Step) -> tuple[str, ...]:
         return tuple(self.marks.get(name, "") for name in step.needs)
+
+    def renew(self, one: File) -> Plain | None:
+        """The stamp that proves that a file of a row is unharmed, None when it is not."""
+        known = Stamp(*one.stamp)
+        if one.role == "in":
+            taken = self.workspace.files.same(one.path, known, one.digest)
+            return None if taken is None else taken.plain()
+        renewed = self.workspace.renew(one)
+        return None if renewed is None else renewed.plain()
 
     def same_source(self, path: str) -> bool:
         """Whether a source file still has the content that the plan was made from."""

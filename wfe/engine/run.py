@@ -42,7 +42,7 @@ from wfe.engine.telling import Telling
 from wfe.engine.workspace import Workspace
 from wfe.errors import EnvironmentFailure, NodeFailure, WfeError, WorkflowError
 from wfe.store.stamp import Stamp
-from wfe.store.traces import File, Trace
+from wfe.store.traces import Trace
 
 if TYPE_CHECKING:
     from wfe.engine.action import Action, Done
@@ -123,7 +123,9 @@ class Run(Known):
         return self._executors is not None and self._executors.interrupted()
 
     def close(self) -> None:
-        """End the workers, and give the seat up."""
+        """End the workers, and give the seat up; nothing begins any more."""
+        if self._gate is not None:
+            self._gate.shut()
         if self._executors is not None:
             self._executors.close()
         self._seated.close()
@@ -171,7 +173,7 @@ class Run(Known):
         """Look at every step, and begin."""
         self.rows = self.workspace.traces.rows(self.workflow)
         base = f"{self.workspace.project.root}{os.sep}"
-        marks, renewed, fans = look(self.index, self.rows, base, self._renew, self.names_of)
+        marks, renewed, fans = look(self.index, self.rows, base, self.renew, self.names_of)
         if self.forced:
             unmark(self, marks)
         self.marks.update(marks)
@@ -223,14 +225,6 @@ class Run(Known):
         with contextlib.suppress(WfeError):  # told by the step that needs it
             if new:
                 self.executors.warm(new)
-
-    def _renew(self, one: File) -> tuple[int, int, int, int, bool] | None:
-        known = Stamp(*one.stamp)
-        if one.role == "in":
-            taken = self.workspace.files.same(one.path, known, one.digest)
-            return None if taken is None else taken.plain()
-        renewed = self.workspace.renew(one)
-        return None if renewed is None else renewed.plain()
 
     def expand(self, name: str) -> list[Step]:
         """As in Known; told when it is news."""
@@ -373,6 +367,11 @@ class Run(Known):
                     done = action.do(Verdict.RUN)
                     if not self.goes_on and done is not None and done.failure is not None and done.pause is None:
                         self.halt()  # before the place is given to a step that waits for it
+            except (
+                BaseException
+            ):  # of wfe's own, or a listener's: whoever needs this key must not wait for this process
+                action.unclaim()
+                raise
             finally:
                 action.release()
             if done is not None and done.pause is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import queue
 import threading
 import traceback
@@ -79,16 +80,23 @@ class Carriers(Selection, MThreadRunner):  # type: ignore[misc]
         if any(run.steps[name].fan is not None and run.steps[name].options.resources for name in open_):
             taking = _MOST
         self.num_process += min(taking + _SPARE, _MOST)
+        self._queues: list[Wakeful] = []
 
     def Queue(self) -> Wakeful:
         """As in MThreadRunner."""
-        return Wakeful(lambda: self.run.gate.full)
+        self._queues.append(Wakeful(lambda: self.run.gate.full))
+        return self._queues[-1]
 
     def run_tasks(self, task_dispatcher: Any) -> None:
         """As in MRunner."""
         self.learn()
         self.run.ahead.follow(task_dispatcher.selected_tasks)
-        super().run_tasks(task_dispatcher)
+        try:
+            super().run_tasks(task_dispatcher)
+        except BaseException:  # a listener's, perhaps: the threads would wait for the next step for ever
+            for one, _ in itertools.product(self._queues, range(self.num_process)):
+                one.put(None)
+            raise
 
     def _process_result(self, node: Any, task: Any, result: Any) -> None:
         if step_of(task) is None:
