@@ -160,11 +160,14 @@ class Symbol:
             for one in node.body if isinstance(node, ast.ClassDef) else ():
                 if isinstance(one, ast.Import | ast.ImportFrom):
                     _merge(self.hands, imports_of(one, package))
-        if isinstance(statement, ast.ClassDef):
-            self.bases.update(chain for base in statement.bases for chain in chains(base))
-            self.hooks = bool(statement.keywords) or any(
-                isinstance(one, ast.FunctionDef) and one.name == "__init_subclass__" for one in statement.body
-            )
+        for node in at_import(statement):  # in the body of another class, too
+            if isinstance(node, ast.ClassDef):
+                self.bases.update(chain for base in node.bases for chain in chains(base))
+                self.hooks = (
+                    self.hooks
+                    or bool(node.keywords)
+                    or any(isinstance(one, ast.FunctionDef) and one.name == "__init_subclass__" for one in node.body)
+                )
         self.state = self.state or stateful(statement)
         self.dynamic = self.dynamic or any(
             not DYNAMIC.isdisjoint(chain) or chain[:2] == ("sys", "modules") for chain in self.uses

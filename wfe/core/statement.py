@@ -212,6 +212,36 @@ def _called_back(call: ast.Call) -> list[ast.expr]:
     return [*keys, *(call.args[:1] if isinstance(call.func, ast.Name) and call.func.id == "iter" else [])]
 
 
+def _by_inner_names(statement: ast.stmt, found: set[Chain]) -> set[Chain]:
+    """The same chains, and where one begins with a name that a comprehension or the body of a class binds, what it may stand
+    for: what the comprehension goes over, all that the class names. No such name is one of the module's."""
+    heads = {chain[0] for chain in found}
+    more: set[Chain] = set()
+    for node in at_import(statement):
+        if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+            if any(not heads.isdisjoint(stored(one.target)) for one in node.generators):
+                more.update(chain for one in node.generators for chain in chains(one.iter))
+        elif isinstance(node, ast.ClassDef):
+            inner = {name for one in node.body for part in at_import(one) for name in _binds(part)}
+            if not heads.isdisjoint(inner):
+                more.update(chains(node))
+    return found | more
+
+
+def _binds(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        yield node.id
+    elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.alias):
+        yield node.asname or node.name.partition(".")[0]
+
+
+def _is_accessor(decorator: ast.expr) -> bool:
+    """`@size.setter` in a class makes another property of it, and changes nothing."""
+    return isinstance(decorator, ast.Attribute) and decorator.attr in ("setter", "getter", "deleter")
+
+
 def acts(statement: ast.stmt, harmless: frozenset[str]) -> set[Chain]:
     """The dotted names that a statement calls, gives to a call, decorates or makes a class with, or changes in place when it
     runs.
@@ -227,7 +257,7 @@ def acts(statement: ast.stmt, harmless: frozenset[str]) -> set[Chain]:
             for one in _called_back(node):
                 found.update(chains(one))
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            marks = [one for one in node.decorator_list if not _is_harmless(one, harmless)]
+            marks = [one for one in node.decorator_list if not _is_harmless(one, harmless) and not _is_accessor(one)]
             if isinstance(node, ast.ClassDef):
                 marks += [one.value for one in node.keywords]  # a metaclass is called, with the others
             elif marks:
@@ -238,7 +268,7 @@ def acts(statement: ast.stmt, harmless: frozenset[str]) -> set[Chain]:
             found.update(chains(node.target))
         elif isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
             found.update(chains(node.value))
-    return {chain for chain in found if chain[0] and chain[0] not in harmless}
+    return {chain for chain in _by_inner_names(statement, found) if chain[0] and chain[0] not in harmless}
 
 
 def given(statement: ast.stmt, harmless: frozenset[str]) -> set[Chain]:
@@ -259,7 +289,7 @@ def given(statement: ast.stmt, harmless: frozenset[str]) -> set[Chain]:
                 todo.append(one.value)
             elif isinstance(one, ast.Name | ast.Attribute):
                 found.update(chains(one))
-    return {chain for chain in found if chain[0]}
+    return {chain for chain in _by_inner_names(statement, found) if chain[0]}
 
 
 def operated(statement: ast.stmt) -> set[Chain]:
@@ -299,7 +329,7 @@ def operated(statement: ast.stmt) -> set[Chain]:
         for one in parts:
             if isinstance(one, ast.Name | ast.Attribute):
                 found.update(chains(one))
-    return {chain for chain in found if chain[0]}
+    return {chain for chain in _by_inner_names(statement, found) if chain[0]}
 
 
 def answers(statement: ast.stmt) -> bool:
