@@ -467,3 +467,23 @@ def test_what_cannot_be_removed_is_told(space: Space) -> None:
     with pytest.raises(EnvironmentFailure, match=r"^out\.txt cannot be removed"):
         workspace.clean("w", "save")
     workspace.close()
+
+
+def test_an_input_file_that_is_gone_is_told_before_anything_runs(space: Space) -> None:
+    """By a plan that was remembered, too."""
+    space.nodes("""
+    @workflow_node(cache="never")
+    def first() -> dict: return {"n": 1}
+
+    @workflow_node()
+    def last(n: int, path: Path) -> dict: return {"text": path.read_text()}
+    """)
+    space.workflow([{"id": "first"}, {"id": "last", "inputs": {"n": "$first.n", "path": "in.txt"}}])
+    space.file("in.txt", "a")
+    space.run()
+    (space.root / "in.txt").unlink()
+    with pytest.raises(WorkflowError, match=r"there is no file 'in\.txt'"):
+        space.run()
+    space.file("in.txt", "a")
+    space.run()
+    space.current("last")

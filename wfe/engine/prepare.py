@@ -59,11 +59,13 @@ def _read(path: Path, project: Project) -> bytes:
 
 def _reuse(memo: tuple[Any, ...], project: Project) -> Index | None:
     """The index in a memo, None when something that it was made from has changed."""
-    sources, absent, spaces, folders, links, site, packed = memo
+    sources, absent, present, spaces, folders, links, site, packed = memo
     if site != site_stamp() or Ground(project).links(folder for folder, _ in links) != links:
         return None
     base = f"{project.root}{os.sep}"
     if any(os.path.exists(base + path) for path in absent) or not all(os.path.isdir(base + path) for path in spaces):
+        return None
+    if not all(os.path.exists(os.path.join(base, path)) for path in present):
         return None
     if any(folder_time(base + path) != time for path, time in folders):
         return None
@@ -101,8 +103,13 @@ def _plan(
         included[project.shown(file)] = content = _read(file, project)
         return parse(content, project.shown(file), file.stem)
 
+    present: list[str] = []
+
     def absent(file: str) -> str | None:
-        return None if os.path.exists(project.root / file) else _similar(project.root / file)
+        if os.path.exists(project.root / file):
+            present.append(file)
+            return None
+        return _similar(project.root / file)
 
     disk = Ground(project, documents)
     made = Index.of(plan(workflow, overrides, catalogue, places, load, known=problems, absent=absent, disk=disk))
@@ -119,7 +126,7 @@ def _plan(
     if included:  # another document of such a name may come
         folders.append((project.shown(project.workflows), folder_time(str(project.workflows))))
     made.sources = tuple(sources)
-    looked_for = (tuple(sorted(catalogue.absent | places.missing)), tuple(sorted(catalogue.spaces)))
+    looked_for = (tuple(sorted(catalogue.absent | places.missing)), tuple(present), tuple(sorted(catalogue.spaces)))
     memo = (made.sources, *looked_for, tuple(folders), disk.links(), site_stamp(), made.pack())
     scope = f"plan:{name}"
     with state.transaction():
