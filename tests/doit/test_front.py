@@ -411,3 +411,26 @@ def test_the_status_of_what_comes_after_steps_that_are_looked_at_in_the_run(spac
     assert status("go=false") == {**dict.fromkeys(steps, "U"), "last": "R"}, "to be skipped is nothing to be done"
     space.workflow([*nodes, {**one, "id": "clock", "cache": "never"}], params={"go": True})
     assert status() == {**dict.fromkeys(steps, "U"), "clock": "R"}
+
+
+def test_forget_and_ignore_mean_all_of_a_fan(space: Space) -> None:
+    """Also where its items are not known when doit is asked, since what gives them is never current."""
+    space.nodes("""
+    @workflow_node(cache="never", outputs={"items": list})
+    def items() -> dict: return {"items": [1, 2]}
+
+    @workflow_node()
+    def each(n: int) -> dict: return {"n": n}
+    """)
+    space.workflow([{"id": "items"}, {"id": "each", "foreach": "$items.items", "inputs": {"n": "$item"}}])
+    space.doit("run", "workflow=w")
+    assert "1 ran, 2 current" in space.doit("run", "workflow=w").stdout
+    space.doit("forget", "workflow=w")
+    assert "w: 3 ran" in space.doit("run", "workflow=w").stdout
+    space.doit("forget", "workflow=w", "each")
+    assert "w: 3 ran" in space.doit("run", "workflow=w").stdout
+    space.doit("forget", "workflow=w", "each")
+    space.doit("ignore", "workflow=w", "each")
+    for jobs in ("1", "2"):
+        found = space.doit("run", "workflow=w", "-n", jobs).stdout
+        assert "ran       each" not in found and "2 skipped" in found, found

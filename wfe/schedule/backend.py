@@ -46,7 +46,7 @@ class Backend:
 
     def get(self, task: str, name: str) -> Any:
         if name == "ignore:":
-            return self._own(task).get(name)
+            return self._own(task).get(name) or self._own(fan_of(task)).get(name)
         run = type(self).run
         return ("recorded",) if run is not None and run.has(task) and not name.endswith(":") else None
 
@@ -67,19 +67,25 @@ class Backend:
         run = type(self).run
         if run is None or run.begun:
             return
-        run.workspace.forget(run.workflow, task)
+        for name in (task, *(one for one in run.rows if fan_of(one) == task != one)):
+            run.workspace.forget(run.workflow, name)
         if self._own(task):
             run.workspace.state.remove("memo", task, f"doit:{run.workflow}")
 
     def remove_all(self) -> None:
         run = type(self).run
         if run is not None:
-            for task in run.index.ids:
+            for task in {*run.index.ids, *run.rows}:  # those of a fan whose items are not known, too
                 run.workspace.forget(run.workflow, task)
             run.workspace.state.remove("memo", scope=f"doit:{run.workflow}")
 
     def dump(self) -> None:
         """Nothing is left to write: every step was committed when it was done."""
+
+
+def fan_of(task: str) -> str:
+    """The fan that a step is of, or the step itself."""
+    return task.partition("[")[0]
 
 
 class Checker:

@@ -12,7 +12,7 @@ from typing import Any
 
 from doit.runner import Runner
 
-from wfe.schedule.backend import Backend
+from wfe.schedule.backend import Backend, fan_of
 from wfe.schedule.tasks import StepAction
 
 
@@ -27,6 +27,10 @@ class Selection(Runner):  # type: ignore[misc]
         if isinstance(backend, Backend):
             self.ignored = backend.ignored()
 
+    def ignores(self, name: str) -> bool:
+        """Whether doit was told to ignore it, or the fan that it is of."""
+        return bool(self.ignored) and not self.ignored.isdisjoint((name, fan_of(name)))
+
     def select_task(self, node: Any, tasks: Any) -> bool:
         """As in Runner: whether the task is to be executed."""
         action = step_of(node.task)
@@ -35,7 +39,7 @@ class Selection(Runner):  # type: ignore[misc]
             or node.bad_deps
             or node.ignored_deps
             or node.run_status
-            or node.task.name in self.ignored
+            or self.ignores(node.task.name)
             or (not self.always_execute and action.is_current())
         ):
             return bool(super().select_task(node, tasks))

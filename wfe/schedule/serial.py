@@ -71,4 +71,4 @@ class Serial(Selection):
 
     def is_step(self, task: Any) -> bool:
         """Whether it is a step's task that doit was not told to ignore."""
-        return task is not None and task.name not in self.ignored and step_of(task) is not None
+        return task is not None and not self.ignores(task.name) and step_of(task) is not None
