@@ -16,7 +16,7 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import doit.cmd_run
@@ -80,7 +80,9 @@ def open_project(dodo: str) -> tuple[dict[str, Any], Callable[[], Iterator[Task]
     gc.disable()
     pools = {key.removeprefix(_POOL): given.pop(key) for key in list(given) if key.startswith(_POOL)}
     try:
-        door = enter(project, name, given, listeners=_listeners, jobs=called.jobs, pools=pools)
+        door = enter(
+            project, name, given, listeners=lambda project: _listeners(project, given), jobs=called.jobs, pools=pools
+        )
     except WfeError as error:
         from wfe.agent.tasks import offer
 
@@ -140,10 +142,10 @@ def _names(project: Project) -> str:
     return f"there are: {', '.join(names)}" if names else "there are no documents in workflows/"
 
 
-def _listeners(project: Project) -> Any:
-    from wfe.report.choose import listeners
+def _listeners(project: Project, given: Mapping[str, str]) -> Any:
+    from wfe.report.choose import again, listeners
 
-    return listeners("auto", sys.stdout, os.environ, record=project.cache / "runs", keys=sys.stdin)
+    return listeners("auto", sys.stdout, os.environ, again=again(given), record=project.cache / "runs", keys=sys.stdin)
 
 
 def _unchosen(dodo: str, project: Project, called: Invocation, given: dict[str, str]) -> Iterator[Task]:

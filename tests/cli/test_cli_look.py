@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -244,7 +245,7 @@ def test_the_log_of_a_fan_is_that_of_its_steps(project: ProjectUnderTest, wfe) -
     project.workflow("quiet", [fan])
     wfe("run", "quiet", "--continue")
     done = wfe("log", "quiet:each")
-    assert (done.code, done.out, done.err) == (2, "", "step 'each' printed nothing when it last ran\n")
+    assert (done.code, done.out, done.err) == (0, "", "step 'each' printed nothing when it last ran\n")
 
 
 def test_validate_tells_the_problems_of_all_workflows(project: ProjectUnderTest, wfe) -> None:
@@ -430,3 +431,35 @@ def test_amounts() -> None:
     for wrong in ("", "d", "-1d", "1 year"):
         with pytest.raises(WfeError):
             amount.age(wrong)
+
+
+def test_a_lock_file_that_cannot_be_read_is_told(project: ProjectUnderTest, wfe) -> None:
+    """It looked as if nothing were locked yet."""
+    project.write("workflows/environments.lock.json", "<<<<<<< HEAD\n")
+    for line in (("env", "list"), ("doctor",)):
+        done = wfe(*line)
+        assert done.code == 4 and "environments.lock.json:1:1: not JSON" in done.out + done.err
+
+
+def test_a_cache_that_cannot_be_used_is_not_called_sound(project: ProjectUnderTest, wfe) -> None:
+    wfe("run", "sum")
+    shutil.rmtree(project.root / "cache")
+    (project.root / "cache").write_text("")
+    for line in (("verify",), ("collect", "--yes"), ("clean", "sum")):
+        done = wfe(*line)
+        assert done.code == 4 and "cannot be written to" in done.err, done
+
+
+def test_the_command_for_a_failed_step_repeats_the_run(project: ProjectUnderTest, wfe) -> None:
+    project.node(
+        "fails", "from wfe import workflow_node\n@workflow_node\ndef fails(n: str):\n    raise ValueError(n)\n"
+    )
+    project.workflow("f", [{"id": "f", "function": "fails.fails", "inputs": {"n": "${n}"}}], params={"n": "a"})
+    done = wfe("run", "f", "--set", "n={b} c")
+    assert "again, alone: wfe run f f --inline --pdb --set 'n={b} c'\n" in done.out
+
+
+def test_init_into_a_variable_that_is_not_set(project: ProjectUnderTest, wfe) -> None:
+    before = sorted(project.root.iterdir())
+    done = wfe("init", "")
+    assert done.code == 2 and "DIR is empty" in done.err and sorted(project.root.iterdir()) == before

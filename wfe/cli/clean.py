@@ -27,11 +27,10 @@ def clean(
     wfe clean detect
     wfe clean detect draw --forget
     """
-    from wfe.engine.workspace import Workspace
 
     where = here.project()
     name = here.name_of(where, workflow)
-    workspace = Workspace(where)
+    workspace = here.writable(where)
     try:
         rows = workspace.traces.rows(name)
         chosen = list(rows)

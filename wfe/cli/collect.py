@@ -31,13 +31,12 @@ def collect(
     wfe collect
     wfe collect --older-than 7d --to-size 2GB --yes
     """
-    from wfe.engine.workspace import Workspace
     from wfe.store import collect as store
 
     where = here.project()
     most, age = (None if to_size is None else amount.size(to_size)), amount.age(older_than)
     workflows = [here.name_of(where, name) for name in where.names()]
-    workspace = Workspace(where)
+    workspace = here.writable(where)
     try:
         found = store.spare(workspace.state, workspace.blobs, workflows, time.time(), older_than=age, to_size=most)
         nothing = not (found.traces or found.blobs or found.scopes)

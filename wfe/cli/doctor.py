@@ -124,6 +124,7 @@ def _devices() -> Iterator[Finding]:
 
 
 def _project() -> Iterator[Finding]:
+    from wfe.engine.isolated import environments_of
     from wfe.engine.workspace import Workspace
     from wfe.store.collect import on_disk
 
@@ -135,6 +136,10 @@ def _project() -> Iterator[Finding]:
     names = where.names()
     hint = "" if names else "put a document into workflows/"
     yield Finding("project", f"{where.root}, {len(names)} workflows", "ok" if names else "note", hint)
+    try:
+        environments_of(where).file.read()
+    except WfeError as error:
+        yield Finding("environments", str(error), "bad")
     try:
         workspace = Workspace(where)
     except (WfeError, OSError) as error:

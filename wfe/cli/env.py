@@ -155,6 +155,7 @@ def list_(
     """List which step runs where and why, and the environments on disk: what they hold, their size, whom they are for."""
     where = here.project()
     environments = _environments(where, frozen=True)
+    environments.file.read()  # else one that cannot be read would look as if there were none
     problems: list[Problem] = []
     seats: list[Seat] = []
     placed: dict[str, Placement] = {}

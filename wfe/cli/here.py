@@ -13,14 +13,17 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from wfe.core.document import Path as Trail
 from wfe.core.reference import INDEX
 from wfe.engine.project import Project
-from wfe.errors import ExitCode, WfeError
+from wfe.errors import EnvironmentFailure, ExitCode, WfeError
+
+if TYPE_CHECKING:
+    from wfe.engine.workspace import Workspace
 
 _chosen: Path | None = None
 
@@ -99,6 +102,19 @@ def _offered(find: Callable[[], Iterable[str]], incomplete: str) -> list[str]:
 def workflow_names(incomplete: str) -> list[str]:
     """The workflows that a word may become."""
     return _offered(lambda: project().names(), incomplete)
+
+
+def writable(where: Project) -> Workspace:
+    """The workspace of a project, for a verb that changes what is in the cache. Raises EnvironmentFailure where it cannot: what
+    is there would not even be seen."""
+    from wfe.engine.workspace import Workspace
+
+    found = Workspace(where)
+    if found.state.read_only:
+        told = found.state.note.partition(";")[0]
+        found.close()
+        raise EnvironmentFailure(told, "mend it, or set WFE_CACHE to another directory")
+    return found
 
 
 def _parsed(workflow: str) -> Any:

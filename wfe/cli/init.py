@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import shlex
 from collections.abc import Iterator
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -18,7 +19,7 @@ _SCHEMA: Final = "workflow.schema.json"
 
 
 def init(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where; made if it is missing.")] = Path(),
+    where: Annotated[str, typer.Argument(metavar="DIR", help="Where; made if it is missing.")] = ".",
 ) -> None:
     """Begin a project: dodo.py, a workflow, its nodes, a schema for editors. Overwrites nothing.
 
@@ -26,6 +27,11 @@ def init(
     wfe init shapes && cd shapes
     wfe run hello
     """
+    if not where:
+        raise WfeError(
+            "DIR is empty", "name a directory, `.` for this one", ExitCode.USAGE
+        )  # "$DIR" of a script, unset
+    directory = Path(where)
     files = {directory / path: data for path, data in _files()}
     there = [path for path in files if path.exists()]
     if there:
@@ -42,7 +48,7 @@ def init(
         raise EnvironmentFailure(f"{error.filename or directory}: {error.strerror}") from error
     for path in files:
         typer.echo(str(path))
-    enter = "" if directory == Path() else f"cd {directory} && "
+    enter = "" if directory == Path() else f"cd {shlex.quote(where)} && "
     typer.echo(f"\nnow: {enter}wfe run hello     (or: doit run workflow=hello)")
 
 

@@ -47,8 +47,11 @@ def log(
         logs = sorted(path.stem for path in folder.glob("*.log"))
         # Of a fan each step has a log, also one that failed and has no result. Not of a fan that is a plain step by now.
         members = [one for one in logs if one.startswith(f"{step}[") and step not in rows]
+        if not members and any(one == step or one.startswith(f"{step}[") for one in rows):
+            typer.echo(f"step {step!r} printed nothing when it last ran", err=True)
+            return
         if not members:
-            raise _none(workflow, step, rows, logs) from None
+            raise _none(workflow, step, logs) from None
         for index, member in enumerate(members):
             typer.echo(("\n" if index else "") + f"==> {member} <==")  # as `tail` heads several files
             _copy(folder / f"{member}.log", tail)
@@ -83,8 +86,6 @@ def _rows(where: Project, name: str) -> Sequence[str]:
         workspace.close()
 
 
-def _none(workflow: str, step: str, rows: Sequence[str], logs: Sequence[str]) -> WfeError:
-    if any(one == step or one.startswith(f"{step}[") for one in rows):
-        return WfeError(f"step {step!r} printed nothing when it last ran", code=ExitCode.USAGE)
-    hint = nearest(step, [*rows, *logs]) or f"run it: wfe run {shlex.quote(workflow)} {shlex.quote(step)}"
+def _none(workflow: str, step: str, logs: Sequence[str]) -> WfeError:
+    hint = nearest(step, logs) or f"run it: wfe run {shlex.quote(workflow)} {shlex.quote(step)}"
     return WfeError(f"there is no log of step {step!r} of {workflow!r}", hint, ExitCode.USAGE)

@@ -142,7 +142,7 @@ def perform(
     """Run with everything said to stdout; write `files` (path -> kind) at the end. The exit code."""
     from wfe import front
     from wfe.door import terminable
-    from wfe.report.choose import listeners
+    from wfe.report.choose import again, listeners
 
     heard: list[Any] = []
 
@@ -153,6 +153,7 @@ def perform(
             os.environ,
             verbose=verbose,
             tails=verbose,
+            again=again(given),
             record=project.cache / "runs",
             keys=None if options.get("inline") else sys.stdin,  # a node in this process may read it itself
         )

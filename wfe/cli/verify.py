@@ -21,10 +21,9 @@ def verify(
     \b
     wfe verify
     """
-    from wfe.engine.workspace import Workspace
     from wfe.store import verify as store
 
-    workspace = Workspace(here.project())
+    workspace = here.writable(here.project())
     total = size = bad = 0
     try:
         for one in store.verify(workspace.state, workspace.blobs, drop=not keep):

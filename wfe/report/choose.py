@@ -22,6 +22,16 @@ MODES = ("auto", "plain", "live", "json", "quiet")
 AGAIN = "wfe run {workflow} {step} --inline --pdb"
 
 
+def again(given: Mapping[str, str]) -> str:
+    """The command shown under a failure of a run with these parameters."""
+    if not given:
+        return AGAIN
+    import shlex  # 1 ms that few runs need
+
+    sets = [f" --set {shlex.quote(f'{name}={value}')}" for name, value in given.items()]
+    return AGAIN + "".join(sets).replace("{", "{{").replace("}", "}}")
+
+
 def listeners(
     mode: str,
     stream: TextIO | None,
