@@ -27,7 +27,7 @@ from wfe.door import Door, enter, signals, terminable
 from wfe.engine.project import Project
 from wfe.engine.run import Run
 from wfe.errors import ExitCode, Problem, WfeError
-from wfe.report.streams import heedless
+from wfe.report.streams import Stdout, heedless
 from wfe.schedule.backend import Backend, Checker
 from wfe.schedule.invocation import Invocation, invocation, variables
 from wfe.schedule.reporter import Reporter
@@ -280,6 +280,7 @@ def _done(door: Door, interrupted: bool) -> None:
         door.run.bugs.append(traceback.format_exc())
     code = door.close(interrupted)
     sys.stdout.flush()
+    code = ExitCode.ENVIRONMENT if code is ExitCode.OK and Stdout.lost is not None else code
     gc.freeze()  # at its end the interpreter collects once more, and that alone takes 0.3 s after 10,000 steps
     if code is not ExitCode.OK:
         raise SystemExit(code)

@@ -42,7 +42,7 @@ def test_show_an_item_that_a_fan_does_not_have(project: ProjectUnderTest, wfe) -
     assert wfe("show", "two:each[2]").err == "step 'each[2]' has no result yet; run it: wfe run two each\n"
     wfe("run", "two")
     done = wfe("show", "two:each[3]")
-    assert (done.code, done.err) == (2, "workflow 'two' has no step 'each[3]'; did you mean 'each[2]'?\n")
+    assert (done.code, done.err) == (3, "workflow 'two' has no step 'each[3]'; did you mean 'each[2]'?\n")
 
 
 def test_show_a_step_that_was_skipped(project: ProjectUnderTest, wfe) -> None:

@@ -93,7 +93,7 @@ def test_inline_runs_in_this_process_and_pdb_stops_where_it_fails(project: Proje
 
 def test_a_dry_run_says_what_a_run_then_does(project: ProjectUnderTest, wfe) -> None:
     assert wfe("run", "sum", "--dry-run").out.splitlines()[:2] == [
-        "run       read  it was never run before",
+        "run       read  it has no result yet",
         "unknown   add  until read",
     ]
     wfe("run", "sum")
@@ -197,7 +197,7 @@ OUTSIDE = "step 'half' cannot be forced: it is not among the chosen steps, nor n
         (["why", "sum:ad"], 3, "workflow 'sum' has no step 'ad'; did you mean 'add'?\n"),
         (["log", "sum"], 2, "'sum' names no step; say sum:STEP; `wfe list sum` lists them\n"),
         (["show", "sum:add"], 2, "step 'add' has no result yet; run it: wfe run sum add\n"),
-        (["show", "sum:ad"], 2, "workflow 'sum' has no step 'ad'; did you mean 'add'?\n"),
+        (["show", "sum:ad"], 3, "workflow 'sum' has no step 'ad'; did you mean 'add'?\n"),
         (["show", "sum:1+"], 2, "'sum:1+' is not of the form WORKFLOW:STEP.key\n"),
         (["collect", "--older-than", "3"], 2, "'3' is no age; write it like 30d, 12h or 90min\n"),
         (["collect", "--to-size", "big"], 2, "'big' is no size; write it like 500MB or 2GB\n"),

@@ -166,7 +166,7 @@ def test_what_differs_is_told_old_to_new() -> None:
     ]  # fmt: skip
     parts = {"a": {"nodes.n:K": "1", "nodes.n:f": "2"}, "b": {"nodes.n:K": "9", "nodes.n:f": "2"}}
     assert diff(old, new, parts)[0].part == "code of n:K"
-    assert [one.part for one in diff(None, new)] == ["it was never run before"]
+    assert [one.part for one in diff(None, new)] == ["it has no result yet"]
     assert diff(new, new) == ()
 
 

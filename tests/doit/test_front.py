@@ -434,3 +434,18 @@ def test_forget_and_ignore_mean_all_of_a_fan(space: Space) -> None:
     for jobs in ("1", "2"):
         found = space.doit("run", "workflow=w", "-n", jobs).stdout
         assert "ran       each" not in found and "2 skipped" in found, found
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full")
+def test_a_stdout_without_room_is_told(project: Space) -> None:
+    for line, code in ((("run", "workflow=w"), 4), (("list", "workflow=w"), 0)):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "doit", *line],
+                cwd=project.root,
+                env=environ(),
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        assert (done.returncode, done.stderr) == (code, "stdout cannot be written: No space left on device\n")

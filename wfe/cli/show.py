@@ -151,7 +151,7 @@ def _lacking(where: Project, workflow: str, step: str, why: str, results: Result
     fan = step.partition("[")[0]
     items = _members(where, workflow, fan, results) if fan != step else None
     if items is not None and step not in items:
-        return WfeError(f"workflow {workflow!r} has no step {step!r}", nearest(step, items), ExitCode.USAGE)
+        return WfeError(f"workflow {workflow!r} has no step {step!r}", nearest(step, items), ExitCode.WORKFLOW)
     try:
         from wfe.core.parse import parse
 
@@ -168,7 +168,7 @@ def _lacking(where: Project, workflow: str, step: str, why: str, results: Result
             return WfeError(f"step {step!r} has no result: it was skipped, {last.skip}", code=ExitCode.USAGE)
         return WfeError(why, f"run it: wfe run {shlex.quote(workflow)} {fan}", ExitCode.USAGE)
     return WfeError(
-        f"workflow {workflow!r} has no step {step!r}", nearest(step, known or results.steps()), ExitCode.USAGE
+        f"workflow {workflow!r} has no step {step!r}", nearest(step, known or results.steps()), ExitCode.WORKFLOW
     )
 
 

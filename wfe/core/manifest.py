@@ -74,7 +74,7 @@ def diff(
     parts: code digest -> its parts (`nodes.blur:KERNEL` -> digest), to name what changed in the code.
     """
     if old is None:
-        return (Reason("it was never run before"),)
+        return (Reason("it has no result yet"),)
     before, after = dict(old), dict(new)
     found = []
     for part in dict.fromkeys([*after, *before]):

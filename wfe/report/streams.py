@@ -64,8 +64,9 @@ def silence() -> None:
 
 
 def heedless() -> None:
-    """Let whoever writes to stdout go on when its reader has gone away. For a program that would show a traceback, and that
-    has put stdout aside before it can be replaced, as doit's commands do."""
+    """Let whoever writes to stdout go on when its reader has gone away, or when there is no room for it, which is told and kept
+    in `Stdout.lost`. For a program that would show a traceback, and that has put stdout aside before it can be replaced, as
+    doit's commands do."""
     for name in ("write", "flush") if sys.stdout is not None else ():
         setattr(sys.stdout, name, _going_on(getattr(sys.stdout, name)))
 
@@ -74,7 +75,11 @@ def _going_on(act: Callable[..., Any]) -> Callable[..., Any]:
     def call(*given: Any) -> Any:
         try:
             return act(*given)
-        except BrokenPipeError:
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError):
+                Stdout.lost = error
+                if sys.stderr is not None:
+                    sys.stderr.write(f"stdout cannot be written: {error.strerror}\n")
             silence()
             return act(*given)
 
