@@ -13,7 +13,18 @@ from pathlib import Path, PosixPath, WindowsPath
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 __version__ = "0.1.0"
-__all__ = ["Output", "Pickled", "Refuse", "Skip", "__version__", "device", "log", "progress", "workflow_node"]
+__all__ = [
+    "Output",
+    "Pickled",
+    "Refuse",
+    "Skip",
+    "__version__",
+    "device",
+    "log",
+    "progress",
+    "stopping",
+    "workflow_node",
+]
 
 if TYPE_CHECKING:
     from wfe.api import Report as Report
@@ -105,6 +116,7 @@ def workflow_node(  # type: ignore[misc]  # the second overload leaves the names
 # the events of a node go nowhere.
 _emit: Callable[[str, dict[str, Any]], None] | None = None
 _slots: dict[str, list[int]] = {}
+_stopping: Callable[[], bool] | None = None
 
 
 def progress(done: float, total: float | None = None, note: str = "") -> None:
@@ -125,6 +137,13 @@ def device(pool: str = "gpu") -> int | None:
     """The index of the slot of the pool `pool` that the running step holds, or None when it holds none."""
     held = _slots.get(pool)
     return held[0] if held else None
+
+
+def stopping() -> bool:
+    """Whether the run was asked to end (Ctrl-C, SIGTERM): the step has five seconds then. For one that would go on until it is
+    told, as a live source does: what it returns is its result, as ever. To ask takes a microsecond. Not known on Windows, with
+    `--inline` and in the sandbox of unapproved code: False there."""
+    return _stopping is not None and _stopping()
 
 
 # `Pickled` is no engine's: it is here, and not imported above, so that a worker starts without it.

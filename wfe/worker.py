@@ -240,6 +240,7 @@ class Worker(Caller):
 
     def serve(self) -> None:
         wfe._emit = self.sender.event
+        wfe._stopping = self.stopping
         keen = 0.0
         while True:
             self.channel.look(keen)
@@ -274,6 +275,13 @@ class Worker(Caller):
             keen = call["keen"]
             if keen <= frames.KEEN and reply["seconds"] >= frames.SOON:
                 keen = 0.0
+
+    def stopping(self) -> bool:
+        """As in wfe: what the engine writes to be told so."""
+        try:
+            return waits(self.life)
+        except (ImportError, OSError):  # Windows, or the node closed it
+            return False
 
     def settle(self, reply: dict[str, Any]) -> None:
         """After a long call only when the reply is away, for which the engine waits to send the next one."""

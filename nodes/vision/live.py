@@ -24,7 +24,7 @@ from nodes.vision.stream_split import check_share, cores
 from nodes.vision.video import INLINE, overlay
 from nodes.vision.video_infer import FLOOR
 from nodes.vision.video_model import Opened, open_model
-from wfe import Refuse, log, progress, workflow_node
+from wfe import Refuse, log, progress, stopping, workflow_node
 
 TURN = 0.05
 """Seconds after which keys and the time are looked at when no picture comes."""
@@ -136,6 +136,8 @@ def realtime_detection(
                         if not recorder.recording
                         else "recorded " + recorder.toggle()
                     )
+            if stopping():
+                ended = "the run was asked to end"
             if max_duration and time.monotonic() - began >= max_duration:
                 ended = f"max_duration of {max_duration:g} s"
             if item is not None and frames % 10 == 0:

@@ -65,6 +65,33 @@ def test_once_lets_a_running_step_finish(space: Space, front: str, number: int, 
     space.current("quick", "waits")
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_step_may_ask_whether_the_run_is_to_end(space: Space, jobs: str) -> None:
+    """A live source, say, which would go on for the five seconds, and be lost with what it has."""
+    with door(space) as path:
+        space.nodes("""
+        import wfe
+        @workflow_node(outputs={"n": int})
+        def endless(door: str):
+            with open(door, "w") as out:
+                out.write("in")
+            n = 0
+            while not wfe.stopping():
+                n += 1
+            return {"n": min(n, 1)}
+        """)
+        space.workflow([{"id": "endless", "inputs": {"door": str(path)}}])
+        running = Running(space, "wfe", "-n", jobs)
+        entered(path)
+        running.process.send_signal(signal.SIGINT)
+        code, said = running.end()
+        assert code == 130 and "ran       endless" in said, said
+        nothing_left(space, running)
+    space.run()
+    space.nothing_ran()
+    assert space.value("endless") in ({"n": 0}, {"n": 1})
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_twice_ends_what_runs_inline(space: Space, number: int) -> None:
     """It is in the main thread of wfe's own process, where the signal's handler only takes notice."""
