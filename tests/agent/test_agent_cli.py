@@ -98,6 +98,34 @@ def test_without_a_server_each_says_how_to_start_one(wfe: Wfe, words: tuple[str,
     assert "ollama serve" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("generate", "", "-i", "a"), "the description is empty"),
+        (("generate", "shout", "-i", "1bad"), "1bad"),
+        (("generate", "shout", "-i", "a", "-c", "../.."), "../.."),
+        (("create", "", "--name", "x"), "the description is empty"),
+        (("create", "shout", "--name", "../y"), "../y"),
+    ],
+)
+def test_what_is_wrong_with_the_words_is_told_before_a_server_is_looked_for(
+    wfe: Wfe, words: tuple[str, ...], told: str
+) -> None:
+    done = wfe(*words)
+    assert done.returncode == ExitCode.WORKFLOW and told in done.stderr and "server" not in done.stderr
+
+
+def test_create_takes_the_name_that_it_is_given(wfe: Wfe, served: Served, project: Path) -> None:
+    """And asks nobody where a document of that name is there."""
+    server = served(model_of_the_example("http://example.org/"))
+    done = wfe("create", text_example.WISH, "--name", "mine", host=server.host)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((project / "workflows" / "mine.json").read_text())["workflow"]["name"] == "mine"
+    asked = len(server.chats)
+    done = wfe("create", "something else", "--name", "mine", host=server.host)
+    assert done.returncode == ExitCode.WORKFLOW and "is there already" in done.stderr and len(server.chats) == asked
+
+
 def test_a_missing_model_is_pulled_when_asked(wfe: Wfe, served: Served) -> None:
     answer = in_turn(text_example.outline("http://example.org/"))
     server = served(answer, models=[], pullable=["qwen2.5-coder:7b"])

@@ -41,8 +41,9 @@ from wfe.agent.outline import (
     planned,
     specs_of,
 )
-from wfe.agent.spec import Field, NodeSpec, check_name, field_of, slug
+from wfe.agent.spec import NodeSpec
 from wfe.agent.verdict import Unusable, Verdict
+from wfe.agent.words import check_words, record_of
 from wfe.catalog import Catalogue
 from wfe.core.parse import parse
 from wfe.core.signature import Signature
@@ -51,7 +52,6 @@ from wfe.engine.project import Project
 from wfe.errors import ExitCode, Problem, WfeError, WorkflowError
 
 OUTLINES = Path(".wfe") / "outlines"
-SIGNATURES = Path(".wfe") / "signatures"
 TryRun = Callable[[str], ExitCode]
 """Runs the workflow of this name for real; what `wfe run NAME` would exit with."""
 
@@ -84,6 +84,13 @@ class Analysis:
     problems: tuple[str, ...]
 
 
+def _new(project: Path, name: str) -> Path:
+    path = project / "workflows" / f"{name}.json"
+    if path.exists():
+        raise WorkflowError(f"workflows/{name}.json is there already", hint="give another name: --name NAME")
+    return path
+
+
 def create(
     description: str, desk: Desk, *, name: str = "", agentic: bool = False, try_run: TryRun | None = None
 ) -> Created:
@@ -92,18 +99,15 @@ def create(
     Asked again with the same words it goes on where it was stopped. Raises WorkflowError when no usable outline came,
     or a document of that name is there that did not come from this description; ModelFailure.
     """
-    if not description.strip():
-        raise WorkflowError("the description is empty", hint="say what the workflow should do")
-    if name:
-        check_name(name, "the name of a workflow")
+    check_words(description, name)
     asked = sha256(json.dumps([description.strip(), desk.model.name, desk.model.seed, desk.prompts.digest]).encode())
     known = _stored(desk.project, asked.hexdigest(), name)
     if known is None:
+        if name:
+            _new(desk.project, name)
         outline = dict(_outline(description, desk))
-        name = name or str(outline["name"])
-        path = desk.project / "workflows" / f"{name}.json"
-        if path.exists():
-            raise WorkflowError(f"workflows/{name}.json is there already", hint="give another name: --name NAME")
+        outline["name"] = name = name or str(outline["name"])
+        path = _new(desk.project, name)
         document = document_of(outline, Catalogue(desk.project))
         record = {"description": description.strip(), "asked": asked.hexdigest(), "outline": outline}
         put(desk.project / OUTLINES / f"{name}.json", json.dumps(record, indent=2) + "\n")
@@ -256,60 +260,6 @@ def generate(
     return written
 
 
-def specify(
-    description: str, inputs: Sequence[str], outputs: Sequence[str], desk: Desk, *, category: str = "", name: str = ""
-) -> NodeSpec:
-    """A node from the words of a command line: inputs and outputs as `name` or `name:type`.
-
-    Types that are not given are asked of the model. Raises WorkflowError for names and types that cannot be,
-    ModelFailure.
-    """
-    if not description.strip():
-        raise WorkflowError("the description is empty", hint="say what the node should do")
-    taken = tuple(map(field_of, inputs))
-    given = tuple(map(field_of, outputs)) or (Field("result"),)
-    spec = NodeSpec(name or slug(description), description.strip(), taken, given, category)
-    if ":" in "".join((*inputs, *outputs)) and all(":" in one for one in (*inputs, *outputs)):
-        return spec
-    stored = desk.project / SIGNATURES / f"{spec.name}.json"
-    asked = sha256(
-        json.dumps([spec.digest, desk.model.name, desk.model.seed, desk.prompts.digest]).encode()
-    ).hexdigest()
-    schema = prompt.signature_schema(spec)
-    answer = _record(stored).get("answer") if _record(stored).get("asked") == asked else None
-    if answer is None:
-        messages: Sequence[Message] = prompt.signature_messages(desk.prompts, description, spec)
-        answer = _typed(spec.name, messages, schema, desk)
-        put(stored, json.dumps({"asked": asked, "answer": answer}, indent=2) + "\n")
-    # A type that a person gave wins over what a model thinks of it.
-    typed = [
-        tuple(one if one.type != "Any" else replace(one, type=answer[side][one.name]) for one in fields)
-        for side, fields in (("inputs", taken), ("outputs", given))
-    ]
-    return replace(spec, purpose=f"{description.strip()}. {answer['purpose']}", inputs=typed[0], outputs=typed[1])
-
-
-def _typed(subject: str, messages: Sequence[Message], schema: Mapping[str, Any], desk: Desk) -> Any:
-    asked = list(messages)
-    wrong: tuple[Verdict, ...] = ()
-    for number in range(1, MAX_REPAIRS + 2):
-        desk.tell(Asked(subject, number, "the types of its inputs and outputs"))
-        text = ""
-        try:
-            text = desk.ask(subject, messages, schema)
-            return read(text, schema)
-        except Unusable as unusable:
-            again = unusable.verdicts == wrong
-            wrong, text = unusable.verdicts, unusable.text or text
-            desk.tell(Judged(subject, "answer", str(wrong[0])))
-            if again:
-                break
-        messages = prompt.repair_messages(asked, text, "answer", wrong, desk.prompts.texts["repair"])
-    raise WorkflowError(
-        f"{desk.model.name} gave no usable signature: {wrong[0]}", hint="give the types yourself: -i image:np.ndarray"
-    )
-
-
 def analyze(path: Path, project: Path) -> Analysis:
     """What the document `path` lacks and what does not fit. Raises WorkflowError for one that cannot be read."""
     workflow = read_workflow(path, project)
@@ -451,25 +401,17 @@ def _outline(description: str, desk: Desk) -> Outline:
 def _stored(project: Path, asked: str, name: str) -> str | None:
     """The workflow that the same words made before and whose document is there still."""
     for path in sorted((project / OUTLINES).glob("*.json")):
-        same = _record(path).get("asked") == asked and (not name or path.stem == name)
+        same = record_of(path).get("asked") == asked and (not name or path.stem == name)
         if same and (project / "workflows" / path.name).is_file():
             return path.stem
     return None
-
-
-def _record(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _outline_of(project: Path, name: str) -> Outline | None:
     """The stored outline of a workflow. It is data from a file: what does not fit the schema is not used."""
     if not re.fullmatch(r"[\w-]+", name):
         return None
-    outline = _record(project / OUTLINES / f"{name}.json").get("outline")
+    outline = record_of(project / OUTLINES / f"{name}.json").get("outline")
     if outline is None:
         return None
     import jsonschema  # 350 ms that a project without outlines does not pay

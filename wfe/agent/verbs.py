@@ -21,7 +21,6 @@ from wfe.agent.flow import (
     Created,
     TryRun,
     complete,
-    specify,
 )
 from wfe.agent.flow import (
     analyze as analysed,
@@ -34,6 +33,7 @@ from wfe.agent.flow import (
 )
 from wfe.agent.model import DEFAULT_MODEL
 from wfe.agent.spec import NodeSpec, Permissions
+from wfe.agent.words import check_words, specify, spoken
 from wfe.engine.interrupt import settle
 from wfe.engine.project import Project
 from wfe.errors import ExitCode, WfeError
@@ -66,6 +66,7 @@ def create(
     wfe create "image processing pipeline"
     wfe create "fetch a page and summarize it" --agentic
     """
+    check_words(description, name)
     with _desk(context, model, seed, pull, unsafe, yes, tries=agentic) as desk:
         made = created(
             description, desk, name=name, agentic=agentic, try_run=_runner(context, unsafe) if agentic else None
@@ -130,6 +131,7 @@ def generate(
     wfe generate "resize image" -i image -o resized_image
     wfe generate "count words" -i text:str -o words:int -c atomic
     """
+    spoken(description, inputs or (), outputs or (), category=category, name=name)
     with _desk(context, model, seed, pull, unsafe, yes) as desk:
         spec = specify(description, inputs or (), outputs or (), desk, category=category, name=name)
         written = generated(spec, desk)
