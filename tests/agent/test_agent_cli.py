@@ -115,6 +115,16 @@ def test_what_is_wrong_with_the_words_is_told_before_a_server_is_looked_for(
     assert done.returncode == ExitCode.WORKFLOW and told in done.stderr and "server" not in done.stderr
 
 
+def test_a_node_does_not_take_the_name_of_another(wfe: Wfe, project: Path) -> None:
+    """The workflows that call that one by its bare name would not know which of the two is meant."""
+    (project / "nodes").mkdir()
+    (project / "nodes" / "hello.py").write_text(
+        "from wfe import workflow_node\n@workflow_node\ndef greet(): return {'n': 1}\n"
+    )
+    done = wfe("generate", "greet", "-i", "text:str", "-o", "words:int")
+    assert done.returncode == ExitCode.WORKFLOW and "there is a node 'greet' already: hello.greet" in done.stderr
+
+
 def test_create_takes_the_name_that_it_is_given(wfe: Wfe, served: Served, project: Path) -> None:
     """And asks nobody where a document of that name is there."""
     server = served(model_of_the_example("http://example.org/"))

@@ -33,7 +33,7 @@ from wfe.agent.flow import (
 )
 from wfe.agent.model import DEFAULT_MODEL
 from wfe.agent.spec import NodeSpec, Permissions
-from wfe.agent.words import check_words, specify, spoken
+from wfe.agent.words import check_alone, check_words, specify, spoken
 from wfe.engine.interrupt import settle
 from wfe.engine.project import Project
 from wfe.errors import ExitCode, WfeError
@@ -131,7 +131,7 @@ def generate(
     wfe generate "resize image" -i image -o resized_image
     wfe generate "count words" -i text:str -o words:int -c atomic
     """
-    spoken(description, inputs or (), outputs or (), category=category, name=name)
+    check_alone(spoken(description, inputs or (), outputs or (), category=category, name=name), _project(context).root)
     with _desk(context, model, seed, pull, unsafe, yes) as desk:
         spec = specify(description, inputs or (), outputs or (), desk, category=category, name=name)
         written = generated(spec, desk)

@@ -18,6 +18,7 @@ from wfe.agent.events import Asked, Judged
 from wfe.agent.model import Message, read
 from wfe.agent.spec import Field, NodeSpec, check_name, field_of, slug
 from wfe.agent.verdict import Unusable, Verdict
+from wfe.catalog import Catalogue
 from wfe.errors import WorkflowError
 
 SIGNATURES = Path(".wfe") / "signatures"
@@ -39,6 +40,16 @@ def spoken(
         raise WorkflowError("the description is empty", hint="say what the node should do")
     taken, given = tuple(map(field_of, inputs)), tuple(map(field_of, outputs)) or (Field("result"),)
     return NodeSpec(name or slug(description), description.strip(), taken, given, category)
+
+
+def check_alone(spec: NodeSpec, project: Path) -> None:
+    """Raises WorkflowError for a new node with the name of one that is elsewhere: every workflow that calls that by its bare
+    name would find two."""
+    names = Catalogue(project).names()
+    own = f"{spec.module}.{spec.name}".removeprefix("nodes.")
+    other = next((one for one in names if one != own and one.rpartition(".")[2] == spec.name), "")
+    if other and own not in names:
+        raise WorkflowError(f"there is a node {spec.name!r} already: {other}", hint="give another name: --name NAME")
 
 
 def specify(
