@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wfe.cli import here
-from wfe.errors import ExitCode, WfeError
+from wfe.errors import ExitCode, Problem, WfeError
 
 if TYPE_CHECKING:
     from wfe.engine.project import Project
@@ -81,6 +81,8 @@ def run(
     # Tens of thousands of objects that all live to the end: the collector would only walk over them.
     gc.disable()
     modes = [name for name, given in (("json", json), ("plain", plain), ("live", live), ("quiet", quiet)) if given]
+    if quiet and verbose:
+        modes.append("verbose")
     if len(modes) > 1:
         raise WfeError(f"--{modes[0]} and --{modes[1]} exclude each other", code=ExitCode.USAGE)
     mode = modes[0] if modes else "auto"
@@ -164,7 +166,15 @@ def perform(
         return [*found, *heard]
 
     with terminable():
-        door = front.perform(where, workflow, given, listeners=told, opened=opened, **options)
+        try:
+            door = front.perform(where, workflow, given, listeners=told, opened=opened, **options)
+        except WfeError as error:
+            from wfe.agent.tasks import offer
+
+            missing = offer(where, workflow) if error.code is ExitCode.WORKFLOW else ""
+            if missing:
+                raise WfeError([*error.problems, Problem(missing)], code=error.code) from None
+            raise
     if files:
         heard[0].write(files, {name: step.needs for name, step in door.run.steps.items()})
     return door.code

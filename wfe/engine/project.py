@@ -65,7 +65,9 @@ class Project:
         for candidate in (self.root / path,) if place else (path, self.root / path):
             if candidate.suffix in SUFFIXES and os.path.isfile(candidate):
                 return candidate.resolve()
-        hint = nearest(name, self.names()) or "put a document into workflows/"
+        hint = nearest(name, self.names()) or (
+            "`wfe list` shows those that there are" if self.names() else "put a document into workflows/"
+        )
         raise WorkflowError(Problem(f"there is no workflow {name!r}", place or Place(), hint))
 
     def shown(self, path: Path) -> str:

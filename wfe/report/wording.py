@@ -139,7 +139,8 @@ def particulars(outcome: Outcome, again: str = "") -> list[str]:
         return []
     text = failure.traceback.rstrip()
     if not text and "\n" in failure.message.strip():
-        text = failure.message.strip()
+        first, _, rest = failure.message.strip().partition("\n")
+        text = rest if clean(first).strip() == one_line(first) else failure.message.strip()  # which stands above, whole
     # Cleaning costs per character; a node may raise with a message of 100 MB.
     if len(text) > 400_000:
         text = text[:200_000] + "\n" + text[-200_000:]
