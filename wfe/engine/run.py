@@ -367,9 +367,7 @@ class Run(Known):
                     done = action.do(Verdict.RUN)
                     if not self.goes_on and done is not None and done.failure is not None and done.pause is None:
                         self.halt()  # before the place is given to a step that waits for it
-            except (
-                BaseException
-            ):  # of wfe's own, or a listener's: whoever needs this key must not wait for this process
+            except BaseException:  # a listener's, perhaps: nobody must wait for this key as long as this process lives
                 action.unclaim()
                 raise
             finally:
