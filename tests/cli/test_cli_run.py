@@ -194,6 +194,13 @@ OUTSIDE = "step 'half' cannot be forced: it is not among the chosen steps, nor n
         (["run", "sum", "--json", "--quiet"], 2, "--json and --quiet exclude each other\n"),
         (["run", "sum", "--live"], 2, "the live display is not possible here: the output is no terminal; use --plain\n"),
         (["run", "sum", "--junit", "no/j.xml"], 2, "no/j.xml: there is no directory 'no'\n"),
+        (["run", "sum", "--junit", "nodes"], 2, "nodes is a directory; name a file\n"),
+        (
+            ["run", "sum", "--junit", "j.xml", "--dry-run"],
+            2,
+            "--dry-run makes no report; leave out --junit, --summary and --page\n",
+        ),
+        (["run", "sum", "-q", "-v"], 2, "--quiet and --verbose exclude each other\n"),
         (["why", "sum:ad"], 3, "workflow 'sum' has no step 'ad'; did you mean 'add'?\n"),
         (["log", "sum"], 2, "'sum' names no step; say sum:STEP; `wfe list sum` lists them\n"),
         (["show", "sum:add"], 2, "step 'add' has no result yet; run it: wfe run sum add\n"),

@@ -93,6 +93,8 @@ def run(
         if trail:
             raise WfeError(f"{step}.{trail[0]}: a step is run as a whole", "name the step alone", ExitCode.USAGE)
         chosen = (step, *chosen) if step else chosen
+    if dry_run and (junit or summary or page):
+        raise WfeError("--dry-run makes no report", "leave out --junit, --summary and --page", ExitCode.USAGE)
     if dry_run:
         from wfe.cli.why import tell
 
@@ -107,6 +109,8 @@ def run(
     for path in files:
         if path.parent and not path.parent.is_dir():
             raise WfeError(f"{path}: there is no directory {str(path.parent)!r}", code=ExitCode.USAGE)
+        if path.is_dir():
+            raise WfeError(f"{path} is a directory", "name a file", ExitCode.USAGE)
     extra: dict[str, Any] = {"pools": here.settings(pool, "--pool")} if pool else {}
     if unsafe:
         extra["unsafe"] = True
