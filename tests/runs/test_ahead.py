@@ -221,6 +221,48 @@ def test_a_step_whose_turn_comes_before_those_that_were_begun(space: Space) -> N
     assert sorted(called(space)) == ["a:old", "b:old", "c:new", "d:old", "e:old"]
 
 
+@polled
+def test_the_next_attempt_of_a_step_whose_turn_was_not_yet(space: Space) -> None:
+    """It is brought to its end before the one whose turn it is, and one after it was begun when it returned what is no result:
+    that has the only worker, which the next attempt waited for."""
+    counting(
+        space,
+        NODES
+        + """
+@workflow_node(outputs={"n": int}, retries={"count": 1, "delay": 0})
+def second(name: str, log: str):
+    count(name)
+    return {"n": 1 if Path(log).read_text().split().count(name) > 1 else "a text"}
+""",
+    )
+    nodes = [{"id": name, "function": "n.step", "inputs": {"name": name}} for name in "abd"]
+    nodes.insert(2, {"id": "c", "function": "n.second", "inputs": {"name": "c", "log": str(space.root / "log")}})
+    space.workflow([*nodes, {"id": "e", "function": "n.step", "inputs": {"name": "e"}, "depends_on": ["b"]}])
+    code, said = Running(space, "doit", "a", "e", "b", "c", "d").end()
+    assert code == 0 and "5 ran" in said, said
+    assert sorted(called(space)) == ["a", "b", "c", "c", "d", "e"]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_step_that_writes_to_what_it_reads_fails_after_its_attempts(space: Space, jobs: int) -> None:
+    """It is decided about again before each, and has no more of them for that."""
+    counting(
+        space,
+        """
+@workflow_node(outputs={"n": int}, retries={"count": 2, "delay": 0})
+def spoils(name: str, source: Path):
+    count(name)
+    source.write_text(source.read_text() + "x")
+    return {"n": 1}
+""",
+    )
+    space.file("in.txt", "")
+    space.workflow([{"id": "a", "function": "n.spoils", "inputs": {"name": "a", "source": "in.txt"}}])
+    ended = space.run(inline=False, jobs=jobs)
+    assert "in.txt changed while it ran" in ended.failure("a")
+    assert called(space) == ["a", "a", "a"] and ended.outcomes["a"].attempts == 3
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_step_that_failed_is_not_called_again(space: Space, jobs: int) -> None:
     """It follows one that was put aside for its next attempt, when that is called again."""

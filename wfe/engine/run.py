@@ -319,7 +319,7 @@ class Run(Known):
     def _perform(self, name: str, pending: Pending, force: bool, patient: bool = True) -> Outcome | None:
         from wfe.engine.action import Action
 
-        started, left = False, _DECIDED
+        started, attempts, left = False, 0, _DECIDED
         while True:
             left -= 1
             verdict, reasons = pending.decision.verdict, pending.decision.reasons
@@ -332,6 +332,7 @@ class Run(Known):
             ready = self.ahead.take(name)
             action = self._aside.pop(name, None) or ready or Action(self, self.step(name), pending)
             action.started, action.wary = action.started or started, left > 0
+            action.attempts = max(action.attempts, attempts)
             if verdict is Verdict.RUN:
                 done = self._turns(action, force or self.is_forced(action.step), patient)
             else:
@@ -341,7 +342,7 @@ class Run(Known):
                 return None
             if not done.outdated:
                 break
-            started = action.started
+            started, attempts = action.started, action.attempts
             self.note("a file that it reads was written to meanwhile; it is decided about again", name)
             pending = self.pending[name] = pending_of(self, name, self.is_forced(action.step))
         if done.row is not None:
@@ -378,6 +379,7 @@ class Run(Known):
             if not patient:
                 return None
             self.free([action.step.id], {action.step.id: action})
+            self.ahead.take(action.step.id)  # what was begun when it returned has the only worker
 
     def place(self, action: Action) -> Place | Only:
         """A place for a step, to be waited for."""
