@@ -26,7 +26,7 @@ from doit.task import Task, dict_to_task
 from wfe.door import Door, enter, signals, terminable
 from wfe.engine.project import Project
 from wfe.engine.run import Run
-from wfe.errors import ExitCode, Problem, WfeError
+from wfe.errors import ExitCode, WfeError
 from wfe.report.streams import Stdout, heedless
 from wfe.schedule.backend import Backend, Checker
 from wfe.schedule.invocation import Invocation, invocation, variables
@@ -84,10 +84,9 @@ def open_project(dodo: str) -> tuple[dict[str, Any], Callable[[], Iterator[Task]
             project, name, given, listeners=lambda project: _listeners(project, given), jobs=called.jobs, pools=pools
         )
     except WfeError as error:
-        from wfe.agent.tasks import offer
+        from wfe.agent.tasks import offered
 
-        missing = offer(project, name)
-        _fail(WfeError([*error.problems, *([Problem(missing)] if missing else [])], code=error.code))
+        _fail(offered(error, project, name))
     if door.run.index.plan.max_parallel:
         config["num_process"] = min(door.run.index.plan.max_parallel, 64)
     return config, lambda: _steps(door, called, config["default_tasks"], _makes_others(dodo))

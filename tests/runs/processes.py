@@ -55,6 +55,18 @@ def counting(space: Space, nodes: str) -> None:
     space.nodes(_COUNT.replace("LOG", repr(str(space.root / "log"))) + nodes)
 
 
+def called(space: Space) -> list[str]:
+    """The steps whose functions were called since this was asked last, in this order."""
+    found = so_far(space)
+    (space.root / "log").unlink(missing_ok=True)
+    return found
+
+
+def so_far(space: Space) -> list[str]:
+    log = space.root / "log"
+    return log.read_text().split() if log.exists() else []
+
+
 class Running:
     """A started run. `mark` is in the environment of all its processes."""
 

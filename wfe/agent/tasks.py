@@ -17,7 +17,7 @@ from wfe.agent.model import DEFAULT_MODEL, Message, Model
 from wfe.catalog import Catalogue
 from wfe.core.parse import parse
 from wfe.engine.project import Project
-from wfe.errors import ExitCode, WfeError, nearest
+from wfe.errors import ExitCode, Problem, WfeError, nearest
 
 SETTINGS = ("model", "seed", "pull", "unsafe", "yes")
 if TYPE_CHECKING:
@@ -132,6 +132,12 @@ def offer(project: Project, workflow: str) -> str:
         return ""
     names = ", ".join(one.spec.name for one in found)
     return f"missing nodes: {names}; a language model can write them: `doit run {shlex.quote(f'generate:{path.stem}')}`"
+
+
+def offered(error: WfeError, project: Project, workflow: str) -> WfeError:
+    """What keeps a workflow from being run, and the same offer."""
+    missing = offer(project, workflow)
+    return WfeError([*error.problems, Problem(missing)], code=error.code) if missing else error
 
 
 def _desk(project: Project, settings: Mapping[str, str]) -> Callable[[], Desk]:

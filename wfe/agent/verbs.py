@@ -131,10 +131,10 @@ def generate(
     wfe generate "resize image" -i image -o resized_image
     wfe generate "count words" -i text:str -o words:int -c atomic
     """
-    check_alone(spoken(description, inputs or (), outputs or (), category=category, name=name), _project(context).root)
+    spec = spoken(description, inputs or (), outputs or (), category=category, name=name)
+    check_alone(spec, _project(context).root)
     with _desk(context, model, seed, pull, unsafe, yes) as desk:
-        spec = specify(description, inputs or (), outputs or (), desk, category=category, name=name)
-        written = generated(spec, desk)
+        written = generated(specify(spec, (*(inputs or ()), *(outputs or ())), desk), desk)
     _tell_node(written)
     raise typer.Exit(ExitCode.FAILED if written.state is WrittenState.REJECTED else ExitCode.OK)
 

@@ -35,7 +35,8 @@ def check_words(description: str, name: str) -> None:
 def spoken(
     description: str, inputs: Sequence[str], outputs: Sequence[str], *, category: str = "", name: str = ""
 ) -> NodeSpec:
-    """The node as far as words say it, before anybody asks a model. Raises WorkflowError."""
+    """The node as far as words say it, inputs and outputs as `name` or `name:type`, before anybody asks a model. Raises
+    WorkflowError for names and types that cannot be."""
     if not description.strip():
         raise WorkflowError("the description is empty", hint="say what the node should do")
     taken, given = tuple(map(field_of, inputs)), tuple(map(field_of, outputs)) or (Field("result"),)
@@ -52,17 +53,11 @@ def check_alone(spec: NodeSpec, project: Path) -> None:
         raise WorkflowError(f"there is a node {spec.name!r} already: {other}", hint="give another name: --name NAME")
 
 
-def specify(
-    description: str, inputs: Sequence[str], outputs: Sequence[str], desk: Desk, *, category: str = "", name: str = ""
-) -> NodeSpec:
-    """A node from the words of a command line: inputs and outputs as `name` or `name:type`.
-
-    Types that are not given are asked of the model. Raises WorkflowError for names and types that cannot be,
-    ModelFailure.
+def specify(spec: NodeSpec, words: Sequence[str], desk: Desk) -> NodeSpec:
+    """The node of `spoken` with all types. words: its inputs and outputs, as they were said; where one is without a type, the
+    model is asked. Raises WorkflowError where no usable answer comes, ModelFailure.
     """
-    spec = spoken(description, inputs, outputs, category=category, name=name)
-    taken, given = spec.inputs, spec.outputs
-    if ":" in "".join((*inputs, *outputs)) and all(":" in one for one in (*inputs, *outputs)):
+    if words and all(":" in one for one in words):
         return spec
     stored = desk.project / SIGNATURES / f"{spec.name}.json"
     asked = sha256(
@@ -71,15 +66,15 @@ def specify(
     schema = prompt.signature_schema(spec)
     answer = record_of(stored).get("answer") if record_of(stored).get("asked") == asked else None
     if answer is None:
-        messages: Sequence[Message] = prompt.signature_messages(desk.prompts, description, spec)
+        messages: Sequence[Message] = prompt.signature_messages(desk.prompts, spec.purpose, spec)
         answer = _typed(spec.name, messages, schema, desk)
         put(stored, json.dumps({"asked": asked, "answer": answer}, indent=2) + "\n")
     # A type that a person gave wins over what a model thinks of it.
     typed = [
         tuple(one if one.type != "Any" else replace(one, type=answer[side][one.name]) for one in fields)
-        for side, fields in (("inputs", taken), ("outputs", given))
+        for side, fields in (("inputs", spec.inputs), ("outputs", spec.outputs))
     ]
-    return replace(spec, purpose=f"{description.strip()}. {answer['purpose']}", inputs=typed[0], outputs=typed[1])
+    return replace(spec, purpose=f"{spec.purpose}. {answer['purpose']}", inputs=typed[0], outputs=typed[1])
 
 
 def _typed(subject: str, messages: Sequence[Message], schema: Mapping[str, Any], desk: Desk) -> Any:

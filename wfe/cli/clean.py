@@ -27,7 +27,6 @@ def clean(
     wfe clean detect
     wfe clean detect draw --forget
     """
-
     where = here.project()
     name = here.name_of(where, workflow)
     workspace = here.writable(where)

@@ -27,10 +27,8 @@ def init(
     wfe init shapes && cd shapes
     wfe run hello
     """
-    if not where:
-        raise WfeError(
-            "DIR is empty", "name a directory, `.` for this one", ExitCode.USAGE
-        )  # "$DIR" of a script, unset
+    if not where:  # "$DIR" of a script, unset
+        raise WfeError("DIR is empty", "name a directory, `.` for this one", ExitCode.USAGE)
     directory = Path(where)
     files = {directory / path: data for path, data in _files()}
     there = [path for path in files if path.exists()]

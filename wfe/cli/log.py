@@ -47,11 +47,10 @@ def log(
         logs = sorted(path.stem for path in folder.glob("*.log"))
         # Of a fan each step has a log, also one that failed and has no result. Not of a fan that is a plain step by now.
         members = [one for one in logs if one.startswith(f"{step}[") and step not in rows]
-        if not members and any(one == step or one.startswith(f"{step}[") for one in rows):
-            typer.echo(f"step {step!r} printed nothing when it last ran", err=True)
-            return
         if not members:
-            raise _none(workflow, step, logs) from None
+            if not any(one == step or one.startswith(f"{step}[") for one in rows):
+                raise _none(workflow, step, logs) from None
+            typer.echo(f"step {step!r} printed nothing when it last ran", err=True)
         for index, member in enumerate(members):
             typer.echo(("\n" if index else "") + f"==> {member} <==")  # as `tail` heads several files
             _copy(folder / f"{member}.log", tail)

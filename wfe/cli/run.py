@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wfe.cli import here
-from wfe.errors import ExitCode, Problem, WfeError
+from wfe.errors import ExitCode, WfeError
 
 if TYPE_CHECKING:
     from wfe.engine.project import Project
@@ -173,12 +173,11 @@ def perform(
         try:
             door = front.perform(where, workflow, given, listeners=told, opened=opened, **options)
         except WfeError as error:
-            from wfe.agent.tasks import offer
+            if error.code is not ExitCode.WORKFLOW:
+                raise
+            from wfe.agent.tasks import offered
 
-            missing = offer(where, workflow) if error.code is ExitCode.WORKFLOW else ""
-            if missing:
-                raise WfeError([*error.problems, Problem(missing)], code=error.code) from None
-            raise
+            raise offered(error, where, workflow) from None
     if files:
         heard[0].write(files, {name: step.needs for name, step in door.run.steps.items()})
     return door.code

@@ -157,17 +157,14 @@ class Symbol:
         self.answers = self.answers or answers(statement)
         _merge(self.hands, {name: ones for name, ones in self.imports.items() if name in outer})
         for node in at_import(statement):
-            for one in node.body if isinstance(node, ast.ClassDef) else ():
+            if not isinstance(node, ast.ClassDef):
+                continue
+            self.bases.update(chain for base in node.bases for chain in chains(base))
+            self.hooks = self.hooks or bool(node.keywords)
+            for one in node.body:
                 if isinstance(one, ast.Import | ast.ImportFrom):
                     _merge(self.hands, imports_of(one, package))
-        for node in at_import(statement):  # in the body of another class, too
-            if isinstance(node, ast.ClassDef):
-                self.bases.update(chain for base in node.bases for chain in chains(base))
-                self.hooks = (
-                    self.hooks
-                    or bool(node.keywords)
-                    or any(isinstance(one, ast.FunctionDef) and one.name == "__init_subclass__" for one in node.body)
-                )
+                self.hooks = self.hooks or (isinstance(one, ast.FunctionDef) and one.name == "__init_subclass__")
         self.state = self.state or stateful(statement)
         self.dynamic = self.dynamic or any(
             not DYNAMIC.isdisjoint(chain) or chain[:2] == ("sys", "modules") for chain in self.uses

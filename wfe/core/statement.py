@@ -78,24 +78,33 @@ def bound(statement: ast.stmt) -> list[str] | None:
 def stored(statement: ast.AST) -> Iterator[str]:
     """All names that are bound somewhere in a statement."""
     for node in ast.walk(statement):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.id
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            yield node.name
+        yield from _stores(node)
+
+
+def _stores(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        yield node.id
+    elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield node.name
 
 
 def rebound(statement: ast.stmt) -> Iterator[str]:
     """All names that a statement binds or deletes in one way or another."""
     yield from stored(statement)
     for node in ast.walk(statement):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Del):
-            yield node.id
-        elif isinstance(node, ast.alias):
-            yield node.asname or node.name.partition(".")[0]
-        elif isinstance(node, ast.MatchAs | ast.MatchStar | ast.ExceptHandler) and node.name:
-            yield node.name
-        elif isinstance(node, ast.MatchMapping) and node.rest:
-            yield node.rest
+        yield from _rebinds(node)
+
+
+def _rebinds(node: ast.AST) -> Iterator[str]:
+    """What a node binds or deletes besides."""
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Del):
+        yield node.id
+    elif isinstance(node, ast.alias):
+        yield node.asname or node.name.partition(".")[0]
+    elif isinstance(node, ast.MatchAs | ast.MatchStar | ast.ExceptHandler) and node.name:
+        yield node.name
+    elif isinstance(node, ast.MatchMapping) and node.rest:
+        yield node.rest
 
 
 def chains(tree: ast.AST) -> set[Chain]:
@@ -222,19 +231,10 @@ def _by_inner_names(statement: ast.stmt, found: set[Chain]) -> set[Chain]:
             if any(not heads.isdisjoint(stored(one.target)) for one in node.generators):
                 more.update(chain for one in node.generators for chain in chains(one.iter))
         elif isinstance(node, ast.ClassDef):
-            inner = {name for one in node.body for part in at_import(one) for name in _binds(part)}
-            if not heads.isdisjoint(inner):
+            parts = [part for one in node.body for part in at_import(one)]
+            if any(not heads.isdisjoint((*_stores(part), *_rebinds(part))) for part in parts):
                 more.update(chains(node))
     return found | more
-
-
-def _binds(node: ast.AST) -> Iterator[str]:
-    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-        yield node.id
-    elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        yield node.name
-    elif isinstance(node, ast.alias):
-        yield node.asname or node.name.partition(".")[0]
 
 
 def _is_accessor(decorator: ast.expr) -> bool:

@@ -70,7 +70,7 @@ class Action:
         self.due = 0.0  # time.monotonic() from which on it may be tried again; 0 while another run makes its result
         self.forced = False
         self.printed = False  # whether it has printed something
-        self.started = False  # whether its start was told
+        self._started = False  # whether its start was told
         self.wary = True  # whether to look at its files once more just before it is called
         self._staging = ""
         self._soiled = False  # whether something may have been left there
@@ -203,8 +203,7 @@ class Action:
                 self.run.executors.begin(self.step, self.call_in(place))
             if self.begun:
                 self.began = began
-                if not self.started:
-                    self.tell_started(place)
+                self.tell_started(place)
             else:
                 self.unclaim()
 
@@ -212,8 +211,7 @@ class Action:
         """The step before has just returned, where one runs at a time: send the call, or tell that it runs by now."""
         if self.begun:
             self.began = time.perf_counter()
-            if not self.started:
-                self.tell_started(ONLY)
+            self.tell_started(ONLY)
         elif not self.step.options.resources:
             self.begin_at_once(ONLY)
 
@@ -246,7 +244,10 @@ class Action:
         return self._call
 
     def tell_started(self, place: Place | Only) -> None:
-        self.started = True
+        """Tell that it begins, once."""
+        if self._started:
+            return
+        self._started = True
         takes = (
             {pool: amount(given) for pool, given in self.step.options.resources}
             if self.step.options.resources
@@ -320,8 +321,7 @@ class Action:
         call = self.call_in(place)
         if self.attempts == 1:
             self.workspace.drop_log(self.log)
-        if not self.started:
-            self.tell_started(place)
+        self.tell_started(place)
         ahead = call.sent
         asked = time.perf_counter()
         reply = self.run.executors.of(self.step).call(call, self.emit)

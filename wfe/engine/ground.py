@@ -93,19 +93,24 @@ class Ground(Disk):
             return "a source of the nodes"
         if place == self.place("dodo.py"):
             return "the project's own"
-        where = os.path.join(self._root, text)
-        try:
-            kind = stat.S_IFMT(os.stat(where).st_mode)
-        except (OSError, ValueError):
-            return ""
-        if kind == stat.S_IFDIR:
-            return "" if os.path.islink(where) else "a directory"
-        return "" if kind == stat.S_IFREG else "no plain file"  # a device, a pipe: it would be replaced
+        return in_the_way(os.path.join(self._root, text))
 
     def holds_cache(self, text: str) -> bool:
         where = os.path.join(self._root, text)
         # Of the thousands of files that this is asked of, none is a directory to remember.
         return os.path.isdir(where) and _below(self._inside(where), self._cache) is not None
+
+
+def in_the_way(where: str) -> str:
+    """What stands where a file is to be written and must not be replaced: a directory, or what is no plain file, as a device. ""
+    for a file, a link to a directory, and nothing."""
+    try:
+        kind = stat.S_IFMT(os.stat(where).st_mode)
+    except (OSError, ValueError):
+        return ""
+    if kind == stat.S_IFDIR:
+        return "" if os.path.islink(where) else "a directory"
+    return "" if kind == stat.S_IFREG else "no plain file"
 
 
 def _shorter(path: str, root: str) -> str:

@@ -103,11 +103,11 @@ def _plan(
         included[project.shown(file)] = content = _read(file, project)
         return parse(content, project.shown(file), file.stem)
 
-    present: list[str] = []
+    present: set[str] = set()  # thousands of steps may read one file
 
     def absent(file: str) -> str | None:
         if os.path.exists(project.root / file):
-            present.append(file)
+            present.add(file)
             return None
         return _similar(project.root / file)
 
@@ -126,7 +126,11 @@ def _plan(
     if included:  # another document of such a name may come
         folders.append((project.shown(project.workflows), folder_time(str(project.workflows))))
     made.sources = tuple(sources)
-    looked_for = (tuple(sorted(catalogue.absent | places.missing)), tuple(present), tuple(sorted(catalogue.spaces)))
+    looked_for = (
+        tuple(sorted(catalogue.absent | places.missing)),
+        tuple(sorted(present)),
+        tuple(sorted(catalogue.spaces)),
+    )
     memo = (made.sources, *looked_for, tuple(folders), disk.links(), site_stamp(), made.pack())
     scope = f"plan:{name}"
     with state.transaction():

@@ -319,7 +319,8 @@ class Run(Known):
     def _perform(self, name: str, pending: Pending, force: bool, patient: bool = True) -> Outcome | None:
         from wfe.engine.action import Action
 
-        started, attempts, left = False, 0, _DECIDED
+        action: Action | None = None
+        left = _DECIDED
         while True:
             left -= 1
             verdict, reasons = pending.decision.verdict, pending.decision.reasons
@@ -330,9 +331,8 @@ class Run(Known):
             if force and verdict is not Verdict.RUN:
                 verdict, reasons = Verdict.RUN, (Reason("you asked for it"),)
             ready = self.ahead.take(name)
-            action = self._aside.pop(name, None) or ready or Action(self, self.step(name), pending)
-            action.started, action.wary = action.started or started, left > 0
-            action.attempts = max(action.attempts, attempts)
+            action = action or self._aside.pop(name, None) or ready or Action(self, self.step(name), pending)
+            action.wary = left > 0
             if verdict is Verdict.RUN:
                 done = self._turns(action, force or self.is_forced(action.step), patient)
             else:
@@ -342,9 +342,8 @@ class Run(Known):
                 return None
             if not done.outdated:
                 break
-            started, attempts = action.started, action.attempts
             self.note("a file that it reads was written to meanwhile; it is decided about again", name)
-            pending = self.pending[name] = pending_of(self, name, self.is_forced(action.step))
+            pending = self.pending[name] = action.pending = pending_of(self, name, self.is_forced(action.step))
         if done.row is not None:
             self.settle(name, done.row, done.trace)
         seconds = time.perf_counter() - action.began

@@ -20,6 +20,7 @@ from pathlib import Path
 from wfe.core.digest import canonical, digest
 from wfe.core.result import Artifact, Result
 from wfe.core.result import put as put_in
+from wfe.engine.ground import in_the_way
 from wfe.engine.inputs import Inputs
 from wfe.engine.project import Project
 from wfe.errors import EnvironmentFailure
@@ -252,17 +253,13 @@ class Workspace:
 
     def _target(self, path: str, content: str) -> File:
         where = self.absolute(path)
-        try:
+        barred = in_the_way(where)
+        if barred:
+            raise OSError(errno.EINVAL, f"what stands there is {barred}", where)
+        with contextlib.suppress(OSError):  # not there, or not readable: it is put there now
             told = os.stat(where)
-        except OSError:
-            told = None  # not there: it is put there now
-        if told is not None and stat.S_ISREG(told.st_mode):
-            with contextlib.suppress(OSError):  # not readable
-                if file_digest(where, told) == content:
-                    return File(path, "out", stamp_of(told).plain(), content)
-        elif told is not None and not (stat.S_ISDIR(told.st_mode) and os.path.islink(where)):
-            kind = "a directory" if stat.S_ISDIR(told.st_mode) else "no plain file"  # a device, a pipe
-            raise OSError(errno.EINVAL, f"what stands there is {kind}", where)
+            if stat.S_ISREG(told.st_mode) and file_digest(where, told) == content:
+                return File(path, "out", stamp_of(told).plain(), content)
         return File(path, "out", self.blobs.put(content, where).plain(), content)
 
     def put_back(self, path: str, taken: Stamp, content: str) -> Stamp:

@@ -53,11 +53,13 @@ def _under(path: Path) -> dict[str, str]:
     for folder, inner, names in os.walk(path, followlinks=True):
         told = os.stat(folder)
         here = Path(folder).relative_to(path)
-        first = seen.setdefault((told.st_dev, told.st_ino or -len(seen)), here.as_posix())
-        found[here.as_posix()] = "directory" if first == here.as_posix() else f"directory as {first}"
-        if first != here.as_posix():
+        own = here.as_posix()
+        first = seen.setdefault((told.st_dev, told.st_ino or -len(seen)), own)
+        if first != own:
+            found[own] = f"directory as {first}"
             inner.clear()
             continue
+        found[own] = "directory"
         inner.sort()  # which of two ways to a directory comes first must not depend on the system
         for name in names:
             where = os.path.join(folder, name)
