@@ -6,7 +6,6 @@ Knows references, parameters, types and auto-injection. Does not know files, cod
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from wfe.core.disk import LEXICAL, Disk
@@ -27,10 +26,11 @@ class Upstream:
     """What another step offers: its outputs (None: not known before it runs), and whether it is a fan (its outputs are
     lists, one entry an item)."""
 
-    __slots__ = ("fan", "files", "outputs")
+    __slots__ = ("_fits", "fan", "files", "outputs")
 
     def __init__(self, signature: Signature | None, fan: bool) -> None:
         self.fan = fan
+        self._fits: dict[tuple[Path, int], tuple[Type, bool]] = {}
         self.files = [one.name for one in signature.parameters if one.type.has("output")] if signature else []
         outputs: dict[str, Type] | None = None
         if signature and signature.outputs is not None:
@@ -55,6 +55,14 @@ class Upstream:
             return self._type(trail[1:])
         inner = self._type(trail)
         return Type("list", (inner,)) if self.fan else inner
+
+    def fits(self, trail: Path, told: Type) -> bool:
+        """Whether there may be an output at `trail`, of a type that `told` may be. Found once for each: thousands of steps ask
+        the same."""
+        found = self._fits.get((trail, id(told)))
+        if found is None:  # with the type itself, so that no other gets its id
+            found = self._fits[trail, id(told)] = (told, self.has(trail) and told.may_be(self.type_of(trail)))
+        return found[1]
 
     def _type(self, trail: Path) -> Type:
         return self.outputs[str(trail[0])] if self.outputs is not None and len(trail) == 1 else ANY
@@ -90,10 +98,6 @@ class Binder:
         """
         if not may_stand(value):
             return value, []
-        if not items and isinstance(value, str) and "${" not in value:  # most are but a reference: half the price
-            with suppress(NotAReference):
-                ref = ref_of(value)
-                return value, [((), ref)] if ref is not None and self.exists(node, ref, path, items) else []
 
         own = (*items, "key", "index") if items else ()
         params = {name: known for name, known in self.params.items() if name not in own} if own else self.params
@@ -194,35 +198,51 @@ class Binder:
         return bindings
 
     def explicit(self, node: Node, parameter: Parameter, raw: Any, at: Path, items: tuple[str, ...]) -> Binding | None:
-        before = len(self.problems)
-        stands = may_stand(raw)
-        value, refs = self.tree(node, raw, at, items) if stands else (raw, [])
-        if len(self.problems) > before:
-            return None
-        if refs and refs[0][0] == () and refs[0][1].step not in ITEMS:
-            offered = self.upstreams[refs[0][1].step].type_of(refs[0][1].trail)
-            if not parameter.type.may_be(offered):
-                self.wrong(
-                    at,
-                    f"step {node.id!r}: input {parameter.name!r} must be {parameter.type}, but {refs[0][1]} is {offered}",
-                )
+        told = parameter.type
+        tree, plain, waits = raw, raw, False
+        holes: Refs = ()
+        if may_stand(raw):
+            whole = () if items else self.whole(node, told, raw)
+            if whole:
+                return self.binding(parameter, told.takes, None, whole)
+            before = len(self.problems)
+            value, refs = self.tree(node, raw, at, items)
+            if len(self.problems) > before:
                 return None
-        tree, holes = binding_refs(value, refs)
-        # An item's own values are put in later, and `$${key}` must not look like one of them until then.
-        plain = unescape(tree) if stands else tree
-        if not items:
-            tree = plain
-        # A text that is nothing but `${key}` becomes what it stands for: of which type, only the items tell.
-        waits = stands and bool(items) and list(names_in(value)) != list(names_in(value, spliced=True))
-        if not refs and not waits and not parameter.type.accepts(plain):
-            self.wrong(
-                at, f"step {node.id!r}: input {parameter.name!r} must be {parameter.type}, found {describe(plain)}"
-            )
+            if refs and refs[0][0] == () and refs[0][1].step not in ITEMS:
+                offered = self.upstreams[refs[0][1].step].type_of(refs[0][1].trail)
+                if not told.may_be(offered):
+                    self.wrong(
+                        at, f"step {node.id!r}: input {parameter.name!r} must be {told}, but {refs[0][1]} is {offered}"
+                    )
+                    return None
+            tree, holes = binding_refs(value, refs)
+            # An item's own values are put in later, and `$${key}` must not look like one of them until then.
+            plain = unescape(tree)
+            if not items:
+                tree = plain
+            # A text that is nothing but `${key}` becomes what it stands for: of which type, only the items tell.
+            waits = bool(items) and list(names_in(value)) != list(names_in(value, spliced=True))
+        if not holes and not waits and not told.accepts(plain):
+            self.wrong(at, f"step {node.id!r}: input {parameter.name!r} must be {told}, found {describe(plain)}")
             return None
-        kind = self.kind(parameter, "" if refs else tree)
+        kind = self.kind(parameter, "" if holes else tree)
         if kind == "output":
-            return self.output(node, parameter, tree, bool(refs), at, bool(items))
+            return self.output(node, parameter, tree, bool(holes), at, bool(items))
         return self.binding(parameter, kind, tree, holes)
+
+    def whole(self, node: Node, told: Type, raw: Any) -> Refs:
+        """The reference that an input is as a whole, as most are; () where there is more to look at, or to tell."""
+        if not isinstance(raw, str) or "${" in raw or told.takes == "output":
+            return ()
+        try:
+            ref = ref_of(raw)
+        except NotAReference:
+            return ()
+        upstream = self.upstreams.get(ref.step) if ref is not None and ref.step != node.id else None
+        if ref is None or upstream is None or not upstream.fits(ref.trail, told):
+            return ()
+        return (((), ref.step, ref.trail),)
 
     @staticmethod
     def binding(parameter: Parameter, kind: str, tree: Any, refs: Refs, late: bool = False) -> Binding:
@@ -231,11 +251,10 @@ class Binder:
 
     @staticmethod
     def kind(parameter: Parameter, tree: Any) -> str:
-        if parameter.type.has("output"):
-            return "output" if tree is not None else "value"
-        if parameter.type.mixed and not isinstance(tree, str):
-            return "value"
-        return "file" if parameter.type.holds("path") else "value"
+        takes = parameter.type.takes
+        if takes == "output":
+            return takes if tree is not None else "value"
+        return "value" if parameter.type.mixed and not isinstance(tree, str) else takes
 
     def output(
         self, node: Node, parameter: Parameter, tree: Any, has_refs: bool, at: Path, fan: bool

@@ -145,10 +145,16 @@ class _Planner:
                 told = found.outputs if found is not None and found.declared else None
                 self.outputs[node.function] = None if told is None else {name: str(one) for name, one in told.items()}
         upstreams: dict[str, Upstream] = {}
+        offers: dict[tuple[str, bool], Upstream] = {}
         for node in nodes:
             # Which of two with the same id is meant, nobody can say: then neither's outputs are.
-            signature = self.signatures[node.function] if node.id not in upstreams else None
-            upstreams[node.id] = Upstream(signature, node.foreach is not None or node.matrix is not None)
+            function, fan = (
+                "" if node.id in upstreams else node.function,
+                node.foreach is not None or node.matrix is not None,
+            )
+            if (function, fan) not in offers:
+                offers[function, fan] = Upstream(self.signatures.get(function), fan)
+            upstreams[node.id] = offers[function, fan]
         binder = Binder(self.workflow, self.params, upstreams, self.problems, self.disk)
         steps = {node.id: self.step(node, binder) for node in nodes}
         self.files_as_folders(binder)
@@ -251,15 +257,16 @@ class _Planner:
                 binder.tree(node, raw, (*node.at, "inputs", name), fan.names if fan else ())
             return Step(node.id, node.function, needs=tuple(dict.fromkeys(before)))
         inputs = binder.bind(node, signature, fan.names if fan else ())
-        refs = [ref for binding in inputs.values() for ref in binding.refs]
-        refs += list(fan.steps) if fan else []
-        refs += list(when.refs) if when else []
-        needs = tuple(dict.fromkeys([*before, *(ref[1] for ref in refs if ref[1] not in ITEMS)]))
+        needs = dict.fromkeys(before)
+        for refs in (*(one.refs for one in inputs.values()), fan.steps if fan else (), when.refs if when else ()):
+            for _, other, _ in refs:
+                if other not in ITEMS:
+                    needs[other] = None
         return Step(
             id=node.id,
             function=signature.function,
             inputs=inputs,
-            needs=needs,
+            needs=tuple(needs),
             outputs=self.outputs[node.function],
             options=self.options(node, signature),
             when=when,

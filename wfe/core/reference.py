@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from wfe.core.document import Path
@@ -41,8 +42,12 @@ def ref_of(text: str) -> Ref | None:
     if not match:
         raise NotAReference(text)
     step, rest = match.groups()
-    trail = tuple(int(part) if INDEX.match(part) else part for part in rest.split(".")[1:])
-    return Ref(step, trail)
+    return Ref(step, _trail(rest))
+
+
+@lru_cache(maxsize=1024)
+def _trail(text: str) -> Path:
+    return tuple(int(part) if INDEX.match(part) else part for part in text.split(".")[1:])
 
 
 def may_stand(value: Any) -> bool:

@@ -25,10 +25,12 @@ class Type:
     args: tuple[Type, ...] = ()
     values: tuple[Any, ...] = ()
     # Whether None is allowed; whether it is a path or something else that is no text, and holds no path inside that; whether
-    # it is, or has inside, such a type. Found once: a workflow of 10,000 steps asks 100,000 times.
+    # it is, or has inside, such a type; what a parameter of it gets for a text ("file", "output" or "value"). Found once: a
+    # workflow of 10,000 steps asks 100,000 times.
     optional: bool = field(init=False, compare=False, repr=False)
     mixed: bool = field(init=False, compare=False, repr=False)
     mixing: bool = field(init=False, compare=False, repr=False)
+    takes: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         optional = self.has("none") or self.has("any") or (self.kind == "literal" and None in self.values)
@@ -37,6 +39,8 @@ class Type:
         object.__setattr__(self, "optional", optional)
         object.__setattr__(self, "mixed", mixed)
         object.__setattr__(self, "mixing", mixed or any(one.mixing for one in self.args))
+        takes = "output" if self.has("output") else "file" if self.holds("path") else "value"
+        object.__setattr__(self, "takes", takes)
 
     def __str__(self) -> str:
         if self.kind == "union":

@@ -50,9 +50,14 @@ class Places:
             self.read, self.missing, self.placements = isolated.read, isolated.missing, isolated.placements
             found.update(isolated.placed)
         versions = _Versions(self.state)
+        main: dict[str, Placed] = {}  # function -> where its nodes run
         for node, signature, code in asked:
             if node.id not in found:
-                found[node.id] = Placed(versions.text(code.packages, signature.options.get("dependencies", ())))
+                where = main.get(signature.function)
+                if where is None:
+                    told = versions.text(code.packages, signature.options.get("dependencies", ()))
+                    where = main[signature.function] = Placed(told)
+                found[node.id] = where
         return found
 
 
