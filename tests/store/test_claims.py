@@ -26,6 +26,15 @@ with Claims(Path(sys.argv[1])).hold(sys.argv[2]) as mine:
     sys.stdin.readline()
 """
 
+TRIES = """
+import sys
+from pathlib import Path
+from wfe.store.claims import Claims
+for key in sys.stdin.read().split():
+    with Claims(Path(sys.argv[1])).hold(key) as mine:
+        print(key, mine)
+"""
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -146,6 +155,20 @@ def test_threads_of_one_process_take_turns(path: Path) -> None:
     for thread in threads:
         thread.join()
     assert (most, made) == (1, 80)
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 200])
+def test_what_is_given_back_together_is_free_and_nothing_else_is(path: Path, count: int) -> None:
+    ours = Claims(path)
+    keys = [digest(b"%d" % number) for number in range(2 * count)]
+    claims = [ours.hold(key) for key in keys]
+    assert all(one.take() for one in claims)
+    ours.give(*(one.leave() for one in claims[::2]))
+    told = subprocess.run(
+        [sys.executable, "-c", TRIES, str(path)], env=environ(), input=" ".join(keys), capture_output=True, text=True
+    ).stdout
+    assert told.split("\n")[:-1] == [f"{key} {place % 2 == 0}" for place, key in enumerate(keys)]
+    assert all(one.take() for one in claims[::2]) and not any(ours.hold(key).take() for key in keys)
 
 
 def test_an_error_inside_lets_go(path: Path) -> None:

@@ -29,6 +29,7 @@ workspace = Workspace(Project.at(sys.argv[1]))
 workspace.gather()
 for number in range(5):
     workspace.state.set_all([("file", f"s{number}", number, "w"), ("memo", f"k{number}", number, "")])
+workspace.state.set("trace", "theirs", 1)
 print("done", flush=True)
 sys.stdin.readline()
 """
@@ -151,10 +152,10 @@ def gathering(tmp_path: Path) -> Any:
 def test_others_see_it_when_it_is_settled(gathering: tuple[State, State]) -> None:
     ours, other = gathering
     done: list[int] = []
-    ours.then(lambda: done.append(1))
+    ours.then(done.append, 1)
     assert done == [1]  # nothing was waiting
     ours.set("file", "a", 1, "w")
-    ours.then(lambda: done.append(2))
+    ours.then(done.append, 2)
     assert ours.get("file", "a", "w") == 1 and other.get("file", "a", "w") is None and done == [1]
     assert ours.has("file", ["a", "b"], "w") == {"a"}
     ours.settle()
@@ -204,7 +205,7 @@ def test_a_database_that_takes_nothing_costs_nothing(
     honest = ours._commit
     monkeypatch.setattr(ours, "_commit", full)
     done: list[int] = []
-    ours.then(lambda: done.append(1))
+    ours.then(done.append, 1)
     with pytest.raises(EnvironmentFailure):
         ours.settle()
     assert ours.get("file", "a", "w") == 1 and Folder(tmp_path / "journal").any_left()
@@ -318,4 +319,37 @@ def test_what_is_just_being_brought_home_is_waited_for(tmp_path: Path, monkeypat
     for thread in (one, other):
         thread.join()
     assert found == [{"k"}]
+    workspace.close()
+
+
+@pytest.mark.parametrize("end", ["lives", "killed", "over"])
+def test_who_was_alone_asks_again_when_another_came(tmp_path: Path, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = Workspace(Project.at(tmp_path))
+    with workspace.state.transaction():
+        for number in range(250):
+            workspace.state.set("trace", f"old{number}", number)
+    workspace.gather()
+    workspace.traces.remember(10_000)
+    with monkeypatch.context() as patch:
+        patch.setattr(State, "has", lambda *_: pytest.fail("nobody else is there"))
+        assert workspace.made(["old1", "theirs"]) == {"old1"}
+
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path)], env=environ(), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert writer.stdin is not None and writer.stdout is not None and writer.stdout.readline() == b"done\n"
+    if end == "lives":
+        assert workspace.made(["old1", "theirs"]) == {"old1"}  # it is in their journal, and the claim is theirs
+        late = Workspace(Project.at(tmp_path))
+        late.gather()
+        late.traces.remember(10_000)
+        assert late.made(["theirs"]) == set()
+    elif end == "killed":
+        writer.kill()
+    writer.stdin.close()
+    writer.wait()
+    if end == "lives":
+        assert late.made(["theirs"]) == {"theirs"}
+        late.close()
+    assert workspace.made(["old1", "theirs", "none"]) == {"old1", "theirs"}
     workspace.close()

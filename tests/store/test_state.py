@@ -16,8 +16,6 @@ from space import environ
 
 import wfe.store.state as state_module
 from wfe.store.blobs import Blobs
-from wfe.store.claims import Claims
-from wfe.store.journal import Journal
 from wfe.store.state import TABLES, State, pack, unpack
 from wfe.store.traces import Traces
 
@@ -216,28 +214,6 @@ def test_many_that_begin_a_cache_at_once_all_keep_what_they_write(tmp_path: Path
         state.close()
 
 
-def test_the_edition_tells_of_what_others_wrote_and_of_nothing_else(state: State, tmp_path: Path) -> None:
-    first = state.edition()
-    state.set("trace", "mine", 1)
-    assert state.edition() == first
-
-    other = State(state.path)
-    assert other.get("trace", "mine") == 1
-    assert state.edition() == first
-    other.set("trace", "theirs", 2)
-    other.close()
-    second = state.edition()
-    assert second != first
-
-    claims = Claims(tmp_path / "claims.lock")
-    left = Journal.mine(tmp_path / "journal", claims)
-    assert left is not None
-    left.add([("trace", "", "dead", pack("", "dead", 3))])
-    state.bring_home(left)  # written by this very connection, and made by another run
-    left.close()
-    assert state.edition() != second and state.get("trace", "dead") == 3
-
-
 def test_which_keys_were_made_is_known_of_others_too(state: State, tmp_path: Path) -> None:
     traces = Traces(state, Blobs(tmp_path / "blobs"))
     for number in range(200):
@@ -247,4 +223,5 @@ def test_which_keys_were_made_is_known_of_others_too(state: State, tmp_path: Pat
     other = State(state.path)
     other.set("trace", "new", 1)
     other.close()
+    assert traces.made(["old1", "new", "none"], alone=True) == {"old1"}
     assert traces.made(["old1", "new", "none"]) == {"old1", "new"}

@@ -267,8 +267,9 @@ class Action:
 
     def unclaim(self) -> None:
         claim, self._claim, self._alone = self._claim, None, False
-        if claim is not None:
-            self.workspace.state.then(claim.give)  # not before others can see the result
+        claims = self.workspace.claims
+        if claim is not None and claims is not None:
+            self.workspace.state.then(claims.give, claim.leave())  # not before others can see the result
 
     def newer(self) -> Trace | None:
         """The result, if another run made it since this step was decided: it may have been here and gone."""

@@ -414,6 +414,7 @@ class Run(Known):
                 row = self.row(name)
                 anew = row is not None and self.workspace.traces.find(row.key) is not None
                 self.note(f"its stored result was {'made anew' if anew else 'damaged; it is made again'}", name)
+                self.workspace.gather()
                 outcome = self._perform(name, pending_of(self, name, not anew), not anew)
                 assert outcome is not None
                 self.end(outcome)

@@ -63,6 +63,7 @@ class Workspace:
         self._staging = self._cache / "staging" / f"{os.getpid()}-{_here()}-{time.time_ns():x}"
         self._idle: list[tuple[str, bool]] = []  # free staging directories, and whether something may be there
         self._number = itertools.count()
+        self._came: int | None = None  # how many runs had come with this one, where it was alone then
         self._made: set[str] = set()  # directories that are there
         self.logs: set[str] = set()  # the logs that there are, as far as this process knows
 
@@ -86,15 +87,21 @@ class Workspace:
     def made(self, keys: Sequence[str]) -> set[str]:
         """Those of the keys that have a trace by now, sound or not. Of keys whose claims are held: a run that was killed held
         them as long as what it made was in its journal alone."""
-        self.bring_home()
-        return self.traces.made(keys)
+        if self._came is not None and self.claims is not None and self.claims.arrived() != self._came:
+            self._came = None
+        if self._came is None:
+            self.bring_home()
+        return self.traces.made(keys, self._came is not None)
 
     def gather(self) -> None:
-        """Let what is recorded from now on stand in a journal until there is time to write it into the database. Where that has
-        no room, the steps tell it."""
-        if self.claims is not None:
+        """Let what is recorded from now on stand in a journal until there is time to write it into the database, and others know
+        that results are made here. Where the database has no room, the steps tell it. Idempotent."""
+        if self.claims is not None and not self.state.journal:
             with contextlib.suppress(EnvironmentFailure, OSError), self.claims.turn(HOMEWARD):
-                self.state.gather(Journal.mine(self._journals.path, self.claims), self.traces.fits)
+                mine = Journal.mine(self._journals.path, self.claims)
+                self.state.gather(mine, self.traces.fits)
+                came = self.claims.arrive()
+                self._came = None if Journal.others(self._journals.path, self.claims, mine) else came
 
     def reap(self) -> None:
         """Remove what runs left in staging that were killed: their process is gone. Safe beside running ones."""

@@ -2,7 +2,8 @@
 
 One byte of one file stands for a key, at an offset taken from its digest, locked while the result is being made. The
 kernel lets go when the holder dies, however it dies; nothing is created or removed, so a claim costs two microseconds. (A
-lock file for each key, as filelock makes it, costs 60.) Knows keys; does not know what is made.
+lock file for each key, as filelock makes it, costs 60.) The size of the file counts the runs that have come: as long as it
+is the same, nobody else makes anything. Knows keys; does not know what is made.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ LONGEST_PAUSE: Final = 0.05  # seconds between two questions whether a claim is 
 _TURN: Final = 10.0  # seconds that a turn takes at the most
 _SEAT: Final = 1 << 61  # beyond every key
 _SEATS: Final = 64
+_MANY: Final = 8
 
 
 class _File:
@@ -139,11 +141,29 @@ class Claims:
                     file.held.discard(offset)
         return mine
 
-    def give(self, offset: int) -> None:
-        """Unlock a byte that was taken."""
-        self._unlock(offset)
-        with self._file.change:
-            self._file.held.discard(offset)
+    def give(self, *offsets: int) -> None:
+        """Unlock bytes that were taken: of many at once all that lie between those that are still held."""
+        file = self._file
+        with file.change:
+            file.held.difference_update(offsets)
+            if len(offsets) < _MANY or os.name == "nt":
+                for offset in offsets:
+                    self._unlock(offset)
+                return
+            at, end = min(offsets), max(offsets) + 1
+            for held in (*sorted(one for one in file.held if at < one < end), end):
+                self._unlock(at, held - at)
+                at = held + 1
+
+    def arrive(self) -> int:
+        """Tell all who share the cache that another run is going to make results; how many were told of until now. One at a
+        time, for whoever has a turn."""
+        os.ftruncate(self._file.number, self.arrived() + 1)
+        return self.arrived()
+
+    def arrived(self) -> int:
+        """How many runs were told of."""
+        return os.fstat(self._file.number).st_size
 
     def _lock(self, offset: int) -> bool:
         try:
@@ -161,14 +181,14 @@ class Claims:
             ) from error
         return True
 
-    def _unlock(self, offset: int) -> None:
+    def _unlock(self, offset: int, count: int = 1) -> None:
         with contextlib.suppress(OSError):
             if os.name == "nt":
                 self._unlock_windows(offset)
                 return
             import fcntl
 
-            fcntl.lockf(self._file.number, fcntl.LOCK_UN, 1, offset)
+            fcntl.lockf(self._file.number, fcntl.LOCK_UN, count, offset)
 
     def _lock_windows(self, offset: int) -> bool:
         import msvcrt
@@ -205,8 +225,12 @@ class Claim:
     def give(self) -> None:
         """Unlock it, if it is held."""
         if self._mine:
-            self._mine = False
-            self._claims.give(self._offset)
+            self._claims.give(self.leave())
+
+    def leave(self) -> int:
+        """The byte that is held, which is for somebody else to give now."""
+        self._mine = False
+        return self._offset
 
     def __enter__(self) -> bool:
         return self.take()

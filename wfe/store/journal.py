@@ -65,6 +65,19 @@ class Journal:
                     found.close()
 
     @classmethod
+    def others(cls, folder: Path, claims: Claims, mine: Journal | None) -> bool:
+        """Whether somebody else has a journal, or something stands in one that nobody has."""
+        lock = -1 if mine is None else mine._lock
+        for entry in os.scandir(folder):
+            if entry.name.isdecimal() and (one := _FIRST + int(entry.name)) != lock:
+                if not claims.take(one):
+                    return True
+                claims.give(one)
+                if entry.stat().st_size:
+                    return True
+        return False
+
+    @classmethod
     def _taken(cls, folder: Path, claims: Claims, number: int) -> Journal | None:
         if not claims.take(_FIRST + number):
             return None

@@ -82,13 +82,12 @@ class State:
         self.note = ""
         self.renewed = 0  # how often a new one was begun: each time, what an open transaction had written was lost
         self._mended = False
-        self._brought = 0  # how many journals of others
         self._lock = threading.RLock()
         self._depth = 0
         self._journal: Journal | None = None
         self._late: dict[tuple[str, str, str], bytes] = {}  # (table, scope, name) -> body: what stands in the journal
         self._since = 0.0  # when the first of them was put there, monotonic seconds
-        self._then: list[Callable[[], object]] = []
+        self._then: dict[Callable[..., object], list[Any]] = {}
         self._db = self._open()
 
     def _open(self) -> sqlite3.Connection:
@@ -122,6 +121,8 @@ class State:
         )
         try:
             if not uri:
+                # Of a new one. Of a trivial step's rows only two fit into a page of 4 KiB, and a commit takes a third longer.
+                db.execute("PRAGMA page_size=8192")
                 mode = db.execute("PRAGMA journal_mode=WAL").fetchone()[0]
                 if mode != "wal" and where != ":memory:":
                     raise EnvironmentFailure(
@@ -129,8 +130,8 @@ class State:
                         "set WFE_CACHE to a directory on a local disk",
                     )
                 db.execute("PRAGMA synchronous=NORMAL")
-                # A checkpoint syncs the disk: 80 ms each on a busy one, every 350 steps at the default of 1,000 pages.
-                db.execute("PRAGMA wal_autocheckpoint=8000")
+                # A checkpoint syncs the disk: 80 ms each on a busy one, every 500 steps at the default of 1,000 pages.
+                db.execute("PRAGMA wal_autocheckpoint=4000")
                 db.execute("PRAGMA cell_size_check=ON")
                 db.execute("PRAGMA cache_size=-16000")
                 db.executescript(_SCHEMA)
@@ -212,7 +213,6 @@ class State:
                     content = unpack(scope, name, body)
                     if content is not None and fits(table, (scope, name, content)):
                         self._execute(_SET[table], (scope, name, body))
-                self._brought += 1
         if self.renewed == before:
             journal.clear()
 
@@ -220,7 +220,7 @@ class State:
         """Bring into the database what stands in the journal. Raises EnvironmentFailure; then it stays there, and those who wait
         for it wait no longer: they would for as long as the disk is full."""
         with self._lock:
-            done, self._then = self._then, []
+            done, self._then = self._then, {}
             try:
                 if self._late:
                     self._commit(self._late)
@@ -229,16 +229,17 @@ class State:
                         with contextlib.suppress(OSError):  # brought home once more, by whoever comes next
                             self._journal.clear()
             finally:
-                for act in done:
-                    act()
+                for act, given in done.items():
+                    act(*given)
 
-    def then(self, act: Callable[[], object]) -> None:
-        """Call `act` as soon as all that was set until now stands in the database, or cannot be brought there."""
+    def then(self, act: Callable[..., object], given: Any) -> None:
+        """Call `act` with this as soon as all that was set until now stands in the database, or cannot be brought there; once
+        with all that it was given until then."""
         with self._lock:
             if self._late:
-                self._then.append(act)
+                self._then.setdefault(act, []).append(given)
                 return
-        act()
+        act(given)
 
     def _guarded(self, error: Exception) -> None:
         """A damaged database met in the middle of a run: begin a new one. Other failures go up, with a next step."""
@@ -330,11 +331,6 @@ class State:
         """The names of all rows of a scope, sound or not."""
         self.settle()
         return {row[0] for row in self._execute(f"SELECT name FROM {table} WHERE scope=?", (scope,))}
-
-    def edition(self) -> tuple[int, int, int]:
-        """Another one after anybody else has written to the database, a killed run's journal included."""
-        found = self._execute("PRAGMA data_version")
-        return self.renewed, self._brought, found[0][0] if found else -1
 
     def has(self, table: str, names: Sequence[str], scope: str = "") -> set[str]:
         """Which of these there is a row of, sound or not."""

@@ -67,22 +67,20 @@ class Traces:
         self.state = state
         self.blobs = blobs
         self._keys: set[str] | None = None
-        self._edition: object = None  # of the database, just before they were read
 
     def remember(self, steps: int) -> None:
         """Before many steps are decided about: read which keys there are, if that costs less than to ask for each of them."""
         if steps >= _MANY and self.state.rows("trace") <= steps * _PER_STEP:
-            self._edition = self.state.edition()
             self._keys = self.state.names("trace")
 
     def known(self, key: str) -> Trace | None:
         """As `find`, but what another run has made since `remember` may be missed: who is going to make it looks again."""
         return None if self._keys is not None and key not in self._keys else self.find(key)
 
-    def made(self, keys: Sequence[str]) -> set[str]:
-        """Those of the keys that have a trace, sound or not, by now."""
-        if self._keys is not None and self.state.edition() == self._edition:
-            return self._keys.intersection(keys)  # a third of the price, and most runs are alone
+    def made(self, keys: Sequence[str], alone: bool = False) -> set[str]:
+        """Those of the keys that have a trace, sound or not, by now. alone: nobody else can have made one since `remember`."""
+        if alone and self._keys is not None:
+            return self._keys.intersection(keys)
         return self.state.has("trace", keys)
 
     def find(self, key: str) -> Trace | None:
