@@ -66,10 +66,15 @@ class Sender:
             if self.held is not None:
                 self._write(frames.EVENT, ["progress", self.held])
                 self.held = None
-            self._write(frames.REPLY, message)
+            text = message.get("text", "")
+            if text and text.isascii():
+                message["text"] = len(text)
+                self._write(frames.REPLY, message, f'"value":{text}')
+            else:
+                self._write(frames.REPLY, message)
 
-    def _write(self, kind: int, message: Any) -> None:
-        frames.write_all(self.descriptor, frames.pack(kind, message))
+    def _write(self, kind: int, message: Any, more: str = "") -> None:
+        frames.write_all(self.descriptor, frames.pack(kind, message, more))
 
 
 class Caller:
@@ -297,7 +302,8 @@ class Worker(Caller):
                 with suppress(OSError):
                     told = put(text.encode("utf-8", "surrogatepass") + b"\n", path)
                     reply["stat"] = [told.st_mtime_ns, told.st_ctime_ns, told.st_size, told.st_ino]
-                    reply["text"], reply["value"] = text, None
+                    reply["text"] = text
+                    del reply["value"]
 
     def failed(self, error: BaseException) -> dict[str, Any]:
         self.leave_if_forked()

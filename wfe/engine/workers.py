@@ -290,7 +290,8 @@ class Workers:
         text = reply.get("text")
         if text is not None:
             mtime, ctime, size, inode = reply["stat"]
-            return Returned(json.loads(text), (), seconds, text=text, stat=(mtime, ctime, size, inode))
+            value = reply["value"] if "value" in reply else json.loads(text)
+            return Returned(value, (), seconds, text=text, stat=(mtime, ctime, size, inode))
         holes = []
         arrays = {}
         for trail, codec, path in reply["holes"]:

@@ -27,7 +27,7 @@ HEADER = struct.Struct("!2sBBQ")
 # The kinds of frames. CALL goes to the worker, the others come from it.
 READY = 1  # first frame of a worker: {"python", "pid"}
 CALL = 2  # one call; exactly one REPLY answers it
-REPLY = 3
+REPLY = 3  # a "text" that is a number: so many characters at the end, before the brace, are wanted as they stand, too
 EVENT = 4  # ["progress" | "note", {...}], any number before the REPLY
 KINDS = frozenset({READY, CALL, REPLY, EVENT})
 
@@ -106,6 +106,8 @@ def _message(kind: int, body: bytes | bytearray) -> Any:
             raise ValueError(f"extra data after {end} characters")
     except (ValueError, RecursionError) as error:
         raise FrameError(f"a frame of kind {kind} whose {len(body)} bytes are no JSON: {error}") from error
+    if kind == REPLY and isinstance(message, dict) and type(count := message.get("text")) is int:
+        message["text"] = text[-1 - count : -1]
     return message
 
 
