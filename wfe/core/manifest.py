@@ -8,6 +8,7 @@ and digests for long ones.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 from wfe.core.digest import canonical, digest
@@ -56,9 +57,14 @@ def manifest_of(step: Step, inputs: Iterable[tuple[str, str]], workflow: str = "
     if step.options.device is not None:
         parts.append(("device", step.options.device))
     if step.outputs is not None:
-        parts.append(("outputs", canonical(dict(sorted(step.outputs.items())))))
+        parts.append(("outputs", _outputs(tuple(step.outputs.items()))))
     parts.extend((f"input '{name}'", text) for name, text in sorted(inputs))
     return tuple(parts)
+
+
+@lru_cache(maxsize=64)
+def _outputs(declared: tuple[tuple[str, str], ...]) -> str:
+    return canonical(dict(sorted(declared)))
 
 
 def key_of(manifest: Manifest) -> str:

@@ -26,7 +26,6 @@ from wfe.engine.returned import BadReturn, result_of
 from wfe.engine.workspace import room
 from wfe.errors import EnvironmentFailure, WfeError
 from wfe.store.hashing import DIRECTORY
-from wfe.store.stamp import holds
 from wfe.store.traces import File, Row, Trace
 
 if TYPE_CHECKING:
@@ -342,7 +341,7 @@ class Action:
     def end(self, reply: Reply, places: Any, staging: str) -> Done:
         self._bases = ()
         if isinstance(reply, Returned):
-            changed = self.changed()
+            changed = self.changed(reply.at)
             if changed:
                 return self.refused(reply, "changed", changed)
             try:
@@ -380,23 +379,14 @@ class Action:
                 os.unlink(self._call.result)
         return Done(StepState.FAILED, failure=Failure(kind, why, log=self._log()))
 
-    def changed(self) -> str:
-        """What changed under the step while it ran, "" when nothing did: its result belongs to no known content then."""
+    def changed(self, at: float) -> str:
+        """What changed under the step while it ran, which was over `at`; "" when nothing did: its result belongs to no known
+        content then."""
         for path, (taken, content) in self.pending.inputs.files.items():
             if not self.workspace.files.at_rest(path, taken, content):
                 return f"its input {path} changed while it ran; its result was not kept: run again"
-        for path in self.step.module_files:
-            known = self.run.sources.get(path)
-            if (
-                known is not None
-                and not holds(known[0], self.workspace.absolute(path))
-                and not self.run.same_source(path)
-            ):
-                return f"its source {path} changed while it ran; its result was not kept: run again"
-        for path in self.step.lacking:
-            if os.path.exists(self.workspace.absolute(path)):
-                return f"its source {path} came while it ran; its result was not kept: run again"
-        return ""
+        source = self.run.changed_source(self.step, at)
+        return f"its source {source} while it ran; its result was not kept: run again" if source else ""
 
     def shown(self) -> tuple[tuple[str, str], ...]:
         """The step's inputs as a person would name them: paths for files, the start of long values."""

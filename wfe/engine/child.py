@@ -285,6 +285,7 @@ class Child:
                         self._drain(printed)
                     self._soon = reply.get("seconds", 1.0) < frames.SOON
                     self._answered = monotonic()
+                    reply["at"] = self.channel.read_at
                     return reply
             self._wait(printed, deadline, rest)
             if monotonic() - since >= rest / 1000:

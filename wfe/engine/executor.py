@@ -6,6 +6,7 @@ files in place before a call and publishes what it left after.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -60,7 +61,7 @@ class Returned:
 
     arrays: of a call without staging, read-only NumPy arrays by their place in the tree, which holds null there.
     text: the value as `core.digest.canonical` writes it, where it stands in the call's `result` file, with a newline;
-    stat: mtime, ctime (nanoseconds), size, inode of that file.
+    stat: mtime, ctime (nanoseconds), size, inode of that file. at: when it had returned at the latest, monotonic seconds.
     """
 
     value: Any
@@ -69,6 +70,7 @@ class Returned:
     arrays: Mapping[Trail, Any] = field(default_factory=dict)
     text: str = ""
     stat: tuple[int, int, int, int] | None = None
+    at: float = math.inf
 
     def whole(self) -> Any:
         """The value with its in-memory arrays in place."""

@@ -5,9 +5,12 @@ This is the Upstream that `inputs` asks. Grows while steps are done. Does not de
 
 from __future__ import annotations
 
+import os
 import threading
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 import wfe
@@ -21,7 +24,7 @@ from wfe.engine.index import Index
 from wfe.engine.project import SUFFIXES
 from wfe.engine.workspace import Workspace, result_of
 from wfe.errors import NodeFailure
-from wfe.store.stamp import UNPROVEN, Plain, Stamp
+from wfe.store.stamp import UNPROVEN, Plain, Stamp, holds
 from wfe.store.traces import File, Row, Trace
 
 if TYPE_CHECKING:
@@ -51,8 +54,9 @@ class Known:
         self.sources: dict[str, tuple[Stamp, str]] = {
             path: (Stamp(*taken), known) for path, taken, known in index.sources
         }
+        self._looked_at: dict[str, float] = {}  # function -> when all of its sources were as the plan knows them
         self._statics: dict[str, str] | None = None
-        self._results: dict[str, Result] = {}  # the oldest first
+        self._results: OrderedDict[str, Result] = OrderedDict()  # the oldest first
         self._kept = threading.Lock()
 
     # --- results of other steps (the Upstream of `inputs`)
@@ -127,7 +131,8 @@ class Known:
         return self._statics.get(step.id) or step.static
 
     def ups(self, step: Step) -> tuple[str, ...]:
-        return tuple(self.marks.get(name, "") for name in step.needs)
+        marks = self.marks
+        return tuple([marks.get(name, "") for name in step.needs])
 
     def renew(self, one: File) -> Plain | None:
         """The stamp that proves that a file of a row is unharmed, None when it is not."""
@@ -137,6 +142,22 @@ class Known:
             return None if taken is None else taken.plain()
         renewed = self.workspace.renew(one)
         return None if renewed is None else renewed.plain()
+
+    def changed_source(self, step: Step, at: float) -> str:
+        """Which source of a step is not, or was not `at` some moment (monotonic seconds), what the plan was made from, and what
+        became of it; "" when none."""
+        if self._looked_at.get(step.function, 0.0) > at:
+            return ""  # of several calls that returned together, the look after the first one tells of all
+        now = monotonic()
+        for path in step.module_files:
+            known = self.sources.get(path)
+            if known is not None and not holds(known[0], self.workspace.absolute(path)) and not self.same_source(path):
+                return f"{path} changed"
+        for path in step.lacking:
+            if os.path.exists(self.workspace.absolute(path)):
+                return f"{path} came"
+        self._looked_at[step.function] = now
+        return ""
 
     def same_source(self, path: str) -> bool:
         """Whether a source file still has the content that the plan was made from."""
@@ -155,10 +176,10 @@ class Known:
     def keep(self, name: str, result: Result) -> None:
         """Hold a result in memory for a while; the steps that read it usually come soon."""
         with self._kept:
-            self._results.pop(name, None)
             self._results[name] = result
+            self._results.move_to_end(name)
             if len(self._results) > _KEPT:
-                del self._results[next(iter(self._results))]
+                self._results.popitem(last=False)
 
     def skip(self, name: str) -> None:
         """A step was skipped: those that need it get nothing."""

@@ -167,7 +167,7 @@ class Workers:
             warm = next((one for one in self._busy if one.serves is running), None)
             if warm is None or self._cancelled or not warm.child.tells_printed:
                 return 0
-        return self._send(warm, [(call, {**request(call), "behind": True}) for call in calls])
+        return self._send(warm, [(call, request(call, True)) for call in calls])
 
     def _send(self, warm: Warm, calls: Sequence[tuple[Call, dict[str, Any]]]) -> int:
         with self._change:
@@ -291,7 +291,7 @@ class Workers:
         if text is not None:
             mtime, ctime, size, inode = reply["stat"]
             value = reply["value"] if "value" in reply else json.loads(text)
-            return Returned(value, (), seconds, text=text, stat=(mtime, ctime, size, inode))
+            return Returned(value, (), seconds, text=text, stat=(mtime, ctime, size, inode), at=reply["at"])
         holes = []
         arrays = {}
         for trail, codec, path in reply["holes"]:
@@ -300,7 +300,7 @@ class Workers:
                 arrays[tuple(trail)] = self._blocks.collect(path, lent)
             else:
                 holes.append(Hole(tuple(trail), codec, path))
-        return Returned(reply["value"], tuple(holes), seconds, arrays)
+        return Returned(reply["value"], tuple(holes), seconds, arrays, at=reply["at"])
 
     def _lend(self, call: Call, message: dict[str, Any], lent: list[Any]) -> None:
         """Copy the call's arrays into blocks, and offer blocks for the arrays of its result."""
@@ -436,8 +436,8 @@ def _end(workers: Sequence[Warm]) -> None:
         warm.child.close()
 
 
-def request(call: Call) -> dict[str, Any]:
-    """The message of a call, as the worker reads it."""
+def request(call: Call, behind: bool = False) -> dict[str, Any]:
+    """The message of a call, as the worker reads it. behind: it is sent while another one runs."""
     return {
         "module": call.module,
         "function": call.function,
@@ -452,6 +452,6 @@ def request(call: Call) -> dict[str, Any]:
         "slots": call.slots,
         "environ": call.environ,
         "blocks": None,
-        "behind": False,
+        "behind": behind,
         "files": call.files,
     }

@@ -121,7 +121,7 @@ class Lines:
             if self._steps > self._current_up_to:
                 self._uncounted += 1
                 return
-        elif state in _NAMED:
+        elif state is not StepState.RAN and state in _NAMED:  # to look for a state in a set takes a microsecond
             names = self._names.setdefault(state.value, [])
             if len(names) < _MOST_NAMES:
                 names.append(outcome.step)
@@ -132,7 +132,7 @@ class Lines:
             return
         if self._quiet:
             return
-        if state in _CROWD:
+        if state is not StepState.RAN and state in _CROWD:
             said = self._crowds[state] = self._crowds.get(state, 0) + 1
             if said > self._crowd:
                 return

@@ -194,6 +194,8 @@ def plain(record: Trace | Row) -> tuple[Any, ...]:
     """A record with plain tuples inside: marshal takes no others."""
     found = tuple(record)
     place = _NESTED[type(record)]
+    if not found[place]:
+        return found
     return (*found[:place], tuple(map(tuple, found[place])), *found[place + 1 :])
 
 

@@ -15,7 +15,7 @@ import select
 import struct
 from collections.abc import Callable
 from json.encoder import c_make_encoder, encode_basestring_ascii  # type: ignore[attr-defined]
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 from wfe.wire.processors import processors
@@ -122,6 +122,7 @@ class Channel:
         self.reader = reader
         self.writer = writer
         self._buffer = bytearray()
+        self.read_at = 0.0  # when something was read last, monotonic seconds
         self._poll: Any = None
 
     def look(self, seconds: float = KEEN) -> bool:
@@ -152,6 +153,7 @@ class Channel:
 
     def put(self, piece: bytes) -> bool:
         """Take bytes that were read elsewhere. False when there are none: the stream's end."""
+        self.read_at = monotonic()
         self._buffer += piece
         return bool(piece)
 
