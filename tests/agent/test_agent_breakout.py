@@ -149,13 +149,16 @@ def run(project: Path, *steps: str) -> Mapping[str, Outcome]:
     return perform(Project.at(project), "w", {}, steps=steps, keep_going=True).run.outcomes
 
 
+WRITTEN = ("cache/state.db", "cache/claims.lock", "cache/logs", "cache/staging")
+
+
 def everything(root: Path) -> dict[str, tuple[str, int, int]]:
     """path -> content, rights, names of all files but those of the cache that a run itself writes."""
     found = {}
     for path in sorted(root.rglob("*")):
         told = path.lstat()
         name = path.relative_to(root).as_posix()
-        if path.is_file() and not name.startswith(("cache/state.db", "cache/logs", "cache/staging")):
+        if path.is_file() and not name.startswith(WRITTEN):
             found[name] = (sha256(path.read_bytes()).hexdigest(), told.st_mode, told.st_nlink)
     return found
 

@@ -234,4 +234,4 @@ def _in_memory(reply: Returned) -> Returned:
     arrays = {hole.trail: numpy.load(hole.path, allow_pickle=False) for hole in reply.holes if hole.codec == "npy"}
     for array in arrays.values():
         array.flags.writeable = False
-    return replace(reply, holes=tuple(hole for hole in reply.holes if hole.codec != "npy"), arrays=arrays)
+    return reply._replace(holes=tuple(hole for hole in reply.holes if hole.codec != "npy"), arrays=arrays)

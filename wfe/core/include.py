@@ -9,7 +9,6 @@ taken where the including workflow says none, of several the smaller.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Set
-from dataclasses import replace
 from typing import Any
 
 from wfe.core.amount import amount
@@ -60,7 +59,7 @@ def inline(
             nodes.append(_stub(node))
             continue
         bound, lacking = _bind(workflow, node, inner, params, problems)
-        inner = replace(inner, nodes=tuple(_without(one, lacking) for one in inner.nodes))
+        inner = inner._replace(nodes=tuple(_without(one, lacking) for one in inner.nodes))
         inner = inline(inner, bound, load, problems, chain)
         for name in _spliced_references(inner, bound):
             text = f"parameter {name!r} of {inner.name!r} is put into a longer text there, which takes no reference"
@@ -83,8 +82,8 @@ def inline(
     problems.extend(_misplaced(workflow, seen | ends.keys()))
     if ends:
         nodes = [_redirected(node, ends) for node in nodes]
-    settings = replace(workflow.settings, pools={**pools, **workflow.settings.pools})
-    return replace(workflow, nodes=tuple(nodes), settings=settings)
+    settings = workflow.settings._replace(pools={**pools, **workflow.settings.pools})
+    return workflow._replace(nodes=tuple(nodes), settings=settings)
 
 
 def _misplaced(workflow: Workflow, known: Set[str]) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
 
 # These are named tuples, not dataclasses: a dataclass is made of text that is compiled at each start, 1 ms of it for one.
-NOTHING: Final[Mapping[str, Any]] = {}
+NOTHING: Final[Mapping[Any, Any]] = {}
 
 
 class StepState(Enum):

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from wfe.core.bind import Binder, Upstream
 from wfe.core.disk import LEXICAL, Disk
@@ -31,8 +31,7 @@ from wfe.core.workflow import Node, Ref, Workflow
 from wfe.errors import Place, Problem, WorkflowError, nearest
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(NamedTuple):
     """What a function reaches: the digest, the files of the project that count, third parties' top-level names, the files
     and folders of the project that would be looked into if they were there (perhaps those of other functions too), and those
     of modules that it imports and that are nowhere."""
@@ -60,8 +59,7 @@ class Catalogue(Protocol):
     def place(self, signature: Signature) -> Place: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(NamedTuple):
     """Where a node runs: what the action key says of it, and the prefix ("" the main environment)."""
 
     environment: str

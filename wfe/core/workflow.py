@@ -6,16 +6,17 @@ Knows names and values. Does not know functions, their signatures, or files.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from wfe.core.document import Document, Path
 from wfe.errors import Place
 
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
-@dataclass(frozen=True, slots=True)
-class Ref:
+
+# These are named tuples, not dataclasses, as the events are.
+class Ref(NamedTuple):
     """`$step.key.0.name`: a value inside another step's result. An empty trail means the whole result."""
 
     step: str
@@ -25,8 +26,7 @@ class Ref:
         return "$" + ".".join([self.step, *map(str, self.trail)])
 
 
-@dataclass(frozen=True, slots=True)
-class Param:
+class Param(NamedTuple):
     """A workflow parameter: its default (None with `required`), what it may be, and what it is for."""
 
     name: str
@@ -36,15 +36,11 @@ class Param:
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """`workflow.settings`: how many steps may run at once (0: not said) and the sizes of named pools."""
 
     max_parallel_nodes: int = 0
-    pools: Mapping[str, float | str] = field(default_factory=dict)
-
-
-_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+    pools: Mapping[str, float | str] = _NOTHING
 
 
 class Node(NamedTuple):
@@ -77,8 +73,7 @@ class Node(NamedTuple):
     sound: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Workflow:
+class Workflow(NamedTuple):
     """A whole document. `name` is what the command line calls it: the stem of its file name."""
 
     name: str

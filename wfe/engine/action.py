@@ -307,6 +307,10 @@ class Action:
             self._keep(f"{done.failure.traceback[-_TOLD:]}[attempt {self.attempts}: {told}]\n")
         return done
 
+    def cancelled(self) -> Done:
+        """It was not begun, since the run was asked to end."""
+        return Done(StepState.CANCELLED)
+
     def waits(self) -> None:
         """Say that another run is making the result."""
         self.run.note("it is being made already; waiting for that", self.step.id)

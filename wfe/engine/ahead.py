@@ -142,15 +142,13 @@ class Ahead:
 
     def _next(self, name: str) -> Action | None:
         """The action of the step that follows `name`, made ready to run; None where it must be decided about at its turn."""
-        from wfe.engine.action import Action
-
         run = self.run
         after = self._following.get(name, "")
         pending = self._foreseen(after) if self.wanted is not None and self.wanted(after) else None
         if pending is None:
             return None
         step = run.step(after)
-        action = Action(run, step, pending)
+        action = run.action(step, pending)
         action.forced = run.is_forced(step)
         if action.prepare() is not None:
             action.release()  # told at its turn

@@ -30,6 +30,15 @@ def counts_of(run: Run, fan: str) -> tuple[int, int]:
     return len(found), _current(run, found)
 
 
+def each(run: Run) -> set[str]:
+    """The steps that are told of at the end."""
+    found = {*run.index.ids, *run.added} if run.chosen is None else set(run.chosen)
+    for fan in list(found):
+        found.update(one for one in run.members.get(fan, ()) if fan not in run.only or one in run.only[fan])
+    # A fan whose items never became known counts as one, and so does one that has none.
+    return found - {name for name, names in run.members.items() if names}
+
+
 def _steps(run: Run, name: str) -> Sequence[str]:
     """A fan counts as one step, until its items are known, then as those that were asked for."""
     only = run.only.get(name)

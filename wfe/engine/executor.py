@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from wfe.core.outcome import NOTHING
 from wfe.engine.hole import Hole, Trail
 
 
@@ -55,8 +56,7 @@ class Call:
     sent: bool = False
 
 
-@dataclass(slots=True)  # not frozen, as Call
-class Returned:
+class Returned(NamedTuple):
     """The function returned: its value as a JSON tree, with holes whose files lie in `staging`. `seconds`: in the call.
 
     arrays: of a call without staging, read-only NumPy arrays by their place in the tree, which holds null there.
@@ -67,7 +67,7 @@ class Returned:
     value: Any
     holes: tuple[Hole, ...] = ()
     seconds: float = 0.0
-    arrays: Mapping[Trail, Any] = field(default_factory=dict)
+    arrays: Mapping[Trail, Any] = NOTHING
     text: str = ""
     stat: tuple[int, int, int, int] | None = None
     at: float = math.inf
@@ -85,16 +85,14 @@ class Returned:
         return value
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(NamedTuple):
     """The function raised wfe.Skip."""
 
     reason: str
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Raised:
+class Raised(NamedTuple):
     """The call failed, and the callee could still say how.
 
     kind: the exception's type name, or "output" when a returned value is of no known codec (`message` names which key),
@@ -109,8 +107,7 @@ class Raised:
     bases: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Died:
+class Died(NamedTuple):
     """The callee is gone: `kind` is "died" (killed by a signal, exited), "timeout" or "cancelled"."""
 
     kind: str
@@ -118,8 +115,7 @@ class Died:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Outdated:
+class Outdated(NamedTuple):
     """The call was not begun: one of its `files` is not what it was."""
 
     seconds: float = 0.0

@@ -7,6 +7,7 @@ Knows plan, workspace and executors, and tells listeners everything. Does not or
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 import time
@@ -291,6 +292,13 @@ class Run(Known):
 
     # --- performing
 
+    @functools.cached_property
+    def action(self) -> Callable[[Step, Pending], Action]:
+        """What makes the action of a step; imported by the first that is performed, since all may be current."""
+        from wfe.engine.action import Action
+
+        return functools.partial(Action, self)
+
     def perform(self, name: str, force: bool = False) -> Outcome:
         """Do what was decided for a step; every end of it is an Outcome. Blocks until the step is done."""
         outcome = self.try_to(name, force, patient=True)
@@ -317,8 +325,6 @@ class Run(Known):
         return outcome
 
     def _perform(self, name: str, pending: Pending, force: bool, patient: bool = True) -> Outcome | None:
-        from wfe.engine.action import Action
-
         action: Action | None = None
         left = _DECIDED
         while True:
@@ -331,7 +337,7 @@ class Run(Known):
             if force and verdict is not Verdict.RUN:
                 verdict, reasons = Verdict.RUN, (Reason("you asked for it"),)
             ready = self.ahead.take(name)
-            action = action or self._aside.pop(name, None) or ready or Action(self, self.step(name), pending)
+            action = action or self._aside.pop(name, None) or ready or self.action(self.step(name), pending)
             action.wary = left > 0
             if verdict is Verdict.RUN:
                 done = self._turns(action, force or self.is_forced(action.step), patient)
@@ -352,8 +358,6 @@ class Run(Known):
     def _turns(self, action: Action, forced: bool, patient: bool) -> Done | None:
         """Let a step run, in as many turns as it takes: while it waits for its next attempt, or for another run that is
         making the same result, others have its place."""
-        from wfe.engine.action import Done
-
         action.forced = forced
         while True:
             try:
@@ -362,7 +366,7 @@ class Run(Known):
                     return wrong
                 with action.place or self.place(action) as place:
                     if place.number < 0 or (self.stopping.is_set() and not action.begun):
-                        return Done(StepState.CANCELLED)
+                        return action.cancelled()
                     action.place = place
                     done = action.do(Verdict.RUN)
                     if not self.goes_on and done is not None and done.failure is not None and done.pause is None:
@@ -462,12 +466,7 @@ class Run(Known):
         interrupted = interrupted or self.stopping.is_set()
         self._finished = True
         self.ahead.drop()
-        wanted = {*self.index.ids, *self.added} if self.chosen is None else set(self.chosen)
-        for fan in list(wanted):
-            of_it = self.members.get(fan, ())
-            wanted.update(one for one in of_it if fan not in self.only or one in self.only[fan])
-        # A fan whose items never became known counts as one, and so does one that has none.
-        wanted -= {name for name, names in self.members.items() if names}
+        wanted = counted.each(self)
         bad = {
             name for name, outcome in self.outcomes.items() if outcome.state in (StepState.FAILED, StepState.BLOCKED)
         }

@@ -7,7 +7,6 @@ run to.
 from __future__ import annotations
 
 import os
-import random
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -135,8 +134,8 @@ class AllForetold:
 
 
 class StepTask(Task):  # type: ignore[misc]
-    """The task of a step in a run. It has no options and keeps no values, which doit would parse and copy for each; and what it is
-    made of need not be checked, at a third of the price of making it."""
+    """The task of a step in a run. It has no options and keeps no values, which doit would parse and copy for each; and what it
+    is made of need not be checked, at a third of the price of making it."""
 
     options: dict[str, Any] | None
 
@@ -203,6 +202,8 @@ class Tasks:
         by_name = {step.id: step for step in steps}
         names = list(reversed(by_name))
         if self.run.seat > 1:
+            import random  # 4 ms that most runs need not spend
+
             random.Random(self.run.seat).shuffle(names)  # the same each time
         return [by_name[name] for name in order({name: by_name[name].needs[::-1] for name in names})]
 
