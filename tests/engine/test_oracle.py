@@ -87,7 +87,7 @@ def test_with_workers(seed: int, jobs: int, folders: Folders) -> None:
 # what -> module, function, (old, new)
 BROKEN = {
     "the code is not in the key": ("wfe.core.manifest", "manifest_of", '("code", step.code)', '("code", "")'),
-    "one input is not in the key": ("wfe.core.manifest", "manifest_of", "sorted(inputs))", 'sorted(inputs) if name != "b")'),
+    "one input is not in the key": ("wfe.core.manifest", "manifest_of", "sorted(inputs)]", 'sorted(inputs) if name != "b"]'),
     "upstream marks are not compared": ("wfe.engine.look", "look", "if marks.get(ids[other]) != ups[position]:", "if False:"),
     "the plan's part is not compared": ("wfe.engine.look", "look", "row[0] != static or ", ""),
     "a stamp always holds": ("wfe.store.stamp", "holds", "if not old[4]:\n        return False", "return True"),

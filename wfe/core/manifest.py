@@ -19,15 +19,18 @@ from wfe.core.step import Step
 FORMAT: Final = "1"
 _LONGEST: Final = 160
 
+_NONE_YET: Final = (Reason("it has no result yet"),)
+
 Manifest = tuple[tuple[str, str], ...]
 
 
 def value_text(result: Result) -> str:
     """A value in a manifest. No JSON text starts with #, so a digest is never taken for a value."""
-    text = result.text()
-    if len(text) <= _LONGEST and not result.artifacts:
-        return text
-    return f"#{digest(text.encode('utf-8', 'surrogatepass'))} ({shape(result)})"
+    if not result.told:
+        text = result.text()
+        short = len(text) <= _LONGEST and not result.artifacts
+        result.told = text if short else f"#{digest(text.encode('utf-8', 'surrogatepass'))} ({shape(result)})"
+    return result.told
 
 
 def shape(result: Result) -> str:
@@ -58,7 +61,7 @@ def manifest_of(step: Step, inputs: Iterable[tuple[str, str]], workflow: str = "
         parts.append(("device", step.options.device))
     if step.outputs is not None:
         parts.append(("outputs", _outputs(tuple(step.outputs.items()))))
-    parts.extend((f"input '{name}'", text) for name, text in sorted(inputs))
+    parts.extend([(f"input '{name}'", text) for name, text in sorted(inputs)])
     return tuple(parts)
 
 
@@ -80,7 +83,7 @@ def diff(
     parts: code digest -> its parts (`nodes.blur:KERNEL` -> digest), to name what changed in the code.
     """
     if old is None:
-        return (Reason("it has no result yet"),)
+        return _NONE_YET
     before, after = dict(old), dict(new)
     found = []
     for part in dict.fromkeys([*after, *before]):

@@ -52,6 +52,7 @@ class Result:
 
     value: Any
     artifacts: tuple[Artifact, ...] = ()
+    told: str = field(default="", init=False, repr=False, compare=False)  # how a manifest tells it, once one has
     _text: str = field(default="", init=False, repr=False, compare=False)
     _parts: dict[str | int, Result] | None = field(default=None, init=False, repr=False, compare=False)
 

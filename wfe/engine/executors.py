@@ -70,6 +70,9 @@ class Executors:
 
             self._inline = Inline(debug)
         self._executors: dict[str, Executor] = {}
+        self._serving: dict[
+            tuple[str, str], Workers
+        ] = {}  # (function, prefix) -> whose workers serve it, as nothing else must
         self._lock = threading.Lock()
         self._making: dict[str, threading.Lock] = {}
         self._stack = contextlib.ExitStack()
@@ -119,10 +122,16 @@ class Executors:
             found.begin_behind(running[1], same)
 
     def _workers(self, step: Step) -> Workers | None:
+        known = self._serving.get((step.function, step.prefix))
+        if known is not None:
+            return known
         if self._other(step) is not None:
             return None
         found = self._executors.get(step.prefix)
-        return found if isinstance(found, Workers) else None
+        if not isinstance(found, Workers):
+            return None
+        self._serving[step.function, step.prefix] = found
+        return found
 
     def _other(self, step: Step) -> Executor | None:
         """What serves a step instead of warm workers: a confined process, or this one."""
@@ -169,6 +178,7 @@ class Executors:
         for one in self._all():
             one.close()
         self._executors.clear()
+        self._serving.clear()
         self._stack.close()
 
     def _all(self) -> list[Ends]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from wfe.core.digest import canonical
 from wfe.core.digest import digest as hash_of
 from wfe.core.manifest import value_text
+from wfe.core.outcome import NOTHING
 from wfe.core.result import Artifact, Missing, Result, dig_fan, gather, put
 from wfe.core.step import Binding, Step
 from wfe.engine.hole import Hole
@@ -284,6 +285,8 @@ def said_of(inputs: Inputs) -> str:
 
 def holes_of(inputs: Inputs, staging: str, absolute: Callable[[str], str]) -> tuple[Hole, ...]:
     """The holes of a call: paths made absolute, and a place in `staging` for each file that the step is to write."""
+    if not inputs.holes and not inputs.outputs:
+        return ()
     holes = [hole if hole.codec != "path" else Hole(hole.trail, "path", absolute(hole.path)) for hole in inputs.holes]
     holes += [Hole((name,), "output", place) for name, place in staged(inputs, staging).items()]
     return tuple(holes)
@@ -291,4 +294,6 @@ def holes_of(inputs: Inputs, staging: str, absolute: Callable[[str], str]) -> tu
 
 def staged(inputs: Inputs, staging: str) -> Mapping[str, str]:
     """Parameter -> the path in `staging` where the step writes that file: a directory each, under the file's own name."""
+    if not inputs.outputs:
+        return NOTHING
     return {name: os.path.join(staging, name, os.path.basename(path)) for name, path in inputs.outputs.items()}

@@ -93,7 +93,8 @@ class Workers:
         self._memory = memory
         self._log_limit = log_limit
         self._threaded = threaded
-        self._change = threading.Condition()
+        self._lock = threading.RLock()
+        self._change = threading.Condition(self._lock)
         self._idle: list[Warm] = []  # least recently used first
         self._busy: set[Warm] = set()
         self._begun: dict[int, tuple[Warm, dict[str, Any]]] = {}  # who has a call that was sent, and its message, by id
@@ -109,7 +110,7 @@ class Workers:
         """As in Executor. Raises EnvironmentFailure when a worker cannot be started."""
         begun = None
         if call.sent:
-            with self._change:
+            with self._lock:
                 call.sent = False
                 begun = self._begun.pop(id(call), None)
         warm, message = begun or (None, request(call))
@@ -135,7 +136,7 @@ class Workers:
     def warm(self, root: str, count: int) -> None:
         """Start workers for calls of `root` until there are `count` in all. Raises EnvironmentFailure."""
         while True:
-            with self._change:
+            with self._lock:
                 there = len(self._idle) + len(self._busy) + self._starting
                 if self._cancelled or there >= min(count, self.limit):
                     return
@@ -148,7 +149,7 @@ class Workers:
         """Send a call already, if a worker is idle: then `call` of this very object waits for its reply. Never waits."""
         if self._threaded or call.arrays or not call.staging:
             return False
-        with self._change:
+        with self._lock:
             last = self._idle[-1] if self._idle and not self._cancelled else None
             if last is None or last.root != call.root:
                 return False
@@ -163,21 +164,21 @@ class Workers:
         root = running.root
         if self._threaded or any(call.arrays or not call.staging or call.root != root for call in calls):
             return 0
-        with self._change:
+        with self._lock:
             warm = next((one for one in self._busy if one.serves is running), None)
             if warm is None or self._cancelled or not warm.child.tells_printed:
                 return 0
         return self._send(warm, [(call, request(call, True)) for call in calls])
 
     def _send(self, warm: Warm, calls: Sequence[tuple[Call, dict[str, Any]]]) -> int:
-        with self._change:
+        with self._lock:
             for call, message in calls:
                 warm.begun.append(call)
                 self._begun[id(call)] = (warm, message)
                 call.sent = True
         sent = warm.child.begin([message for _, message in calls])
         if sent < len(calls):
-            with self._change:
+            with self._lock:
                 for call, _ in calls[sent:]:
                     warm.begun.pop()
                     del self._begun[id(call)]
@@ -186,13 +187,13 @@ class Workers:
 
     def hold(self) -> None:
         """Let no worker go on with what was sent behind its running call."""
-        with self._change:
+        with self._lock:
             for warm in self._busy:
                 warm.child.hold()
 
     def cancel(self) -> None:
         """As in Executor. Calls that come later are answered with Died("cancelled") too."""
-        with self._change:
+        with self._lock:
             self._cancelled = True
             busy = list(self._busy)
             for warm in busy:
@@ -205,7 +206,7 @@ class Workers:
         """As in Executor; calls in flight are cancelled."""
         self._closed = True
         self.cancel()
-        with self._change:
+        with self._lock:
             for warm in {id(warm): warm for warm, _ in self._begun.values()}.values():  # nobody came for the replies
                 self._busy.discard(warm)
                 self._idle.append(warm)
@@ -263,7 +264,7 @@ class Workers:
 
     def _take_back(self, warm: Warm) -> list[Call]:
         """The calls that the worker was sent and did not begin: when they are asked for, they are sent anew."""
-        with self._change:
+        with self._lock:
             calls = list(warm.begun)
             warm.begun.clear()
             for call in calls:
@@ -304,7 +305,7 @@ class Workers:
 
     def _lend(self, call: Call, message: dict[str, Any], lent: list[Any]) -> None:
         """Copy the call's arrays into blocks, and offer blocks for the arrays of its result."""
-        with self._change:
+        with self._lock:
             if self._blocks is None:
                 self._blocks = Pool()
         for trail, array in call.arrays.items():
@@ -324,7 +325,7 @@ class Workers:
     def _take(self, call: Call) -> Warm | None:
         """A worker for this call, taken out of the pool; starts one if it must; None when cancelled."""
         aside: list[Warm] = []
-        with self._change:
+        with self._lock:
             while True:
                 if self._cancelled:
                     return None
@@ -364,7 +365,7 @@ class Workers:
             if self.limit < processors():
                 warm.child.keen = AWAKE
         finally:
-            with self._change:
+            with self._lock:
                 self._starting -= 1
                 if warm is not None and not self._cancelled:
                     self._busy.add(warm)
@@ -384,7 +385,7 @@ class Workers:
     def _give(self, warm: Warm, keep: bool) -> None:
         if keep and warm.begun and not self._cancelled:
             return  # it is busy with the next one
-        with self._change:
+        with self._lock:
             keep = keep and not self._cancelled
             if keep:
                 self._busy.discard(warm)
@@ -396,7 +397,7 @@ class Workers:
             self._take_back(warm)
             warm.child.kill()
             warm.child.close()
-            with self._change:
+            with self._lock:
                 self._busy.discard(warm)
                 self._change.notify_all()
 
@@ -419,7 +420,7 @@ class Workers:
             self._timer.start()
 
     def _retire(self) -> None:
-        with self._change:
+        with self._lock:
             self._timer = None
             limit = monotonic() - self._idle_seconds
             old = [warm for warm in self._idle if warm.since <= limit]

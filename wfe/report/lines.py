@@ -67,6 +67,7 @@ class Lines:
         self._ran_up_to = ran_up_to
         self._crowd = crowd
         self._styled = styled
+        self._ran = self._word(StepState.RAN)
         self._grouped = False
         self._workflow = ""
         self._steps = 0
@@ -136,7 +137,8 @@ class Lines:
             said = self._crowds[state] = self._crowds.get(state, 0) + 1
             if said > self._crowd:
                 return
-        self._outlet.write(self._group(f"{self._current_so_far()}{self._word(state)} {ending(outcome)}\n"), soon=True)
+        word = self._ran if state is StepState.RAN else self._word(state)
+        self._outlet.write(self._group(f"{self._current_so_far()}{word} {ending(outcome)}\n"), soon=True)
 
     def _failed(self, outcome: Outcome) -> None:
         again = ""
