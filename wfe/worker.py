@@ -29,11 +29,14 @@ from wfe.wire.small_file import put
 from wfe.wire.sources import Sources
 from wfe.wire.surroundings import Surroundings, stream_to
 from wfe.wire.values import Staging, ValueRefused, decode, encode, read_file
+from wfe.wire.will import Will
 
 # Seconds between two progress events: an eye sees no more, and a node that reports a million steps must not pay for it.
 PROGRESS_EVERY = 0.05
 # Written to stdout and stderr at a call's end for an engine that cannot ask a pipe whether it is empty (Windows).
 END_OF_CALL = b"\0wfe: end of call\0"
+# Written to the pipe that tells of the engine's death by one that lives: there is nothing more to do.
+DISMISSED = b"d"
 # Characters of a result that is written here. The engine keeps longer ones in a file of their own.
 LONGEST = 64 * 1024
 # As `wfe.core.digest.canonical`, which knows xxhash: the text is what the engine hashes.
@@ -46,6 +49,7 @@ class Sender:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
+        self.will = Will()
         self.lock = allocate_lock()
         self.held: dict[str, Any] | None = None
         self.last = 0.0
@@ -61,20 +65,20 @@ class Sender:
                 self.held = None
             self._write(frames.EVENT, [kind, content])
 
-    def reply(self, message: dict[str, Any]) -> None:
+    def reply(self, message: dict[str, Any], bequest: str = "") -> None:
+        """bequest: as in a call; to be kept if there is one."""
         with self.lock:
             if self.held is not None:
                 self._write(frames.EVENT, ["progress", self.held])
                 self.held = None
-            text = message.get("text", "")
-            if text and text.isascii():
-                message["text"] = len(text)
-                self._write(frames.REPLY, message, f'"value":{text}')
-            else:
-                self._write(frames.REPLY, message)
+            text = message.pop("text") if message.get("text", "\u2014").isascii() else ""
+            frame = frames.pack(frames.REPLY, message, tail=text)
+            if bequest:
+                self.will.keep(bequest, frame)
+            frames.write_all(self.descriptor, frame)
 
-    def _write(self, kind: int, message: Any, more: str = "") -> None:
-        frames.write_all(self.descriptor, frames.pack(kind, message, more))
+    def _write(self, kind: int, message: Any) -> None:
+        frames.write_all(self.descriptor, frames.pack(kind, message))
 
 
 class Caller:
@@ -244,15 +248,13 @@ class Worker(Caller):
         self.broken = False  # whether what was sent behind the last call must not be begun
 
     def serve(self) -> None:
+        """Raises Closed or BrokenPipeError when nobody has a call any more."""
         wfe._emit = self.sender.event
         wfe._stopping = self.stopping
         keen = 0.0
         while True:
             self.channel.look(keen)
-            try:
-                kind, call = self.channel.receive()
-            except frames.Closed:
-                return
+            kind, call = self.channel.receive()
             if kind != frames.CALL:
                 raise frames.FrameError(f"BUG: a worker got a frame of kind {kind}")
             if not call["behind"]:
@@ -273,7 +275,7 @@ class Worker(Caller):
             good = printed is False and reply["state"] == "returned" and not reply.get("children")
             self.broken = not good or waits(self.life)
             reply["broken"] = self.broken
-            self.sender.reply(reply)
+            self.sender.reply(reply, call.get("tail", "") if good else "")
             if reply["seconds"] >= frames.SOON:
                 self.surroundings.restore()
             # Calls that come several at a time are sent before the worker has nothing to do.
@@ -302,8 +304,7 @@ class Worker(Caller):
                 with suppress(OSError):
                     told = put(text.encode("utf-8", "surrogatepass") + b"\n", path)
                     reply["stat"] = [told.st_mtime_ns, told.st_ctime_ns, told.st_size, told.st_ino]
-                    reply["text"] = text
-                    del reply["value"]
+                    reply["text"], reply["value"] = text, None
 
     def failed(self, error: BaseException) -> dict[str, Any]:
         self.leave_if_forked()
@@ -410,9 +411,18 @@ def _native_flush() -> Any:
         return None
 
 
-def _watch(life: int) -> None:
+def _dismissed(life: int) -> bool:
+    """Whether the engine has let this worker go, and is not gone itself: waits until it is the one or the other."""
+    if sys.platform == "win32":
+        return True  # `_watch` reads there, and sees to the rest
+    with suppress(OSError):
+        return DISMISSED in os.read(life, 4096)
+    return True
+
+
+def _watch(life: int, will: Will) -> None:
     """Wait until the engine is gone (its end of this pipe closes, kill -9 included), then end everything. What it writes there is
-    for `Worker.held`."""
+    for `Worker.stopping` and `_dismissed`."""
     if hasattr(select, "poll"):
         poll = select.poll()
         poll.register(life, 0)
@@ -422,6 +432,7 @@ def _watch(life: int) -> None:
         with suppress(OSError):
             while os.read(life, 1):
                 pass
+    will.execute()
     if sys.platform != "win32":
         import signal
 
@@ -461,12 +472,15 @@ def main(ends: list[int], folders: list[str]) -> None:
     import faulthandler
 
     faulthandler.enable(2)
-    start_new_thread(_watch, (life,))
     worker = Worker(frames.Channel(requests, replies), life)
+    start_new_thread(_watch, (life, worker.sender.will))
     frames.write_all(replies, frames.pack(frames.READY, {"python": sys.version.split()[0], "pid": os.getpid()}))
     # After the first frame: importing ctypes takes 2 to 10 ms that the engine need not wait for.
     adopt_orphans()
-    worker.serve()
+    with suppress(frames.Closed, BrokenPipeError):
+        worker.serve()
+    if not _dismissed(life):
+        worker.sender.will.execute()
     if worker.native_flush is not None:
         worker.native_flush(None)
     leave(0)

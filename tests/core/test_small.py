@@ -148,14 +148,14 @@ def test_a_manifest_has_all_but_the_name() -> None:
 
 def test_every_part_changes_the_key() -> None:
 
-    keys = {action_key(manifest_of(STEP, [("x", "1")]))}
+    keys = {action_key(canonical(manifest_of(STEP, [("x", "1")])))}
     for change in ({"function": "n.g"}, {"code": "code2"}, {"environment": "py2"}, {"outputs": None},
                    {"options": Options(seed=2, device="cpu")}, {"options": Options(seed=1)}):  # fmt: skip
-        keys.add(action_key(manifest_of(STEP._replace(**change), [("x", "1")])))
-    keys |= {action_key(manifest_of(STEP, inputs)) for inputs in ([], [("x", "2")], [("y", "1")])}
+        keys.add(action_key(canonical(manifest_of(STEP._replace(**change), [("x", "1")]))))
+    keys |= {action_key(canonical(manifest_of(STEP, inputs))) for inputs in ([], [("x", "2")], [("y", "1")])}
     assert len(keys) == 10
     for change in ({"id": "t"}, {"needs": ("z",)}, {"description": "d"}, {"options": STEP.options._replace(timeout=3)}):
-        assert action_key(manifest_of(STEP._replace(**change), [("x", "1")])) in keys
+        assert action_key(canonical(manifest_of(STEP._replace(**change), [("x", "1")]))) in keys
 
 
 def test_what_differs_is_told_old_to_new() -> None:

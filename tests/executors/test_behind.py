@@ -54,8 +54,8 @@ def dies_after(name):
     print(name)
     import wfe.worker
     honest = wfe.worker.Sender.reply
-    def reply(sender, message):
-        honest(sender, message) if message["state"] != "unbegun" else os._exit(3)
+    def reply(sender, message, *more):
+        honest(sender, message, *more) if message["state"] != "unbegun" else os._exit(3)
     wfe.worker.Sender.reply = reply
     return {"name": name}
 

@@ -86,7 +86,7 @@ class Damaged:
         self.db.write_bytes(content)
 
     def tighten(self) -> None:
-        """Make the database small: pages of 512 bytes instead of 4096, most of which were empty."""
+        """Make the database small: pages of 512 bytes instead of 8192, most of which were empty."""
         db = sqlite3.connect(self.db)
         db.executescript("PRAGMA journal_mode=DELETE; PRAGMA page_size=512; VACUUM;")
         db.close()

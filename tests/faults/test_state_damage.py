@@ -19,7 +19,7 @@ from wfe.engine.results import Results
 from wfe.engine.workspace import Workspace
 from wfe.store.state import TABLES, State
 
-PAGE = 4096
+PAGE = 8192
 
 
 def spread(length: int, count: int) -> list[int]:

@@ -142,7 +142,7 @@ class Confined:
             if call.arrays:
                 call = _on_disk(call, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wfe-arrays-"))))
             in_memory = not call.staging
-            call = replace(call, staging=staging, result="")
+            call = replace(call, staging=staging, result="", bequest="")
             policy = self.policy(call, staging, granted, door)
 
             def wrap(argv: Sequence[str], descriptors: Sequence[int]) -> list[str]:

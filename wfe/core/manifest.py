@@ -70,9 +70,9 @@ def _outputs(declared: tuple[tuple[str, str], ...]) -> str:
     return canonical(dict(sorted(declared)))
 
 
-def key_of(manifest: Manifest) -> str:
-    """The action key: the digest of a manifest."""
-    return digest(canonical(manifest).encode("utf-8", "surrogatepass"))
+def key_of(manifest: str) -> str:
+    """The action key: the digest of a manifest as canonical JSON."""
+    return digest(manifest.encode("utf-8", "surrogatepass"))
 
 
 def diff(

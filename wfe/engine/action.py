@@ -22,6 +22,7 @@ from wfe.core.step import Step
 from wfe.engine.executor import Call, Died, Outdated, Raised, Reply, Returned, Skipped
 from wfe.engine.gate import ONLY, Only, Place
 from wfe.engine.inputs import holes_of, said_of, staged
+from wfe.engine.left import Looks, bequest
 from wfe.engine.returned import BadReturn, result_of
 from wfe.engine.workspace import room
 from wfe.errors import EnvironmentFailure, WfeError
@@ -156,6 +157,7 @@ class Action:
             files[path] = self.workspace.put_back(path, taken, content), content
         module, _, function = self.step.function.rpartition(".")
         options = self.step.options
+        looks = self._as_decided() if self.wary else ()
         self._call = Call(
             step=self.step.id,
             module=module,
@@ -174,10 +176,22 @@ class Action:
             seed=options.seed,
             timeout=options.timeout,
             lasts=self.run.ahead.lasts(self),
-            files=self._as_decided() if self.wary else (),
+            files=looks,
+            bequest=self._bequest(looks),
         )
 
-    def _as_decided(self) -> tuple[tuple[str, int, int, int, int], ...]:
+    def _bequest(self, looks: Looks) -> str:
+        """What a worker is to leave with its reply; "" where nobody could tell later what that is worth."""
+        pending = self.pending
+        given = pending.inputs.files
+        if self._places or not self.wary or self.step.options.cache == "never" or len(looks) < len(given):
+            return ""
+        proved = self.run.proof(self.step)
+        if not proved or (given and not all(taken.settled for taken, _ in given.values())):
+            return ""
+        return bequest(self.workspace.heir, pending.key, pending.told, looks, proved)
+
+    def _as_decided(self) -> Looks:
         """The files that it reads, as they were. Not directories, whose own times change with what lies in them for a moment."""
         files = self.pending.inputs.files.items()
         return tuple(

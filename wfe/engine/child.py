@@ -28,7 +28,7 @@ from wfe.engine.printed import LOG_LIMIT, Printed
 from wfe.engine.tree import MARK, Tree
 from wfe.errors import EnvironmentFailure
 from wfe.wire import frames
-from wfe.worker import END_OF_CALL
+from wfe.worker import DISMISSED, END_OF_CALL
 
 BOOT = Path(wfe.__file__).parent / "wire" / "boot.py"
 # Milliseconds after which a silent wait looks whether the worker lives. Its death closes the pipes, except when
@@ -181,11 +181,11 @@ class Child:
 
     def _pack(self, message: Mapping[str, Any]) -> bytes:
         whole = {**message, "marks": self.threaded, "keen": self.keen}
-        said = whole.pop("said", "")
+        said, tail = whole.pop("said", ""), whole.pop("tail", "")
         if not said:
-            return frames.pack(frames.CALL, whole)
+            return frames.pack(frames.CALL, whole, tail=tail)
         del whole["inputs"]
-        return frames.pack(frames.CALL, whole, f'"inputs":{said}')
+        return frames.pack(frames.CALL, whole, f'"inputs":{said}', tail)
 
     def _fitting(self, packed: Sequence[bytes]) -> list[bytes]:
         room = self._room - sum(size for _, size in self._sent)
@@ -431,6 +431,8 @@ class Child:
         """Let it end when it has nothing to do. Idempotent."""
         if not self._dismissed:
             self._dismissed = True
+            with contextlib.suppress(OSError):
+                os.write(self._life, DISMISSED)
             os.close(self.channel.writer)
 
     def close(self, grace: float = 2.0) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from wfe.core.digest import canonical
 from wfe.core.manifest import Manifest, diff, key_of, manifest_of, value_text
 from wfe.core.outcome import Failure
 from wfe.core.rebuild import Decision, Facts, Verdict, decide
@@ -24,7 +25,7 @@ from wfe.store.traces import Row, Trace
 
 @dataclass(slots=True)
 class Pending:
-    """A step whose turn has come: what was decided, and all that performing it needs."""
+    """A step whose turn has come: what was decided, and all that performing it needs. told: the manifest as JSON."""
 
     decision: Decision
     inputs: Inputs = field(default_factory=Inputs)
@@ -34,6 +35,7 @@ class Pending:
     row: Row | None = None
     failure: Failure | None = None
     skip: str = ""
+    told: str = ""
 
 
 def pending_of(known: Known, name: str, forced: bool = False) -> Pending:
@@ -52,7 +54,8 @@ def pending_of(known: Known, name: str, forced: bool = False) -> Pending:
     if inputs.skip:
         return Pending(run, skip=inputs.skip)
     manifest = manifest_of(step, inputs.texts, known.workflow)
-    key = key_of(manifest)
+    told = canonical(manifest)
+    key = key_of(told)
     row = known.row(name)
     traces = known.workspace.traces
     find = traces.find if forced else traces.known  # what is forced is run beside a result that others may have made
@@ -78,7 +81,7 @@ def pending_of(known: Known, name: str, forced: bool = False) -> Pending:
         decision = Decision(
             decision.verdict, diff(before.manifest, manifest, code_parts(known, before.manifest, manifest))
         )
-    return Pending(decision, inputs, manifest, key, trace if stored else None, row)
+    return Pending(decision, inputs, manifest, key, trace if stored else None, row, told=told)
 
 
 def _in_place(row: Row, trace: Trace | None, inputs: Inputs, result: str) -> bool:

@@ -30,6 +30,9 @@ class Call:
     said: `inputs` as JSON in ASCII, where that was written already.
     files: what must still hold when the call begins, else it is not begun (`Outdated`): of each file the path, mtime, ctime
     (nanoseconds), size and inode. A callee that cannot look may leave it.
+    bequest: what the callee leaves with its reply when the engine is gone before it has asked for that, in ASCII: the folder
+    where that is to be written as a JSON text, a newline, any text; "" for nothing. A callee that ends with the engine need
+    not.
     sent: whether an executor has sent it already, and nobody has asked for the reply.
     Without a `staging` ("") nothing is written to files: the arrays of the result come back in `Returned.arrays`.
     What is printed is added to `log`; where nothing is, it is not made.
@@ -53,6 +56,7 @@ class Call:
     slots: Mapping[str, list[int]] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict)
     arrays: Mapping[Trail, Any] = field(default_factory=dict)
+    bequest: str = ""
     sent: bool = False
 
 

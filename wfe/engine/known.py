@@ -55,6 +55,7 @@ class Known:
             path: (Stamp(*taken), known) for path, taken, known in index.sources
         }
         self._looked_at: dict[str, float] = {}  # function -> when all of its sources were as the plan knows them
+        self._proofs: dict[str, str] = {}  # function -> what is to hold of its sources
         self._statics: dict[str, str] | None = None
         self._results: OrderedDict[str, Result] = OrderedDict()  # the oldest first
         self._kept = threading.Lock()
@@ -158,6 +159,19 @@ class Known:
                 return f"{path} came"
         self._looked_at[step.function] = now
         return ""
+
+    def proof(self, step: Step) -> str:
+        """What must hold of a step's sources for a result of it that is found later, as a part of a bequest; "" where their
+        stamps prove nothing yet."""
+        found = self._proofs.get(step.function)
+        if found is None:
+            from wfe.engine.left import proof  # a run that finds all current needs none of it
+
+            known = [(path, self.sources[path][0]) for path in step.module_files if path in self.sources]
+            looks = [(self.workspace.absolute(path), *taken[:4]) for path, taken in known if taken.settled]
+            absent = [self.workspace.absolute(path) for path in step.lacking]
+            found = self._proofs[step.function] = proof(looks, absent) if len(looks) == len(known) else ""
+        return found
 
     def same_source(self, path: str) -> bool:
         """Whether a source file still has the content that the plan was made from."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -28,7 +28,7 @@ class BadReturn(Exception):
 def result_of(step: Step, reply: Returned, staged: Mapping[str, str], workspace: Workspace, key: str) -> Result:
     """The result of a step whose call for this key returned. Raises BadReturn, and OSError when the store cannot take a file."""
     value, holes = _with_files(step, reply.value, list(reply.holes), staged)
-    _check(step, value, holes)
+    check(step.outputs, value, holes)
     artifacts: list[Artifact] = []
     adopted: dict[str, Artifact] = {}
     for hole in holes:
@@ -128,20 +128,18 @@ def _type(text: str) -> Type:
     return type_of(syntax.expression(text))
 
 
-def _check(step: Step, value: Any, holes: list[Hole]) -> None:
-    """Declared outputs must be there, and of their types."""
-    if step.outputs is None:
+def check(outputs: Mapping[str, str] | None, value: Any, holes: Sequence[Hole]) -> None:
+    """Declared outputs (None: there are none) must be there, and of their types. Raises BadReturn."""
+    if outputs is None:
         return
     if not isinstance(value, dict):
-        raise BadReturn(
-            f"it declares the outputs {', '.join(step.outputs)}, so it must return a dict, found {_kind(value)}"
-        )
-    missing = [name for name in step.outputs if name not in value]
+        raise BadReturn(f"it declares the outputs {', '.join(outputs)}, so it must return a dict, found {_kind(value)}")
+    missing = [name for name in outputs if name not in value]
     if missing:
         there = ", ".join(map(repr, value)) or "nothing"
         raise BadReturn(f"it returned no {', '.join(map(repr, missing))}, which it declares; it returned {there}")
     filled = {hole.trail[0]: hole for hole in holes if hole.trail}
-    for name, text in step.outputs.items():
+    for name, text in outputs.items():
         wanted = _type(text)
         hole = filled.get(name)
         if hole is not None and len(hole.trail) == 1:

@@ -6,7 +6,6 @@ the scheduler. Each calling thread takes a worker for itself, blocks on that wor
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
@@ -22,6 +21,7 @@ from wfe.engine.executor import Call, Died, Emit, Outdated, Raised, Reply, Retur
 from wfe.engine.hole import Hole
 from wfe.engine.printed import LOG_LIMIT
 from wfe.errors import EnvironmentFailure
+from wfe.wire.frames import decode
 from wfe.wire.processors import processors
 from wfe.wire.shm import Pool, reap
 
@@ -288,11 +288,10 @@ class Workers:
             return Skipped(reply["message"], seconds)
         if state == "raised":
             return Raised(reply["kind"], reply["message"], reply["traceback"], seconds, tuple(reply["bases"]))
-        text = reply.get("text")
+        text = reply.get("tail") or reply.get("text")
         if text is not None:
             mtime, ctime, size, inode = reply["stat"]
-            value = reply["value"] if "value" in reply else json.loads(text)
-            return Returned(value, (), seconds, text=text, stat=(mtime, ctime, size, inode), at=reply["at"])
+            return Returned(decode(text), (), seconds, text=text, stat=(mtime, ctime, size, inode), at=reply["at"])
         holes = []
         arrays = {}
         for trail, codec, path in reply["holes"]:
@@ -455,4 +454,5 @@ def request(call: Call, behind: bool = False) -> dict[str, Any]:
         "blocks": None,
         "behind": behind,
         "files": call.files,
+        "tail": call.bequest,
     }

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import functools
 import itertools
+import json
 import os
 import platform
 import shutil
@@ -57,6 +58,8 @@ class Workspace:
         self.traces = Traces(self.state, self.blobs)
         self._claims: Claims | None = None
         self._journals = Folder(project.cache / "journal")
+        # Where a worker leaves, when its engine was killed, what it had not given back: as a call says it.
+        self.heir = json.dumps(str(self._journals.path))
         self.bring_home()
         self._base = f"{project.root}{os.sep}"
         self._results = self._shown(f"{self._cache}{os.sep}steps{os.sep}").replace(os.sep, "/")
@@ -83,6 +86,9 @@ class Workspace:
                 with self.claims.turn(HOMEWARD):  # what another is just bringing home is not in the database yet
                     for journal in Journal.left(self._journals.path, self.claims):
                         self.state.bring_home(journal, self.traces.fits)
+                    from wfe.engine.left import take_in  # hardly ever needed
+
+                    take_in(self._journals.path, self.traces)
 
     def made(self, keys: Sequence[str]) -> set[str]:
         """Those of the keys that have a trace by now, sound or not. Of keys whose claims are held: a run that was killed held

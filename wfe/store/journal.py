@@ -22,6 +22,7 @@ from typing import Final
 from wfe.core.digest import checksum
 from wfe.store.claims import Claims
 from wfe.store.stamp import UNPROVEN, holds, stamp
+from wfe.wire.will import LEFT
 
 Row = tuple[str, str, str, bytes]
 """(table, scope, name, body)."""
@@ -125,7 +126,8 @@ class Journal:
 
 
 class Folder:
-    """The journals of a cache, asked before each step whether something stands in one: a stat for each, not a listing."""
+    """The journals of a cache, and what workers left there, asked before each step whether something stands in one: a stat for
+    each, not a listing."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -137,7 +139,8 @@ class Folder:
         try:
             if not holds(self._listed, str(self.path)):
                 self._listed = stamp(str(self.path))
-                self._files = [entry.path for entry in os.scandir(self.path) if entry.name.isdecimal()]
+                names = os.listdir(self.path)
+                self._files = [str(self.path / one) for one in names if one.isdecimal() or one.endswith(LEFT)]
             return any(os.stat(one).st_size for one in self._files if one != mine)
         except OSError:
             return False

@@ -148,6 +148,13 @@ class Traces:
         records.append(("step", step, plain(row), workflow))
         self.state.set_all(records)
 
+    def take_in(self, key: str, trace: Trace) -> None:
+        """Record what a run had made that was killed, unless there is a result for the key."""
+        if self.find(key) is None:
+            self.state.set("trace", key, plain(trace))
+            if self._keys is not None:
+                self._keys.add(key)
+
     def rows(self, workflow: str) -> dict[str, Any]:
         """step -> row as a plain tuple, for every step of a workflow that was ever done (fast path; see `row`)."""
         return self.state.all("step", workflow)

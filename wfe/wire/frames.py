@@ -3,7 +3,8 @@
 Knows the byte format, and that a pipe hands out bytes in pieces. Does not know what the messages say or who is at the
 other end. A frame is a header of 12 bytes in network order (2 bytes magic "wf", 1 byte version, 1 byte kind, 8 bytes
 length of the body) and the body: one JSON value in UTF-8, in which NaN, Infinity and -Infinity stand for the floats
-that JSON lacks. There is no upper size. The magic makes a stray write into the pipe an error here and not a hang
+that JSON lacks; behind it perhaps a text that need not be read, whose length (characters) is the "tail" of the value, an
+object. There is no upper size. The magic makes a stray write into the pipe an error here and not a hang
 later.
 """
 
@@ -27,7 +28,7 @@ HEADER = struct.Struct("!2sBBQ")
 # The kinds of frames. CALL goes to the worker, the others come from it.
 READY = 1  # first frame of a worker: {"python", "pid"}
 CALL = 2  # one call; exactly one REPLY answers it
-REPLY = 3  # a "text" that is a number: so many characters at the end, before the brace, are wanted as they stand, too
+REPLY = 3
 EVENT = 4  # ["progress" | "note", {...}], any number before the REPLY
 KINDS = frozenset({READY, CALL, REPLY, EVENT})
 
@@ -68,11 +69,15 @@ class Closed(Exception):
     """The other end closed the pipe (or died) between two frames."""
 
 
-def pack(kind: int, message: Any, more: str = "") -> bytes:
+def pack(kind: int, message: Any, more: str = "", tail: str = "") -> bytes:
     """One frame as bytes. `message`: a JSON value; floats may be NaN or infinite. more: further entries of one that is an
-    object, and not an empty one, as JSON in ASCII."""
+    object, and not an empty one, as JSON in ASCII. tail: of such a one, the text in ASCII that is its "tail" at the other end."""
     text = encode(message)
-    body = (f"{text[:-1]},{more}}}" if more else text).encode("ascii")
+    if more:
+        text = f"{text[:-1]},{more}}}"
+    if tail:
+        text = f'{text[:-1]},"tail":{len(tail)}}}{tail}'
+    body = text.encode("ascii")
     return HEADER.pack(MAGIC, VERSION, kind, len(body)) + body
 
 
@@ -98,17 +103,23 @@ def _about(frame: bytes | bytearray) -> tuple[int, int]:
     return kind, length
 
 
-def _message(kind: int, body: bytes | bytearray) -> Any:
+def content_of(kind: int, body: bytes | bytearray) -> Any:
+    """What the body of a frame says. Raises FrameError."""
     try:
         text = body.decode("utf-8")
-        message, end = _decode(text)
+        content, end = _decode(text)
         if end != len(text):
-            raise ValueError(f"extra data after {end} characters")
+            if not isinstance(content, dict) or content.get("tail") != len(text) - end:
+                raise ValueError(f"extra data after {end} characters")
+            content["tail"] = text[end:]
     except (ValueError, RecursionError) as error:
         raise FrameError(f"a frame of kind {kind} whose {len(body)} bytes are no JSON: {error}") from error
-    if kind == REPLY and isinstance(message, dict) and type(count := message.get("text")) is int:
-        message["text"] = text[-1 - count : -1]
-    return message
+    return content
+
+
+def decode(text: str) -> Any:
+    """The value of a JSON text that has no blanks around it."""
+    return _decode(text)[0]
 
 
 class Channel:
@@ -172,7 +183,7 @@ class Channel:
         end = HEADER.size + length
         if len(buffer) < end:
             return None
-        message = _message(kind, buffer[HEADER.size : end])
+        message = content_of(kind, buffer[HEADER.size : end])
         del buffer[:end]
         return kind, message
 
@@ -188,7 +199,7 @@ class Channel:
                 kind, length = _about(header)
                 body = os.read(self.reader, min(length, PIECE)) if length else b""
                 if len(body) == length:  # nearly always: a small frame is written at once
-                    return kind, _message(kind, body)
+                    return kind, content_of(kind, body)
                 header += body
             self._buffer += header
         while True:

@@ -1,0 +1,78 @@
+"""What workers left whose engines were killed: results that were never stored, taken in by whoever opens the cache next.
+
+A call carries all that is needed to know later what its result is worth: the action key with its manifest, and how the files
+looked that the key counts by content. Knows traces and stamps. Does not know the run that such a result is of.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from wfe.core.digest import canonical
+from wfe.core.manifest import key_of
+from wfe.core.result import Result
+from wfe.engine.returned import BadReturn, check
+from wfe.store.stamp import holds
+from wfe.store.traces import Trace, Traces
+from wfe.wire import frames
+from wfe.wire.will import LEFT, sealed
+
+Looks = tuple[tuple[str, int, int, int, int], ...]
+"""Of each file the path, mtime, ctime (nanoseconds), size and inode."""
+
+
+def proof(sources: Sequence[tuple[str, int, int, int, int]], absent: Sequence[str]) -> str:
+    """What must hold of the code of a function, as a part of a bequest. absent: paths at which nothing must be."""
+    return f'"sources":{frames.encode(sources)},"absent":{frames.encode(absent)}'
+
+
+def bequest(heir: str, key: str, manifest: str, files: Looks, proved: str) -> str:
+    """What is to be left with the reply to a call, as `Call` has it. heir: the folder as a JSON text. manifest: as canonical
+    JSON. proved: as `proof` gives it."""
+    if not manifest.isascii():
+        manifest = frames.encode(json.loads(manifest))
+    looks = frames.encode(files) if files else "[]"
+    return f'{heir}\n{{"key":"{key}","manifest":{manifest},"files":{looks},{proved}}}'
+
+
+def take_in(folder: Path, traces: Traces) -> None:
+    """Make traces of all that is left in a folder and still means what it meant. Raises OSError, and EnvironmentFailure when
+    there is no room; then it stays."""
+    for name in sorted(one for one in os.listdir(folder) if one.endswith(LEFT)):
+        for line in (folder / name).read_text(encoding="utf-8", errors="replace").split("\n"):
+            found = _trace(line, traces)
+            if found is not None:
+                traces.take_in(*found)
+        (folder / name).unlink(missing_ok=True)
+
+
+def _trace(line: str, traces: Traces) -> tuple[str, Trace] | None:
+    """The key and the trace that a line tells of; None for one that was cut short, that proves nothing any more, or that tells
+    of no result."""
+    try:
+        if sealed(line[8:]) != line:
+            return None
+        told, body, made = json.loads(line[8:])
+        said = json.loads(told)
+        reply = frames.content_of(frames.REPLY, body.encode("utf-8", "surrogatepass"))
+        key, manifest = said["key"], tuple((part, text) for part, text in said["manifest"])
+        looks = [*said["files"], *said["sources"]]
+        if (
+            key_of(canonical(manifest)) != key
+            or reply["state"] != "returned"
+            or reply["holes"]
+            or not all(holds((*known, True), path) for path, *known in looks)
+            or any(map(os.path.exists, said["absent"]))
+        ):
+            return None
+        outputs: Mapping[str, Any] | None = json.loads(dict(manifest).get("outputs", "null"))
+        text = reply.get("tail") or reply.get("text")
+        result = Result(json.loads(text) if text else reply["value"])
+        check(outputs, result.value, [])
+        return key, traces.trace_of(result, text or result.text(), "", manifest, float(reply["seconds"]), float(made))
+    except (ValueError, TypeError, KeyError, AttributeError, BadReturn, frames.FrameError):
+        return None
