@@ -146,10 +146,8 @@ class _Planner:
         offers: dict[tuple[str, bool], Upstream] = {}
         for node in nodes:
             # Which of two with the same id is meant, nobody can say: then neither's outputs are.
-            function, fan = (
-                "" if node.id in upstreams else node.function,
-                node.foreach is not None or node.matrix is not None,
-            )
+            function = "" if node.id in upstreams else node.function
+            fan = node.foreach is not None or node.matrix is not None
             if (function, fan) not in offers:
                 offers[function, fan] = Upstream(self.signatures.get(function), fan)
             upstreams[node.id] = offers[function, fan]
