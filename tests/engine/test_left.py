@@ -16,6 +16,7 @@ from wfe.engine.left import bequest, proof, take_in
 from wfe.engine.project import Project
 from wfe.engine.workspace import Workspace
 from wfe.store.stamp import stamp
+from wfe.store.state import State
 from wfe.store.traces import Trace
 from wfe.wire import frames
 from wfe.wire.will import LARGEST, LEFT, Will
@@ -122,6 +123,16 @@ def test_a_result_that_is_there_stays(workspace: Workspace) -> None:
     left(workspace)
     workspace.bring_home()
     assert workspace.traces.find(KEY) == there
+
+
+def test_who_asks_the_database_finds_it_at_once(workspace: Workspace) -> None:
+    """And not when the run that took it in has brought home its own journal: nobody holds the claim of its key."""
+    workspace.gather()
+    left(workspace)
+    workspace.bring_home()
+    other = State(workspace.state.path)
+    assert other.has("trace", [KEY]) == {KEY}
+    other.close()
 
 
 def test_cut_or_changed_anywhere_it_is_nothing(workspace: Workspace) -> None:

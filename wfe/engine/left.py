@@ -42,12 +42,21 @@ def bequest(heir: str, key: str, manifest: str, files: Looks, proved: str) -> st
 def take_in(folder: Path, traces: Traces) -> None:
     """Make traces of all that is left in a folder and still means what it meant. Raises OSError, and EnvironmentFailure when
     there is no room; then it stays."""
-    for name in sorted(one for one in os.listdir(folder) if one.endswith(LEFT)):
-        for line in (folder / name).read_text(encoding="utf-8", errors="replace").split("\n"):
-            found = _trace(line, traces)
-            if found is not None:
-                traces.take_in(*found)
-        (folder / name).unlink(missing_ok=True)
+    files = [folder / one for one in sorted(os.listdir(folder)) if one.endswith(LEFT)]
+    if not files:
+        return
+    # Into the database at once, and not by way of this run's journal: nobody holds their claims, so whoever is about to make
+    # one of them must find it.
+    before = traces.state.renewed
+    with traces.state.transaction():
+        for file in files:
+            for line in file.read_text(encoding="utf-8", errors="replace").split("\n"):
+                found = _trace(line, traces)
+                if found is not None:
+                    traces.take_in(*found)
+    if traces.state.renewed == before:
+        for file in files:
+            file.unlink(missing_ok=True)
 
 
 def _trace(line: str, traces: Traces) -> tuple[str, Trace] | None:
