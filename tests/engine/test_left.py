@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from space import environ
 
 from wfe.core.digest import canonical
 from wfe.core.manifest import key_of
@@ -159,6 +162,22 @@ def test_a_will_has_the_last_ones_and_no_large_one(tmp_path: Path) -> None:
     (file,) = tmp_path.iterdir()
     lines = [json.loads(line[8:]) for line in file.read_text().split("\n")]
     assert [line[:2] for line in lines] == [[str(number), str(number)] for number in range(24, 40)]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits")
+def test_a_will_that_cannot_be_written_whole_is_not_there_at_all(tmp_path: Path) -> None:
+    """Nor is there, at any moment, a half of one, which whoever looks just then would take in and remove."""
+    text = (
+        "import resource, sys\n"
+        "from wfe.wire import frames\n"
+        "from wfe.wire.will import Will\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+        "will = Will()\n"
+        "will.keep(sys.argv[1], frames.pack(frames.REPLY, 'x' * 200))\n"
+        "will.execute()\n"
+    )
+    subprocess.run([sys.executable, "-c", text, f"{json.dumps(str(tmp_path))}\n"], env=environ(), check=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_where_nothing_can_be_written_it_is_lost_in_silence(tmp_path: Path) -> None:

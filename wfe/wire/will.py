@@ -17,6 +17,7 @@ from contextlib import suppress
 from time import time, time_ns
 
 from wfe.wire.frames import HEADER
+from wfe.wire.small_file import put
 
 LEFT = ".left"
 LARGEST = 64 * 1024  # bytes of a reply that is kept
@@ -54,6 +55,9 @@ class Will:
                 heir, _, said = bequest.partition("\n")
                 folder = json.loads(heir)
                 lines.append(sealed(json.dumps([said, frame[HEADER.size :].decode(), at])))
-            name = os.path.join(folder, f"{os.getpid()}-{time_ns()}{LEFT}")
-            with suppress(OSError), open(name, "x", encoding="utf-8") as file:
-                file.write("\n".join(lines))
+            name = os.path.join(folder, f"{os.getpid()}-{time_ns()}")
+            with suppress(OSError):
+                # Under that name only when it is whole: whoever waited for the dead engine may be looking just now, and removes
+                # what he has read.
+                put("\n".join(lines).encode(), f"{name}.part")
+                os.replace(f"{name}.part", f"{name}{LEFT}")
