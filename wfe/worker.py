@@ -432,15 +432,17 @@ def _watch(life: int, will: Will) -> None:
         with suppress(OSError):
             while os.read(life, 1):
                 pass
-    will.execute()
-    if sys.platform != "win32":
-        import signal
+    try:
+        will.execute()
+    finally:  # whatever the node has made of this process: it must end
+        if sys.platform != "win32":
+            import signal
 
-        for pid in children() or ():
-            with suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-        os.killpg(0, signal.SIGKILL)
-    os._exit(1)
+            for pid in children() or ():
+                with suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)
 
 
 def _cut_off(ends: list[int]) -> None:

@@ -368,6 +368,32 @@ def test_workers_end_with_a_killed_engine(tmp_path: Path) -> None:
     assert not Path(folder).exists()
 
 
+@posix
+def test_a_worker_ends_with_a_killed_engine_though_its_will_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "nodes").mkdir()
+    (tmp_path / "nodes" / "a.py").write_text(
+        "import json, os, signal, wfe\n"
+        "def f(): return 1\n"
+        "def g():\n"
+        "    json.dumps = None\n"
+        "    wfe.log(f'{os.getpid()}')\n"
+        "    signal.pause()\n"
+    )
+    engine = (
+        "from wfe.engine.executor import Call\n"
+        "from wfe.engine.workers import Workers\n"
+        "workers = Workers(limit=1)\n"
+        "for name in ('f', 'g'):\n"
+        f"    call = Call('s', 'nodes.a', name, {str(tmp_path)!r}, {{}}, bequest='\"none\"\\n')\n"
+        "    workers.call(call, lambda k, c: k == 'note' and print(c['message'], flush=True))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", engine], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        worker = process.stdout.readline()
+        process.kill()
+    assert ends(int(worker))
+
+
 def test_a_worker_of_every_python_imports_nothing_else_of_ours(tmp_path: Path) -> None:
     found = _interpreters()
     (tmp_path / "nodes").mkdir()
