@@ -82,7 +82,7 @@ class Story:
         self.end(step, StepState.FAILED, 0.84, failure=failure)
 
     def note(self, message: str, step: str = "") -> None:
-        self.hear(Note(message, step))
+        self.hear(Note(message, step, self.clock()))
 
     def finish(self) -> None:
         self.hear(

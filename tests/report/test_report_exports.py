@@ -209,6 +209,14 @@ def test_the_trace_has_a_row_a_slot(whole: list[Event]) -> None:
     assert bars["resize"]["args"]["why"] == ["input 'size': 320 -> 640", "code"]
     assert bars["detect"]["args"]["state"] == "failed"
     assert {event["name"] for event in events if event["ph"] == "i"} == {"load", "labels", "gpu", "draw", "note"}
+    loaded, frame = (event for event in events if event["name"] == "note")
+    assert loaded["ts"] == bars["resize"]["ts"] < frame["ts"] <= bars["resize"]["ts"] + bars["resize"]["dur"]
+
+
+def test_a_note_of_an_earlier_version_stands_at_the_start() -> None:
+    told = retell([RunStarted("r", "w", 1, 1, 100.0), Note("text")])
+    (note,) = (event for event in json.loads(timeline(told))["traceEvents"] if event["name"] == "note")
+    assert note["ts"] == 0.0
 
 
 def test_a_table_fits() -> None:

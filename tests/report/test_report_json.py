@@ -66,7 +66,7 @@ EVENT = st.one_of(
     st.builds(StepProgress, TEXT, TIME, TIME, TEXT),
     st.builds(StepLine, TEXT, TEXT, st.sampled_from(["stdout", "stderr"])),
     st.tuples(OUTCOME, TIME).map(lambda pair: StepFinished(pair[0].step, pair[0], pair[1])),
-    st.builds(Note, TEXT, TEXT),
+    st.builds(Note, TEXT, TEXT, TIME),
     st.builds(RunFinished, TEXT, COUNTS, TIME, TIME),
 )
 
@@ -148,7 +148,7 @@ SCHEMA: dict[str, Any] = {
                     },
                 },
             ),
-            ("note", {"message": {"type": "string"}, "step": {"type": "string"}}, {}),
+            ("note", {"message": {"type": "string"}, "step": {"type": "string"}}, {"time": {"type": "number"}}),
             (
                 "run-finished",
                 {

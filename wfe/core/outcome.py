@@ -119,10 +119,12 @@ class StepFinished(NamedTuple):
 
 
 class Note(NamedTuple):
-    """Something worth a line that belongs to no step's result ("Loaded 3/3 required nodes", "Installing 2 ...")."""
+    """Something worth a line that belongs to no step's result ("Loaded 3/3 required nodes", "Installing 2 ..."). `time`: Unix
+    seconds, 0 where it is not known."""
 
     message: str
     step: str = ""
+    time: float = 0.0
 
 
 class RunFinished(NamedTuple):

@@ -437,7 +437,7 @@ class Action:
             self.workspace.logs.add(self.log)
             self.run.tell(StepLine(step, what["line"], what.get("stream", "stdout")))
         elif kind == "note":
-            self.run.tell(Note(what["message"], step))
+            self.run.tell(Note(what["message"], step, time.time()))
 
     def _keep(self, text: str) -> None:
         """Add to the log, of which the next attempt's is a part. It is for people: a disk that is full is told elsewhere."""

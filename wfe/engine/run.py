@@ -166,7 +166,7 @@ class Run(Known):
             self.workspace.state.settle()
 
     def note(self, message: str, step: str = "") -> None:
-        self.tell(Note(message, step))
+        self.tell(Note(message, step, time.time()))
 
     # --- before
 

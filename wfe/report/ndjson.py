@@ -13,7 +13,7 @@ that it does not know):
     {"event": "step-finished", "step", "state", "seconds", "time"
         optional: "reasons": [{"part", "old", "new"}], "failure": {"kind", "message", "traceback", "log", "inputs"?}, "skip",
         "attempts" (absent: 1)}
-    {"event": "note", "message", "step"}                              step "": of the run
+    {"event": "note", "message", "step", optional: "time"}            step "": of the run
     {"event": "run-finished", "run", "ran", "restored", "current", "skipped", "failed", "blocked", "cancelled",
         "seconds", "time"}
 
@@ -123,8 +123,8 @@ def record(event: Event) -> dict[str, Any]:
             }
         case StepLine(step, text, stream):
             return {"event": "step-line", "step": step, "stream": stream, "line": text}
-        case Note(message, step):
-            return {"event": "note", "message": message, "step": step}
+        case Note(message, step, time):
+            return {"event": "note", "message": message, "step": step, **({"time": _number(time)} if time else {})}
         case FanKnown(step, steps, current):
             return {"event": "fan-known", "step": step, "steps": steps, "current": current}
         case RunStarted(run, workflow, steps, jobs, time, _, pools, current):
@@ -194,7 +194,7 @@ def _event(found: dict[str, Any]) -> Event | None:
         case "step-line":
             return StepLine(str(found["step"]), str(found["line"]), str(found["stream"]))
         case "note":
-            return Note(str(found["message"]), str(found["step"]))
+            return Note(str(found["message"]), str(found["step"]), float(found.get("time") or 0))
         case "run-started":
             run, workflow = str(found["run"]), str(found["workflow"])
             return RunStarted(

@@ -117,6 +117,7 @@ def retell(events: Iterable[Event]) -> Retold:
                 latest = max(latest, event.time)
             case Note():
                 told.notes.append(event)
+                latest = max(latest, event.time)
             case RunFinished():
                 told.counts, told.seconds, told.finished = (
                     dict(event.counts),

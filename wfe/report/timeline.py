@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from wfe.core.outcome import Note
 from wfe.report.retold import Retold, Stay
 
 _PROCESS = 1
@@ -29,7 +30,7 @@ def timeline(told: Retold) -> str:
     last = told.time + told.seconds
     for stay, end in _ends(told):
         events.append(_step(stay, told.time, last if end is None else end))
-    events += [_note(note.message, note.step) for note in told.notes]
+    events += [_note(note, told.time) for note in told.notes]
     whole = {
         "traceEvents": events,
         "displayTimeUnit": "ms",
@@ -99,9 +100,8 @@ def _args(stay: Stay) -> dict[str, Any]:
     return args
 
 
-def _note(message: str, step: str) -> dict[str, Any]:
-    # A note has no time of its own; it stands at the run's start.
-    args = {"message": message, "step": step}
+def _note(note: Note, start: float) -> dict[str, Any]:
+    # One of a run that an earlier version recorded has no time; it stands at the run's start.
     return {
         "name": "note",
         "cat": "note",
@@ -109,8 +109,8 @@ def _note(message: str, step: str) -> dict[str, Any]:
         "s": "t",
         "pid": _PROCESS,
         "tid": _ENGINE,
-        "ts": 0,
-        "args": args,
+        "ts": _microseconds(note.time - start),
+        "args": {"message": note.message, "step": note.step},
     }
 
 
