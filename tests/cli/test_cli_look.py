@@ -45,6 +45,20 @@ def test_show_an_item_that_a_fan_does_not_have(project: ProjectUnderTest, wfe) -
     assert (done.code, done.err) == (3, "workflow 'two' has no step 'each[3]'; did you mean 'each[2]'?\n")
 
 
+def test_an_include_is_told_as_the_steps_that_it_stands_for(project: ProjectUnderTest, wfe) -> None:
+    """To run it, as it was told, does not go: it is no step."""
+    project.workflow("whole", [{"id": "part", "include": "sum"}, {"id": "last", "function": "some.fails"}])
+    parts = "part__read, part__add, part__half, part__write"
+    fact = f"workflow 'whole' has no step 'part', which stands for others; name one of these: {parts}\n"
+    for words in (["show", "whole:part"], ["log", "whole:part"], ["why", "whole:part"], ["run", "whole", "part"]):
+        done = wfe(*words)
+        assert (done.code, done.err) == (3, fact), words
+    assert wfe("show", "whole:part__add").err == "step 'part__add' has no result yet; run it: wfe run whole part__add\n"
+    assert wfe("log", "whole:lsat").err == "workflow 'whole' has no step 'lsat'; did you mean 'last'?\n"
+    assert wfe("run", "whole", "part__add").code == 0
+    assert wfe("show", "whole:part__add.total").out == "6\n"
+
+
 def test_show_a_step_that_was_skipped(project: ProjectUnderTest, wfe) -> None:
     """To run it again, as it was told, would not help."""
     step = {"id": "one", "function": "some.double", "when": "${on}", "inputs": {"item": 1}}

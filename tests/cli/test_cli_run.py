@@ -211,7 +211,7 @@ OUTSIDE = "step 'half' cannot be forced: it is not among the chosen steps, nor n
         (["-C", "nowhere", "list"], 2, "--project: there is no directory 'nowhere'\n"),
         (["timeline", "2020"], 3, None),
         (["run", "n" * 300], 3, f"there is no workflow '{'n' * 300}'; known: sum\n"),
-        (["log", "sum:" + "n" * 300], 2, None),
+        (["log", "sum:" + "n" * 300], 3, None),
         (["-C", "n" * 300, "list"], 2, f"{'n' * 300}: File name too long; give a shorter name\n"),
         (["run", "sum", "add", "--force", "half"], 2, OUTSIDE),
         (["run", "sum", "add", "--force", "half", "--dry-run"], 2, OUTSIDE),

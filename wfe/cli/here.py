@@ -6,12 +6,13 @@ print: whatever goes wrong, it offers nothing.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -23,6 +24,7 @@ from wfe.engine.project import Project
 from wfe.errors import EnvironmentFailure, ExitCode, WfeError
 
 if TYPE_CHECKING:
+    from wfe.engine.run import Run
     from wfe.engine.workspace import Workspace
 
 _chosen: Path | None = None
@@ -102,6 +104,37 @@ def _offered(find: Callable[[], Iterable[str]], incomplete: str) -> list[str]:
 def workflow_names(incomplete: str) -> list[str]:
     """The workflows that a word may become."""
     return _offered(lambda: project().names(), incomplete)
+
+
+@contextlib.contextmanager
+def planned(where: Project, workflow: str) -> Iterator[Run | None]:
+    """A run of the workflow as it stands, to be looked at; None where its document is wrong."""
+    from wfe.door import enter
+
+    try:
+        door = enter(where, workflow, {})
+    except WfeError:
+        yield None
+        return
+    try:
+        yield door.run
+    finally:
+        door.close()
+
+
+def steps_of(where: Project, workflow: str) -> list[str]:
+    """The steps of a workflow, those that it includes by their long names; of one that cannot be planned the nodes of its
+    document, as far as there are any."""
+    with planned(where, workflow) as run:
+        if run is not None:
+            return list(run.index.ids)
+    try:
+        from wfe.core.parse import parse
+
+        path = where.find(workflow)
+        return [node.id for node in parse(path.read_bytes(), where.shown(path), workflow).nodes if not node.include]
+    except (WfeError, OSError):
+        return []
 
 
 def writable(where: Project) -> Workspace:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wfe.cli import here
+from wfe.core.plan import no_step
 from wfe.errors import ExitCode, WfeError, nearest
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def log(
         members = [one for one in logs if one.startswith(f"{step}[") and step not in rows]
         if not members:
             if not any(one == step or one.startswith(f"{step}[") for one in rows):
-                raise _none(workflow, step, logs) from None
+                raise _none(where, workflow, step, logs) from None
             typer.echo(f"step {step!r} printed nothing when it last ran", err=True)
         for index, member in enumerate(members):
             typer.echo(("\n" if index else "") + f"==> {member} <==")  # as `tail` heads several files
@@ -85,6 +86,9 @@ def _rows(where: Project, name: str) -> Sequence[str]:
         workspace.close()
 
 
-def _none(workflow: str, step: str, logs: Sequence[str]) -> WfeError:
+def _none(where: Project, workflow: str, step: str, logs: Sequence[str]) -> WfeError:
+    known = here.steps_of(where, workflow)
+    if known and step.partition("[")[0] not in known:
+        return WfeError(no_step(workflow, step, list(dict.fromkeys([*known, *logs]))), code=ExitCode.WORKFLOW)
     hint = nearest(step, logs) or f"run it: wfe run {shlex.quote(workflow)} {shlex.quote(step)}"
     return WfeError(f"there is no log of step {step!r} of {workflow!r}", hint, ExitCode.USAGE)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wfe.cli import here
+from wfe.core.plan import no_step
 from wfe.core.result import Artifact, Missing, Result
 from wfe.errors import EnvironmentFailure, ExitCode, WfeError, nearest
 from wfe.report.wording import named
@@ -22,7 +21,6 @@ from wfe.report.wording import named
 if TYPE_CHECKING:
     from wfe.engine.project import Project
     from wfe.engine.results import Results
-    from wfe.engine.run import Run
 
 _WIDE = 100
 
@@ -113,29 +111,13 @@ def _takes_unicode() -> bool:
     return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
 
 
-@contextlib.contextmanager
-def _run_of(where: Project, workflow: str) -> Iterator[Run | None]:
-    """A run of the workflow as it stands, to be looked at; None where its document is wrong."""
-    from wfe.door import enter
-
-    try:
-        door = enter(where, workflow, {})
-    except WfeError:
-        yield None
-        return
-    try:
-        yield door.run
-    finally:
-        door.close()
-
-
 def _members(where: Project, workflow: str, step: str, results: Results) -> list[str] | None:
     """The steps of a fan in the order of its items, None where the workflow cannot say it now or none of them has a result."""
     if results.row(step) is not None:
         return None
     from wfe.errors import NodeFailure
 
-    with _run_of(where, workflow) as run:
+    with here.planned(where, workflow) as run:
         if run is None or step not in run.steps or run.steps[step].fan is None:
             return None
         try:
@@ -152,13 +134,7 @@ def _lacking(where: Project, workflow: str, step: str, why: str, results: Result
     items = _members(where, workflow, fan, results) if fan != step else None
     if items is not None and step not in items:
         return WfeError(f"workflow {workflow!r} has no step {step!r}", nearest(step, items), ExitCode.WORKFLOW)
-    try:
-        from wfe.core.parse import parse
-
-        path = where.find(workflow)
-        known = [node.id for node in parse(path.read_bytes(), where.shown(path), workflow).nodes]
-    except (WfeError, OSError):
-        known = []
+    known = here.steps_of(where, workflow)
     if fan in known:
         from wfe.core.outcome import StepState
         from wfe.report.history import last_of
@@ -167,9 +143,7 @@ def _lacking(where: Project, workflow: str, step: str, why: str, results: Result
         if last is not None and last.state is StepState.SKIPPED:
             return WfeError(f"step {step!r} has no result: it was skipped, {last.skip}", code=ExitCode.USAGE)
         return WfeError(why, f"run it: wfe run {shlex.quote(workflow)} {fan}", ExitCode.USAGE)
-    return WfeError(
-        f"workflow {workflow!r} has no step {step!r}", nearest(step, known or results.steps()), ExitCode.WORKFLOW
-    )
+    return WfeError(no_step(workflow, step, known or results.steps()), code=ExitCode.WORKFLOW)
 
 
 def _planned(where: Project, workflow: str, results: Results) -> set[str]:
@@ -178,7 +152,7 @@ def _planned(where: Project, workflow: str, results: Results) -> set[str]:
 
     known = set(results.steps())
     found: set[str] = set()
-    with _run_of(where, workflow) as run:
+    with here.planned(where, workflow) as run:
         if run is None:
             return known
         for name in run.index.ids:

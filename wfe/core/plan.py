@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from wfe.core.graph import closure
 from wfe.errors import Problem, WorkflowError, nearest
 
 if TYPE_CHECKING:
     from wfe.core.step import Step
+
+_SHOWN: Final = 8  # how many steps a hint names
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,4 +40,16 @@ class Plan:
 
     def no_step(self, name: str, known: Sequence[str]) -> Problem:
         """What to say of a name that no step has. known: the names of steps, those of a fan's too where they are known."""
-        return Problem(f"workflow {self.workflow!r} has no step {name!r}", hint=nearest(name, known))
+        return no_step(self.workflow, name, known)
+
+
+def no_step(workflow: str, name: str, known: Sequence[str]) -> Problem:
+    """As `Plan.no_step`, for a workflow that cannot be planned too."""
+    from wfe.core.include import SEPARATOR  # a run that goes well needs none of it
+
+    fact = f"workflow {workflow!r} has no step {name!r}"
+    inside = [one for one in known if one.startswith(name + SEPARATOR)]
+    if not inside:
+        return Problem(fact, hint=nearest(name, known))
+    more = f" and {len(inside) - _SHOWN} more" if len(inside) > _SHOWN else ""
+    return Problem(f"{fact}, which stands for others", hint=f"name one of these: {', '.join(inside[:_SHOWN])}{more}")
