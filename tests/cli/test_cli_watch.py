@@ -101,3 +101,42 @@ def block() -> dict:
         assert found.interrupt() == 130
     finally:
         found.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["sum", "--set", "pluss=1"],
+            "workflows/sum.json: workflow 'sum' has no parameter 'pluss'; did you mean 'plus'?",
+        ),
+        (["sum", "--set", "plus=x"], "command line: parameter 'plus': expected number, found 'x'"),
+        (["sum", "wirte"], "workflow 'sum' has no step 'wirte'; did you mean 'write'?"),
+    ],
+)
+def test_a_slip_of_the_command_line_ends_it(project: ProjectUnderTest, words: list[str], said: str) -> None:
+    """No change of a file is likely to mend it."""
+    found = Watching(project, *words)
+    try:
+        assert found.process.wait(60) == 3
+        assert found.process.stdout is not None and found.process.stdout.read() == f"{said}\n"
+    finally:
+        found.close()
+
+
+def test_a_parameter_that_is_there_when_the_document_is_mended(project: ProjectUnderTest) -> None:
+    """A document that cannot be read does not say that it has no such parameter, and one that lost it may get it back."""
+    good = project.root.joinpath("workflows/sum.json").read_text()
+    project.write("workflows/sum.json", "{")
+    found = Watching(project, "sum", "--set", "plus=1")
+    try:
+        found.until("not run; waiting")
+        project.write("workflows/sum.json", good)
+        assert any("4 ran" in line for line in found.until("waiting"))
+        project.write("workflows/sum.json", good.replace('"plus": 0', '"more": 0').replace("${plus}", "${more}"))
+        assert any("has no parameter 'plus'" in line for line in found.until("not run; waiting"))
+        project.write("workflows/sum.json", good)
+        assert any("4 current" in line for line in found.until("waiting"))
+        assert found.interrupt() == 130
+    finally:
+        found.close()

@@ -12,9 +12,9 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -24,6 +24,7 @@ from wfe.engine.project import Project
 from wfe.errors import EnvironmentFailure, ExitCode, WfeError
 
 if TYPE_CHECKING:
+    from wfe.core.workflow import Workflow
     from wfe.engine.run import Run
     from wfe.engine.workspace import Workspace
 
@@ -107,12 +108,13 @@ def workflow_names(incomplete: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def planned(where: Project, workflow: str) -> Iterator[Run | None]:
-    """A run of the workflow as it stands, to be looked at; None where its document is wrong."""
+def planned(where: Project, workflow: str, given: Mapping[str, str] | None = None) -> Iterator[Run | None]:
+    """A run of the workflow as it stands, to be looked at; None where its document is wrong, or what is given for its
+    parameters."""
     from wfe.door import enter
 
     try:
-        door = enter(where, workflow, {})
+        door = enter(where, workflow, given or {})
     except WfeError:
         yield None
         return
@@ -129,10 +131,7 @@ def steps_of(where: Project, workflow: str) -> list[str]:
         if run is not None:
             return list(run.index.ids)
     try:
-        from wfe.core.parse import parse
-
-        path = where.find(workflow)
-        return [node.id for node in parse(path.read_bytes(), where.shown(path), workflow).nodes if not node.include]
+        return [node.id for node in parsed(where, workflow).nodes if not node.include]
     except (WfeError, OSError):
         return []
 
@@ -150,10 +149,10 @@ def writable(where: Project) -> Workspace:
     return found
 
 
-def _parsed(workflow: str) -> Any:
+def parsed(where: Project, workflow: str) -> Workflow:
+    """The document of a workflow. Raises WfeError, OSError."""
     from wfe.core.parse import parse
 
-    where = project()
     path = where.find(workflow)
     return parse(path.read_bytes(), where.shown(path), workflow)
 
@@ -170,7 +169,7 @@ def _typed(ctx: typer.Context) -> str:
 
 
 def _steps(workflow: str) -> list[str]:
-    return [node.id for node in _parsed(workflow).nodes]
+    return [node.id for node in parsed(project(), workflow).nodes]
 
 
 def step_names(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -180,7 +179,7 @@ def step_names(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def param_settings(ctx: typer.Context, incomplete: str) -> list[str]:
     """`name=` for each parameter of the workflow that was typed before."""
-    return _offered(lambda: [f"{name}=" for name in _parsed(_typed(ctx)).params], incomplete)
+    return _offered(lambda: [f"{name}=" for name in parsed(project(), _typed(ctx)).params], incomplete)
 
 
 def addresses(incomplete: str) -> list[str]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wfe.cli import here
-from wfe.errors import ExitCode
+from wfe.errors import ExitCode, WfeError
 
 if TYPE_CHECKING:
     from wfe.door import Door
@@ -37,7 +37,8 @@ def watch(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what the steps print, too.")] = False,
 ) -> None:
     """Run a workflow, and again whenever a file changes that it reads: its document, its nodes, its input files. A run
-    that a change makes stale is ended first. Ctrl-C ends it all: what runs gets five seconds, at the second none.
+    that a change makes stale is ended first. Ctrl-C ends it all: what runs gets five seconds, at the second none. A step or a
+    parameter that the workflow does not have ends it at once.
 
     \b
     wfe watch detect
@@ -70,7 +71,7 @@ def watch(
             raise
         finally:
             loop.wait()
-    raise typer.Exit(ExitCode.INTERRUPTED)
+    raise typer.Exit(loop.code)
 
 
 def _named(where: Project, paths: list[Path]) -> str:
@@ -79,7 +80,8 @@ def _named(where: Project, paths: list[Path]) -> str:
 
 
 class Loop:
-    """One run after the other, each in a thread of its own. stopping: set when there is to be no other.
+    """One run after the other, each in a thread of its own. stopping: set when there is to be no other. code: with which the
+    whole ends.
 
     Knows which files the last run read. A run that could not begin (the document is wrong) read them all, as far as is
     known: any change under workflows/ and nodes/ begins the next.
@@ -91,6 +93,8 @@ class Loop:
         self.options = options
         self.document = where.find(workflow).resolve()
         self.stopping = threading.Event()
+        self.code: int = ExitCode.INTERRUPTED  # only a person ends it, or a slip of his
+        self._begun = False  # whether any run could begin
         self._door: Door | None = None
         self._stale = False  # whether the run that goes on is to end
         self._thread = threading.Thread()
@@ -166,11 +170,30 @@ class Loop:
         if self.stopping.is_set():
             return
         if code == ExitCode.WORKFLOW:
+            if not self._begun and self._slipped(given, options["steps"]):
+                self.code = code
+                self.stopping.set()
+                return
             typer.echo(f"not run; waiting for a change ({time.strftime('%H:%M:%S')})")
         else:
             typer.echo(f"waiting for a change ({time.strftime('%H:%M:%S')}, {time.monotonic() - begun:.1f} s)")
 
+    def _slipped(self, given: Mapping[str, str], steps: Sequence[str]) -> bool:
+        """Whether a parameter or a step that was typed is wrong: to wait for a change would be to wait for ever. Asked until a
+        run could begin; after that it is the document that was changed, and may be changed back."""
+        from wfe.core.params import taken
+
+        with here.planned(self.where, self.workflow, given) as run:
+            if run is not None:
+                return any(name.partition("[")[0] not in run.steps for name in steps)
+        try:
+            _, problems = taken(here.parsed(self.where, self.workflow), given)
+        except (WfeError, OSError):
+            return False  # nobody can say yet
+        return bool(problems)
+
     def _opened(self, door: Door) -> None:
+        self._begun = True
         run = door.run
         read: set[Path] = {self.document}
         written: set[Path] = set()

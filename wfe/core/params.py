@@ -38,11 +38,12 @@ def kind_of(param: Param) -> str:
     )
 
 
-def settle(workflow: Workflow, overrides: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
-    """The value of every parameter. Texts in `overrides` are read by the parameter's type; other values must have it."""
+def taken(workflow: Workflow, overrides: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """The values that were given for parameters, and what is wrong with those. Texts are read by the parameter's type; other
+    values must have it."""
     problems = []
     values = {}
-    for name in overrides.keys() - workflow.params.keys():
+    for name in sorted(overrides.keys() - workflow.params.keys()):
         hint = nearest(name, list(workflow.params)) or "it has no parameters"
         problems.append(
             Problem(f"workflow {workflow.name!r} has no parameter {name!r}", Place(workflow.document.file), hint)
@@ -54,6 +55,16 @@ def settle(workflow: Workflow, overrides: Mapping[str, Any]) -> tuple[dict[str, 
             except ValueError as error:
                 problems.append(Problem(f"parameter {name!r}: {error}", Place("command line")))
                 values[name] = param.default  # what goes by the name is not unknown
+    return values, problems
+
+
+def settle(workflow: Workflow, overrides: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """The value of every parameter, given (`taken`) or by default, and all that is wrong with them."""
+    given, problems = taken(workflow, overrides)
+    values = {}
+    for name, param in workflow.params.items():
+        if name in given:
+            values[name] = given[name]
         elif param.required:
             place = workflow.place(("workflow", "params", name))
             problems.append(Problem(f"parameter {name!r} has no value", place, f"give one: {name}=..."))
