@@ -15,9 +15,9 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from wfe.core.outcome import Listener, Outcome, StepState
 from wfe.engine.project import Project
@@ -165,7 +165,7 @@ class Report:
 
 
 def run(
-    workflow: str,
+    workflow: str | os.PathLike[str],
     /,
     *,
     project: str | os.PathLike[str] = ".",
@@ -189,31 +189,35 @@ def run(
     "quiet" tells of failures alone. listeners: more that hear every event. check: raise when the run did not go well.
 
     Raises WorkflowError (and nothing ran), NodeFailure with the node's traceback, EnvironmentFailure, Interrupted. The
-    last three have the report as the attribute `report`.
+    last three have the report as the attribute `report`. WfeError for an argument that is none.
     """
     from wfe import front
 
-    where = Project.around(os.fspath(project))
-    values = {name: _plain(name, value) for name, value in {**(params or {}), **more}.items()}
-    heard = list(listeners)
+    workflow, at = _path("the workflow", workflow), _path("project", project)
+    values = {name: _plain(name, value) for name, value in _together(params, more).items()}
+    chosen, heard = _names("steps", steps), _heard(listeners)
+    forced = frozenset() if isinstance(force, bool) else frozenset(_names("force", force))
+    if not isinstance(output, str):
+        raise _misused(f"output: {output!r} is no mode", f"say one of {', '.join(get_args(Told))}")
+    where = Project.around(at)
 
     def told(found: Project) -> list[Listener]:
         from wfe.report.choose import listeners as choose
 
         quiet = output == "quiet"
         # With `check` the failure is told by the exception, so a quiet run says nothing at all.
-        chosen = choose(output, None if quiet and check else sys.stdout, os.environ, record=found.cache / "runs")
-        return [*chosen, *heard]
+        own = choose(output, None if quiet and check else sys.stdout, os.environ, record=found.cache / "runs")
+        return [*own, *heard]
 
     begin = time.perf_counter()
     door = front.perform(
         where,
         workflow,
         values,
-        steps=_names(steps),
+        steps=chosen,
         listeners=told,
         jobs=jobs,
-        forced=frozenset() if isinstance(force, bool) else frozenset(_names(force)),
+        forced=forced,
         force_all=force is True,
         keep_going=keep_going,
         inline=inline,
@@ -224,9 +228,48 @@ def run(
     return report
 
 
-def _names(given: str | Sequence[str]) -> tuple[str, ...]:
-    """Names of steps; a text is one, though Python takes it for the sequence of its letters."""
-    return (given,) if isinstance(given, str) else tuple(given)
+def _misused(fact: str, hint: str) -> WfeError:
+    return WfeError(fact, hint, ExitCode.USAGE)
+
+
+def _path(name: str, given: object) -> str:
+    """A name or a path as a text. Raises WfeError."""
+    found = os.fspath(given) if isinstance(given, os.PathLike) else given
+    if not isinstance(found, str):
+        raise _misused(f"{name}: {given!r} is neither a text nor a path", "name one")
+    return found
+
+
+def _names(name: str, given: object) -> tuple[str, ...]:
+    """Names of steps; a text is one, though Python takes it for the sequence of its letters. Raises WfeError."""
+    found = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Iterable) else (given,)
+    wrong = [one for one in found if not isinstance(one, str)]
+    if wrong:
+        raise _misused(f"{name}: {wrong[0]!r} is no step's name", "give a text, or a list of texts")
+    return found
+
+
+def _together(params: object, more: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The parameters that were given either way. Raises WfeError."""
+    if params is None:
+        return more
+    if not isinstance(params, Mapping) or not all(isinstance(name, str) for name in params):
+        raise _misused(f"params: {params!r} is no mapping of names to values", 'give a dict: {"size": 3}')
+    twice = sorted(params.keys() & more.keys())
+    if twice:
+        raise _misused(f"parameter {twice[0]!r} is given in params and as a keyword", "leave one out")
+    return {**params, **more}
+
+
+def _heard(listeners: object) -> list[Listener]:
+    """The listeners. Raises WfeError for one that cannot hear: that would be a bare error in the middle of the run."""
+    if not isinstance(listeners, Iterable):
+        raise _misused(f"listeners: {listeners!r} is no list of listeners", "give a list, of one too")
+    found = list(listeners)
+    for one in found:
+        if isinstance(one, type) or not callable(getattr(one, "hear", None)):
+            raise _misused(f"listeners: {one!r} is no listener", "give an object with a method `hear(event)`")
+    return found
 
 
 def _plain(name: str, value: Any) -> Any:

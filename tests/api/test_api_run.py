@@ -310,3 +310,34 @@ def test_failures_are_told_on_stdout_when_the_caller_does_not_want_an_exception(
     monkeypatch.setattr(sys, "stdout", stream)
     project.run("f", check=False)
     assert "ValueError: no" in stream.getvalue()
+
+
+class Hears:
+    def hear(self, event: Event) -> None:
+        raise AssertionError("nothing was run")
+
+
+@pytest.mark.parametrize(
+    ("workflow", "options", "said"),
+    [
+        (None, {}, "the workflow: None is neither a text nor a path; name one"),
+        (b"w", {}, "the workflow: b'w' is neither a text nor a path; name one"),
+        ("w", {"project": None}, "project: None is neither a text nor a path; name one"),
+        ("w", {"steps": 3}, "steps: 3 is no step's name; give a text, or a list of texts"),
+        ("w", {"steps": ["make", None]}, "steps: None is no step's name; give a text, or a list of texts"),
+        ("w", {"force": None}, "force: None is no step's name; give a text, or a list of texts"),
+        ("w", {"params": {"size": 1}, "size": 2}, "parameter 'size' is given in params and as a keyword; leave one out"),
+        ("w", {"params": [1]}, "params: [1] is no mapping of names to values; give a dict: {\"size\": 3}"),
+        ("w", {"listeners": 3}, "listeners: 3 is no list of listeners; give a list, of one too"),
+        ("w", {"listeners": [len]}, "listeners: <built-in function len> is no listener; give an object with a method `hear(event)`"),
+        ("w", {"listeners": [Hears]}, f"listeners: {Hears!r} is no listener; give an object with a method `hear(event)`"),
+        ("w", {"output": None}, "output: None is no mode; say one of auto, plain, live, json, quiet"),
+    ],
+)  # fmt: skip
+def test_an_argument_that_is_none_is_told(
+    project: ProjectUnderTest, workflow: Any, options: dict[str, Any], said: str
+) -> None:
+    """And not by an error of Python's from the middle of the run, nor by taking one of two values."""
+    with pytest.raises(WfeError) as caught:
+        wfe.run(workflow, **{"project": project.root, "listeners": [Hears()], **options})
+    assert (caught.value.code, str(caught.value)) == (ExitCode.USAGE, said)
