@@ -107,6 +107,27 @@ def test_killed_while_idle_is_replaced(workers: Bench) -> None:
     assert second.value != first
 
 
+@posix
+@pytest.mark.parametrize("up", [True, False], ids=["when it was up", "while it came up"])
+def test_killed_before_its_first_call(make: Callable[..., Bench], up: bool) -> None:
+    """By the system for want of memory, perhaps: nothing is wrong with its environment, as would be told else."""
+    bench = make("workers", limit=1)
+    bench.write("a", "import os\ndef f(): return os.getpid()")
+    executor = bench.executor
+    assert isinstance(executor, Workers)
+    executor.warm(str(bench.root), 1)
+    (warm,) = executor._idle
+    if up:
+        assert warm.child._poll.poll(60_000)  # it says so
+    os.kill(warm.child.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, warm.child.pid, os.WEXITED | os.WNOWAIT)
+    warm.since = time.monotonic()  # too soon for a look whether it lives
+    reply = bench.call("f")
+    assert isinstance(reply, Died) and reply.kind == "died", reply
+    assert reply.message.startswith("the process of the step was killed by SIGKILL (by somebody, or by the system")
+    assert isinstance(bench.call("f"), Returned)
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks a pipe how much is in it")
 def test_what_was_printed_before_a_reply_is_never_lost(workers: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reply comes after the look at all pipes that found one thing to read, and is read with it."""

@@ -11,7 +11,6 @@ import contextlib
 import os
 import queue
 import select
-import signal
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ from time import monotonic
 from typing import Any
 
 import wfe
+from wfe.engine.epitaph import ending, own_words, slain
 from wfe.engine.executor import Died, Emit
 from wfe.engine.printed import LOG_LIMIT, Printed
 from wfe.engine.tree import MARK, Tree
@@ -403,10 +403,11 @@ class Child:
     # -- the end
 
     def _epitaph(self, tail: bytes, error: Exception, seconds: float) -> Died:
-        """How the worker ended. Raises EnvironmentFailure when it never came up."""
+        """How the worker ended. Raises EnvironmentFailure when it never came up by itself. One that was killed before its first
+        reply may well have: what it said then was not read."""
         words = own_words(tail.decode("utf-8", "replace"))
         how = ending(self.process.returncode)
-        if not self.ready:
+        if not self.ready and not slain(self.process.returncode):
             said = f"; it said:\n{words}" if words else ""
             text = f"the worker of {self.python!r} did not start: {how}{said}"
             raise EnvironmentFailure(text, hint="see whether this interpreter runs, and make its environment anew")
@@ -459,39 +460,3 @@ def _room(pipe: int) -> int:
     import fcntl
 
     return fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) // 2
-
-
-def own_words(text: str) -> str:
-    """The end of a worker's stderr without the frames of ours that faulthandler lists after a crash."""
-    ours = f'  File "{BOOT.parent.parent}{os.sep}'
-    kept: list[str] = []
-    for line in text.splitlines():
-        if line.startswith((ours, "Extension modules:")):
-            continue
-        if not line.strip() and kept and kept[-1].startswith(("Thread 0x", "Current thread 0x")):
-            kept.pop()  # a thread of ours alone
-        elif line.strip():
-            kept.append(line)
-    return "\n".join(kept)
-
-
-def ending(code: int | None) -> str:
-    """How a process ended, in words: `killed by SIGSEGV (a crash in native code)`."""
-    if code is None:
-        return "still running"
-    if code < 0:
-        try:
-            name = signal.Signals(-code).name
-        except ValueError:
-            name = f"signal {-code}"
-        reasons = {
-            "SIGSEGV": " (a crash in native code)",
-            "SIGBUS": " (a crash in native code, or a mapped file that was cut short)",
-            "SIGABRT": " (native code gave up)",
-            "SIGKILL": " (by somebody, or by the system for want of memory)",
-        }
-        return f"killed by {name}{reasons.get(name, '')}"
-    if code >= 0xC0000000:  # Windows: an NTSTATUS
-        names = {0xC0000005: "access violation", 0xC00000FD: "stack overflow", 0xC0000017: "no memory"}
-        return f"ended by {names.get(code, 'a fault')} (0x{code:08X})"
-    return f"ended with exit code {code} (os._exit, or native code that exits)"
