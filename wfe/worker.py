@@ -28,7 +28,7 @@ from wfe.wire.leaving import leave
 from wfe.wire.small_file import put
 from wfe.wire.sources import Sources
 from wfe.wire.surroundings import Surroundings, stream_to
-from wfe.wire.values import Staging, ValueRefused, decode, encode, read_file
+from wfe.wire.values import Staging, ValueRefused, decode, encode, read_file, unwritten
 from wfe.wire.will import Will
 
 # Seconds between two progress events: an eye sees no more, and a node that reports a million steps must not pay for it.
@@ -178,9 +178,9 @@ class Caller:
     def returned(self, value: Any, place: Any, outputs: list[str]) -> dict[str, Any]:
         try:
             tree, filled = encode(value, place, outputs)
-        except OSError as error:  # NumPy tells how many bytes were written, and drops the system's reason
-            message = f"its result cannot be written: {error.strerror or error}; is the disk full?"
-            return {"state": "raised", "kind": "environment", "message": message, "traceback": "", "bases": []}
+        except OSError as error:
+            told = unwritten(error)
+            return {"state": "raised", "kind": "environment", "message": told, "traceback": "", "bases": []}
         return {"state": "returned", "value": tree, "holes": filled}
 
     def sit_down(self) -> Any:

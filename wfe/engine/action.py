@@ -24,7 +24,7 @@ from wfe.engine.gate import ONLY, Only, Place
 from wfe.engine.inputs import holes_of, said_of, staged
 from wfe.engine.left import Looks, bequest
 from wfe.engine.returned import BadReturn, result_of
-from wfe.engine.workspace import room
+from wfe.engine.workspace import REMOVED
 from wfe.errors import EnvironmentFailure, WfeError
 from wfe.store.hashing import DIRECTORY
 from wfe.store.traces import File, Row, Trace
@@ -101,7 +101,7 @@ class Action:
         except EnvironmentFailure as error:
             done = Done(StepState.FAILED, failure=Failure("environment", str(error), log=self._log()))
         except OSError as error:
-            told = f"{error.strerror or error}: {error.filename or self.workspace.project.cache}{room(error)}"
+            told = f"{error.strerror or error}: {error.filename or self.workspace.project.cache}{self.workspace.advice(error)}"
             done = Done(StepState.FAILED, failure=Failure("environment", told))
         if done is not None:
             done.attempts = max(self.attempts, 1)
@@ -365,6 +365,8 @@ class Action:
             try:
                 result = result_of(self.step, reply, places, self.workspace, self.pending.key)
             except BadReturn as error:
+                if self._robbed(staging):
+                    return self.refused(reply, "environment", f"{error}; {REMOVED}")
                 return self.refused(reply, "output", str(error))
             trace = self.workspace.traces.trace_of(
                 result, reply.text or result.text(), staging, self.pending.manifest, reply.seconds, time.time()
@@ -380,6 +382,9 @@ class Action:
             return Done(StepState.SKIPPED, skip=reply.reason)
         if isinstance(reply, Raised):
             self._bases = reply.bases
+            if reply.kind == FileNotFoundError.__name__ and self._robbed(staging):
+                failure = Failure("environment", f"{reply.message}; {REMOVED}", log=self._log())
+                return Done(StepState.FAILED, failure=failure)
             return Done(StepState.FAILED, failure=Failure(reply.kind, reply.message, reply.traceback, self._log()))
         if isinstance(reply, Outdated):
             self.attempts -= 1
@@ -389,6 +394,11 @@ class Action:
         return Done(
             state, failure=Failure(reply.kind, reply.message, log=self._log()) if state is StepState.FAILED else None
         )
+
+    def _robbed(self, staging: str) -> bool:
+        """Whether a place in the cache is gone that the call was given: the function's author knows none of them."""
+        own = [hole.path for hole in self._call.holes if hole.codec not in ("path", "output")] if self._call else []
+        return not all(map(os.path.exists, (staging, *own)))
 
     def refused(self, reply: Returned, kind: str, why: str) -> Done:
         """What it returned is no result: nor may it stand where one is looked for."""

@@ -7,6 +7,7 @@ gigabyte.
 
 from __future__ import annotations
 
+import os
 from time import monotonic
 from typing import BinaryIO
 
@@ -46,7 +47,11 @@ class Printed:
             return
         if self._file is None and piece:
             # Opened at the first byte, since most calls print nothing and an open costs more than a call.
-            self._file = open(self._log, "ab", buffering=0)  # noqa: SIM115
+            try:
+                self._file = open(self._log, "ab", buffering=0)  # noqa: SIM115
+            except FileNotFoundError:  # somebody has removed the cache meanwhile
+                os.makedirs(os.path.dirname(self._log), exist_ok=True)
+                self._file = open(self._log, "ab", buffering=0)  # noqa: SIM115
             self._written = self._file.tell()
         room = self._limit - self._written
         if room < len(piece):

@@ -35,6 +35,8 @@ from wfe.store.state import ROOM, State, is_full
 from wfe.store.traces import File, Row, Trace, Traces
 from wfe.wire.small_file import put
 
+REMOVED = "the cache, or a part of it, was removed while the run went on: run again"
+
 
 class Workspace:
     """A project's results. Thread-safe; several processes may have the same one open.
@@ -180,6 +182,7 @@ class Workspace:
             place, soiled = str(self._staging / str(next(self._number))), False
             os.makedirs(place)
         if soiled:
+            os.makedirs(place, exist_ok=True)  # somebody may have removed the cache meanwhile
             for entry in os.scandir(place):
                 if entry.is_dir(follow_symlinks=False):
                     shutil.rmtree(entry.path)
@@ -190,6 +193,13 @@ class Workspace:
     def give_staging(self, place: str, soiled: bool) -> None:
         """soiled: whether something may have been left there."""
         self._idle.append((place, soiled))
+
+    def advice(self, error: OSError) -> str:
+        """What to do about a full disk, or a cache that somebody removed, to follow the words of an error; "" for another one."""
+        if is_full(error):
+            return f"; {ROOM}"
+        gone = isinstance(error, FileNotFoundError) and f"{error.filename or ''}".startswith(f"{self._cache}{os.sep}")
+        return f"; {REMOVED}" if gone else ""
 
     # --- checking
 
@@ -258,7 +268,7 @@ class Workspace:
         except OSError as error:
             raise EnvironmentFailure(
                 f"its result cannot be written: {error.strerror or error}: {error.filename or self.project.cache}; "
-                f"nothing was recorded{room(error)}"
+                f"nothing was recorded{self.advice(error)}"
             ) from error
         row = Row(static, key, trace.mark, ups, tuple(files), trace.seconds, time.time())
         self.traces.save(workflow, step, row, trace if fresh else None)
@@ -330,11 +340,6 @@ def _here() -> str:
     except OSError:
         space = 0
     return digest(f"{platform.node()} {space}".encode())[:8]
-
-
-def room(error: OSError) -> str:
-    """What to do about a full disk, to follow the words of an error; "" for another error."""
-    return f"; {ROOM}" if is_full(error) else ""
 
 
 def _alive(number: int) -> bool:

@@ -133,6 +133,7 @@ class Traces:
             content = canonical(result.value).encode("utf-8", "surrogatepass")
             big, value = digest(content), None
             part = os.path.join(staging, "value.json")
+            os.makedirs(staging, exist_ok=True)  # somebody may have removed the cache meanwhile
             with open(part, "wb") as file:
                 file.write(content)
             self.blobs.adopt(part, big)

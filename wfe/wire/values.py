@@ -7,6 +7,7 @@ that cannot. Does not know pipes, processes or stores.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path, PurePath
@@ -222,7 +223,8 @@ def decode(tree: Any, holes: Sequence[Sequence[Any]], read: Callable[[str, str],
 
 
 class Staging:
-    """Puts values into files of an existing directory, named by a running number."""
+    """Puts values into files of a directory, named by a running number. It is made anew where somebody has removed the cache
+    meanwhile."""
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
@@ -231,8 +233,19 @@ class Staging:
     def __call__(self, codec: str, suffix: str, value: Any) -> tuple[str, str]:
         path = str(Path(self.directory, f"{self.count}{suffix}"))
         self.count += 1
-        CODECS[codec].write(value, path)
+        try:
+            CODECS[codec].write(value, path)
+        except FileNotFoundError:
+            os.makedirs(self.directory, exist_ok=True)
+            CODECS[codec].write(value, path)
         return codec, path
+
+
+def unwritten(error: OSError) -> str:
+    """What to say when a value could not be put into a file."""
+    # NumPy tells how many bytes were written, and drops the system's reason.
+    hint = "was the cache removed meanwhile?" if isinstance(error, FileNotFoundError) else "is the disk full?"
+    return f"its result cannot be written: {error.strerror or error}; {hint}"
 
 
 def read_file(codec: str, path: str) -> Any:
