@@ -123,6 +123,13 @@ CASES: dict[str, str | bytes] = {
         node("deep", "n.load", path="in.txt", tags=["a", "$ b"]),
         params={"size": 1},
     ),
+    "constants_that_must_fail": document(
+        {**node("each", "n.resize", width="$item", height=1), "foreach": [1, 2, 3]},
+        node("fourth", "n.resize", width="$each.3.small", height=1),
+        {**node("never", "n.resize", width=1, height=1), "when": "$each.0.small > 1 and 1 / 0"},
+        {**node("some", "n.resize", width=1, height=1), "when": "10 / ${none} > 1"},
+        params={"none": 0},
+    ),
     "json_bracket_missing": '{\n  "nodes": [\n    {"id": "a", "inputs": {"path": "in.txt"}]\n}\n',
     "json_of_python": '{"nodes": [{"id": "load", "function": "n.load", "inputs": {"path": "in.txt", "limit": None}}]}',
     "a_parameter_without_a_value": document(

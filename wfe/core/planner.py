@@ -17,6 +17,7 @@ from wfe.core.disk import LEXICAL, Disk
 from wfe.core.document import Path
 from wfe.core.fan import expand, fan_of, matrix_of
 from wfe.core.fan_files import FanFiles, folders_of
+from wfe.core.foresee import beyond, condition
 from wfe.core.graph import Cycle, closure, order, reverse
 from wfe.core.include import inline
 from wfe.core.kind import describe
@@ -156,6 +157,9 @@ class _Planner:
         self.files_as_folders(binder)
         self.edges_of_files(steps, binder)
         members = self.members(steps)
+        for node in nodes if members else ():
+            for path, text in beyond(steps[node.id], members):
+                self.wrong((*node.at, *path), f"step {node.id!r}: {text}")
         self.files_of_members(steps, members)
         fans = FanFiles(steps, members, self.disk)
         steps.update(fans.edges())
@@ -190,6 +194,7 @@ class _Planner:
                 inner = None if step.fan.inner is None else step.fan.inner[0]
                 found[node.id] = expand(step, step.fan.items, (), inner, self.disk)
                 self.check_types(node, found[node.id])
+                self.check_when(node, found[node.id])
             except ValueError as error:
                 at = "matrix" if node.matrix is not None else "foreach"
                 self.wrong((*node.at, at), f"step {node.id!r}: {error}")
@@ -211,6 +216,17 @@ class _Planner:
                     (*node.at, "inputs", name),
                     f"step {id!r}: input {name!r} must be {parameter.type}, found {describe(value)}{more}",
                 )
+
+    def check_when(self, node: Node, members: Sequence[Step]) -> None:
+        """Whether the condition of a fan over constants can be asked of each of its items."""
+        place = self.workflow.place((*node.at, "when"))
+        if any(one.place == place for one in self.problems):
+            return  # it was told for all of them
+        for one in members:
+            why = condition(one.id, one.when) if one.when is not None else ""
+            if why:
+                self.wrong((*node.at, "when"), f"step {one.id!r}: 'when': {why}")
+                return
 
     def wrong(self, path: Path, message: str, hint: str = "") -> None:
         self.problems.append(Problem(message, self.workflow.place(path), hint))
@@ -361,7 +377,11 @@ class _Planner:
         for index, ref in enumerate(refs):
             _, found = binder.tree(node, ref, at, items)
             holes += [((f"_r{index}",), one.step, one.trail) for _, one in found]
-        return Binding("when", [expression.strip(), given], tuple(holes))
+        asked = Binding("when", [expression.strip(), given], tuple(holes))
+        why = condition(node.id, asked, not items and all(name in self.params for name in params))
+        if why:
+            self.wrong(at, f"step {node.id!r}: 'when': {why}")
+        return asked
 
     def files_as_folders(self, binder: Binder) -> None:
         """What one step writes as a file, another cannot write into."""

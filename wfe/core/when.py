@@ -10,6 +10,7 @@ import ast
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from wfe.core import syntax
@@ -47,6 +48,8 @@ _FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "all": all,
     "sum": sum,
 }
+_FAILURES: Final = (TypeError, ValueError, ArithmeticError, LookupError)
+_OPEN: Final = object()  # stands for a value that only the run gives
 _CONSTANTS: Final = {"true": True, "false": False, "null": None}
 
 
@@ -110,10 +113,73 @@ def evaluate(expression: str, values: Mapping[str, Any]) -> bool:
         raise
     except RecursionError:
         raise WhenError("the expression is nested too deeply") from None
-    except (TypeError, ValueError, ArithmeticError, LookupError) as error:
+    except _FAILURES as error:
         raise WhenError(f"{type(error).__name__}: {error}") from error
 
 
+def check(expression: str, values: Mapping[str, Any], literal: bool = True) -> None:
+    """Raises WhenError for what fails whatever the values are that only the run gives: a part of `values` and constants that is
+    surely evaluated and, where `literal`, one of constants alone that may be."""
+    try:
+        _foreseen(_parse(expression), values, True, literal)
+    except RecursionError:
+        raise WhenError("the expression is nested too deeply") from None
+
+
+def _foreseen(node: ast.expr, values: Mapping[str, Any], sure: bool, literal: bool) -> Any:
+    """The value of a part, _OPEN where it cannot be known yet. sure: whether it is evaluated whatever the rest gives."""
+    if not sure and not literal:
+        return _OPEN
+
+    def of(part: ast.expr, surely: bool = True) -> Any:
+        return _foreseen(part, values, sure and surely, literal)
+
+    match node:
+        case ast.Name(id=name) if name not in _CONSTANTS:
+            return values[name] if sure and name in values else _OPEN
+        case ast.BoolOp(op=op, values=parts):
+            found, certain = None, True
+            for part in parts:
+                found = of(part, certain)
+                certain = certain and found is not _OPEN
+                if found is not _OPEN and bool(found) == isinstance(op, ast.Or):
+                    break  # the rest is not evaluated
+            return found if certain else _OPEN
+        case ast.Compare(left=left, ops=ops, comparators=rights):
+            first, certain = of(left), True
+            for compare, right in zip(ops, rights, strict=True):
+                second = of(right, certain)
+                if first is _OPEN or second is _OPEN:
+                    certain = False
+                    second = of(right, False)  # what it is compared with next may not be evaluated
+                elif not _tried(node, _COMPARE[type(compare)], first, second):
+                    return False if certain else _OPEN
+                first = second
+            return True if certain else _OPEN
+        case ast.BinOp(left=left, right=right):
+            parts = [left, right]
+        case ast.Subscript(value=part, slice=index):
+            parts = [part, index]
+        case ast.UnaryOp(operand=part):
+            parts = [part]
+        case ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.Call(args=parts):
+            pass
+        case _:
+            parts = []
+    known = [of(part) is not _OPEN for part in parts]
+    return _tried(node, _value, node, values) if all(known) else _OPEN
+
+
+def _tried(node: ast.expr, act: Callable[..., Any], *given: Any) -> Any:
+    """What an operation gives; an error is told with the part that it is."""
+    try:
+        return act(*given)
+    except _FAILURES as error:
+        said = str(error) if isinstance(error, WhenError) else f"{type(error).__name__}: {error}"
+        raise WhenError(f"{said}, in {ast.unparse(node)}") from error
+
+
+@lru_cache(maxsize=64)  # of a fan, each step asks the same
 def _parse(expression: str) -> ast.expr:
     if len(expression) > 10_000:
         raise WhenError("the expression has more than 10,000 characters")
