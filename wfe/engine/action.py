@@ -380,6 +380,11 @@ class Action:
             return Done(StepState.RAN, self.publish(trace, fresh=True, written=written), trace)
         if isinstance(reply, Skipped):
             return Done(StepState.SKIPPED, skip=reply.reason)
+        if self.step.prefix and isinstance(reply, Raised | Died) and reply.kind not in ("refused", "cancelled"):
+            why = self.run.executors.suspect(self.step)
+            if why:
+                told = f"its environment is damaged: {why}; the next run makes it anew, and so does `wfe env sync`"
+                self.run.note(told, self.step.id)
         if isinstance(reply, Raised):
             self._bases = reply.bases
             if reply.kind == FileNotFoundError.__name__ and self._robbed(staging):

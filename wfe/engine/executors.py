@@ -73,6 +73,7 @@ class Executors:
         self._serving: dict[
             tuple[str, str], Workers
         ] = {}  # (function, prefix) -> whose workers serve it, as nothing else must
+        self._suspected: set[str] = set()  # the prefixes whose files were looked at
         self._lock = threading.Lock()
         self._making: dict[str, threading.Lock] = {}
         self._stack = contextlib.ExitStack()
@@ -156,6 +157,17 @@ class Executors:
     def _tell(self, progress: Progress) -> None:
         if not progress.detail:
             self.say(progress.message)
+
+    def suspect(self, step: Step) -> str:
+        """What is wrong with the files of the isolated environment in which a step has just failed, to be looked at once; ""
+        for nothing. The next run makes a damaged one anew: other steps may be running in it now."""
+        with self._lock:
+            if not step.prefix or step.prefix in self._suspected:
+                return ""
+            self._suspected.add(step.prefix)
+        from wfe.engine.isolated import environments_of
+
+        return environments_of(self.project).suspect(step.prefix)
 
     def hold(self) -> None:
         """Let no worker go on by itself with what was sent behind a running call. Callable from any thread."""

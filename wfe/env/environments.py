@@ -156,6 +156,9 @@ class Environments:
         found = prefix.look(self.root, lock.digest)
         if found:
             return found
+        why = prefix.damage(self.root, lock.digest)
+        if why:
+            self._say(Progress("make", f"Environment {lock.digest[:12]} is damaged, and made anew: {why}"))
         self._say(Progress("install", self._plan_of(lock.spec, tuple(missing))))
         return prefix.make(
             self.root, lock, self._python(lock.spec, place, lock.python), self.uv, say=self._say, place=place
@@ -191,10 +194,20 @@ class Environments:
             lease.give(mine)
 
     def sync(self, needs: Iterable[Need], declared: Mapping[str, Declared] | None = None) -> dict[str, Prefix]:
-        """Make every environment that these nodes need, so that a later run installs nothing: node -> prefix."""
+        """Make every environment that these nodes need, so that a later run installs nothing: node -> prefix. Looks at each
+        file of those that are there, and makes the damaged ones anew."""
         placements = self.place(needs, declared)
-        isolated = {node: one for node, one in placements.items() if isinstance(one, Isolated)}
-        return {node: self.prefix(self.lock(one.spec)) for node, one in isolated.items()}
+        locks = {node: self.lock(one.spec) for node, one in placements.items() if isinstance(one, Isolated)}
+        for digest in dict.fromkeys(lock.digest for lock in locks.values()):
+            self.suspect(digest)
+        return {node: self.prefix(lock) for node, lock in locks.items()}
+
+    def suspect(self, digest: str) -> str:
+        """Look at each file of an environment; the next use makes a damaged one anew. Returns what is wrong, or ""."""
+        why = prefix.damage(self.root, digest, thorough=True)
+        if why:
+            prefix.condemn(self.root, digest, why)
+        return why
 
     def entries(self, placements: Mapping[str, Placement] | None = None) -> list[Entry]:
         """Every environment on disk, with the nodes of `placements` that it is for."""

@@ -93,7 +93,7 @@ def entries(root: Path, nodes: Mapping[str, Mapping[str, str]] | None = None) ->
                 used=lease.last_used(root, path.name) or (made.made if made else 0.0),
                 users=tuple(lease.users(root, path.name)),
                 nodes=(nodes or {}).get(path.name),
-                usable=made is not None,
+                usable=made is not None and not prefix.damage(root, path.name, thorough=True),
             )
         )
     return found

@@ -13,13 +13,13 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic, sleep, time
 from uuid import uuid4
 
-from wfe.env import bytecode, imports, lease
+from wfe.env import bytecode, imports, lease, whole
 from wfe.env.lock import Lock
 from wfe.env.proven import proven
 from wfe.env.python import Interpreter
@@ -54,7 +54,8 @@ def silent(progress: Progress) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """An environment on disk, whole and checked. seconds: by stage, what making it took."""
+    """An environment on disk, whole and checked. seconds: by stage, what making it took. names: what lay in the folder of its
+    packages then; odd: the files of them that were never as their package's record says."""
 
     path: Path
     lock: str
@@ -63,6 +64,8 @@ class Prefix:
     asked: tuple[str, ...]
     made: float
     seconds: Mapping[str, float]
+    names: tuple[str, ...] = ()
+    odd: tuple[str, ...] = ()
 
     @property
     def python_minor(self) -> str:
@@ -100,10 +103,30 @@ def environ_of(path: Path, base: Mapping[str, str]) -> dict[str, str]:
 
 
 def look(root: Path, digest: str) -> Prefix | None:
-    """The prefix of this lock, or None when there is none that can be used.
+    """The prefix of this lock, or None when there is none that can be used; `damage` says why not."""
+    found = _read(root, digest)
+    return found if isinstance(found, Prefix) else None
 
-    It cannot when its Python is gone (an upgraded interpreter leaves links to nothing) or when the distributions in it
-    are no longer the locked ones (somebody ran pip there): then the lock's digest would say what is not so.
+
+def damage(root: Path, digest: str, *, thorough: bool = False) -> str:
+    """Why the prefix of this lock cannot be used and will be made anew; "" when it can, or when there is none.
+
+    thorough: look at each file of its packages too; see `whole`.
+    """
+    found = _read(root, digest)
+    if isinstance(found, str):
+        return found if (root / digest).exists() else ""
+    site = site_packages(found.path) if thorough else None
+    return whole.told(whole.wrong(site, found.odd)) if site else ""
+
+
+def _read(root: Path, digest: str) -> Prefix | str:
+    """The prefix of this lock, or why there is none that can be used.
+
+    It cannot be when its Python is gone (an upgraded interpreter leaves links to nothing), when the distributions in it
+    are no longer the locked ones (somebody ran pip there), for then the lock's digest would say what is not so, or when
+    something is gone from the folder of its packages. That is one listing of that folder; what goes on within the packages
+    it does not show, and `condemn` was told of it.
     """
     path = root / digest
     try:
@@ -116,22 +139,44 @@ def look(root: Path, digest: str) -> Prefix | None:
             tuple(record["asked"]),
             record["made"],
             record["seconds"],
+            tuple(record.get("names", ())),
+            tuple(record.get("odd", ())),
         )
     except (OSError, ValueError, KeyError, TypeError):
-        return None
-    held = _held(path)
-    if found.lock != digest or not found.python.exists() or held != _expected(found.packages):
-        return None
-    return found
-
-
-def _held(path: Path) -> set[str] | None:
+        return "it has no record that can be read"
+    if record.get("damaged"):
+        return str(record["damaged"])
+    if found.lock != digest:
+        return "its record is of another lock"
+    if not os.access(found.python, os.X_OK):
+        return "its Python is gone, or cannot be run"
     site = site_packages(path)
-    if site is None:
-        return None
-    return {
-        entry.name.removesuffix(".dist-info").lower() for entry in site.iterdir() if entry.name.endswith(".dist-info")
-    }
+    held = set(_names(site)) if site else set()
+    if _infos(held) != _expected(found.packages):
+        return "its packages are not those of its lock"
+    gone = [name for name in found.names if name not in held]
+    return f"{gone[0]} is gone from its packages" if gone else found
+
+
+def condemn(root: Path, digest: str, why: str) -> None:
+    """Note that the prefix of this lock is damaged: whoever needs it next makes it anew."""
+    path = root / digest / _RECORD
+    staged = path.with_name(f"{path.name}-{uuid4().hex[:8]}")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        staged.write_text(json.dumps({**record, "damaged": why}, indent=1), encoding="utf-8")
+        staged.replace(path)
+    except (OSError, ValueError, TypeError):
+        staged.unlink(missing_ok=True)  # it stays as it is, and is found damaged again
+
+
+def _names(site: Path) -> list[str]:
+    # __pycache__ comes with the first import of a module that lies there by itself, and may be deleted.
+    return sorted(name for name in os.listdir(site) if name != "__pycache__")
+
+
+def _infos(names: Iterable[str]) -> set[str]:
+    return {name.removesuffix(".dist-info").lower() for name in names if name.endswith(".dist-info")}
 
 
 def _expected(packages: Mapping[str, str]) -> set[str]:
@@ -172,6 +217,7 @@ def _make(root: Path, lock: Lock, python: Interpreter, uv: Uv, say: Say, place: 
     staging.parent.mkdir(exist_ok=True)
     seconds: dict[str, float] = {}
     site: Path | None = None
+    odd: list[str] = []
     donors: list[tuple[Prefix, Path]] = []
     try:
         started = _begin(say, "make", f"Making an environment with Python {python.version}")
@@ -184,19 +230,7 @@ def _make(root: Path, lock: Lock, python: Interpreter, uv: Uv, say: Say, place: 
         _end(say, seconds, "make", started)
         if lock.packages:
             started = _begin(say, "install", f"Installing {counted(len(lock.packages), 'package')}")
-            pins = staging / "requirements.txt"
-            pins.write_text(lock.requirements(), encoding="utf-8")
-            hashes = ["--require-hashes"] if all(package.hashes for package in lock.packages) else []
-            executable = str(python_of(staging))
-            ran = uv.run(["pip", "sync", str(pins), "--python", executable, *hashes])
-            if ran.status != 0:
-                raise uv.failure(ran, f"cannot install {lock.spec}", place)
-            if "full copy" in ran.stderr:
-                say(
-                    Progress(
-                        "install", "Packages were copied, not linked: uv's cache is on another disk (see UV_CACHE_DIR)"
-                    )
-                )
+            odd = _install(staging, lock, uv, say, place)
             site = site_packages(staging)
             donors = _donors(root, lock) if site else []
             if site:
@@ -215,7 +249,10 @@ def _make(root: Path, lock: Lock, python: Interpreter, uv: Uv, say: Say, place: 
         new = [name for name in asked if name not in known]
         imports.check(python_of(staging), new, environ_of(staging, os.environ), uv.stop, place)
         _end(say, seconds, "check", started)
-        prefix = Prefix(root / lock.digest, lock.digest, str(python.version), folders, asked, time(), seconds)
+        names = tuple(_names(site)) if site else ()
+        prefix = Prefix(
+            root / lock.digest, lock.digest, str(python.version), folders, asked, time(), seconds, names, tuple(odd)
+        )
         record = {**asdict(prefix), "python": lock.python, "platform": lock.platform}
         del record["path"]
         (staging / _RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
@@ -229,6 +266,34 @@ def _make(root: Path, lock: Lock, python: Interpreter, uv: Uv, say: Say, place: 
     holds = lock.spec if lock.spec.requirements else f"Python {python.version}"
     say(Progress("ready", f"Environment of {holds} ready in {whole:.1f} s", whole))
     return prefix
+
+
+def _install(staging: Path, lock: Lock, uv: Uv, say: Say, place: Place | None) -> list[str]:
+    """Install what is locked. Returns the files that are not as their package's record says, though fetched anew.
+
+    The files are links to uv's cache wherever that can be, so that who writes into one in an environment writes into the
+    cache, and it would come from there again. What is wrong is thrown out of the cache, once: a wheel may be sloppy itself.
+    """
+    pins = staging / "requirements.txt"
+    pins.write_text(lock.requirements(), encoding="utf-8")
+    hashes = ["--require-hashes"] if all(package.hashes for package in lock.packages) else []
+    command = ["pip", "sync", str(pins), "--python", str(python_of(staging)), *hashes]
+    ran = uv.run(command)
+    if ran.status != 0:
+        raise uv.failure(ran, f"cannot install {lock.spec}", place)
+    if "full copy" in ran.stderr:
+        say(Progress("install", "Packages were copied, not linked: uv's cache is on another disk (see UV_CACHE_DIR)"))
+    site = site_packages(staging)
+    wrong = whole.wrong(site) if site else {}
+    if not site or not wrong:
+        return []
+    names = sorted({name for name, _ in wrong.values()})
+    say(Progress("install", f"Fetching {', '.join(names)} anew: {whole.told(wrong)}, as uv's cache has it"))
+    uv.run(["cache", "clean", *names])
+    ran = uv.run([*command, *(word for name in names for word in ("--reinstall-package", name))])
+    if ran.status != 0:
+        raise uv.failure(ran, f"cannot install {lock.spec}", place)
+    return sorted(whole.wrong(site))
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
@@ -265,7 +330,8 @@ def _donors(root: Path, lock: Lock) -> list[tuple[Prefix, Path]]:
 def _folders(path: Path) -> dict[str, str]:
     """Distribution name -> `name-version`, as its .dist-info folder has them."""
     result = {}
-    for text in sorted(_held(path) or ()):
+    site = site_packages(path)
+    for text in sorted(_infos(_names(site)) if site else ()):
         result[text.rsplit("-", 1)[0].replace("_", "-")] = text
     return result
 
