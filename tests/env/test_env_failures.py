@@ -55,15 +55,15 @@ def test_a_requirement_with_an_address(environments: Make) -> None:
 def test_a_version_that_does_not_exist(environments: Make) -> None:
     asked = Need("blur", ("alpha>5",), place=Place("nodes/blur.py", 4, 1))
     assert failure(lambda: environments().place([asked])) == (
-        "nodes/blur.py:4:1: node 'blur': its environment cannot be made: Because only alpha<=2.0 is available and you "
-        "require alpha>5, we can conclude that your requirements are unsatisfiable"
+        "nodes/blur.py:4:1: node 'blur': its environment of alpha>5 cannot be made: Because only alpha<=2.0 is available "
+        "and you require alpha>5, we can conclude that your requirements are unsatisfiable; ask for a version that there is"
     )
 
 
 def test_an_unresolvable_pair_in_one_named_environment(environments: Make) -> None:
     pair = [Need("a", ("gamma",), environment="lab"), Need("b", ("delta",), environment="lab")]
     assert failure(lambda: environments().place(pair)) == (
-        "environment 'lab' (nodes a, b) cannot be made: Because all versions of gamma depend on alpha<2 and all "
+        "environment 'lab' (nodes a, b) of delta, gamma cannot be made: Because all versions of gamma depend on alpha<2 and all "
         "versions of delta depend on alpha>=2, we can conclude that all versions of delta and all versions of gamma "
         "are incompatible. And because you require delta and gamma, we can conclude that your requirements are "
         "unsatisfiable; let the nodes name different environments"

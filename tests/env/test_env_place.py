@@ -191,8 +191,8 @@ def test_variants_in_one_named_environment() -> None:
     with pytest.raises(EnvironmentFailure) as caught:
         place(asked, main(), fits)
     assert str(caught.value) == (
-        "environment 'lab' (nodes a, b) cannot be made: onnxruntime and onnxruntime-gpu take the same import name; "
-        "let the nodes name different environments"
+        "environment 'lab' (nodes a, b) of onnxruntime, onnxruntime-gpu cannot be made: onnxruntime and onnxruntime-gpu "
+        "take the same import name; let the nodes name different environments"
     )
 
 

@@ -221,7 +221,11 @@ def _as_tables(seats: Sequence[Seat], entries: Sequence[Entry]) -> None:
 def lock(
     upgrade: Annotated[bool, typer.Option("--upgrade", help="Resolve anew what is locked.")] = False,
 ) -> None:
-    """Resolve what the nodes of all workflows need, and write the lock file."""
+    """Resolve what the nodes of all workflows need, and write the lock file.
+
+    All that cannot be resolved is told. The other workflows are locked all the same: a lock is right by itself, and their
+    runs need it. What the file holds for one that failed stays as it is.
+    """
     where = here.project()
     environments = _environments(where)
     asked = _asked(where)
@@ -229,14 +233,22 @@ def lock(
         typer.echo("no node asks for an environment of its own")
         return
     written = False
-    for one in asked:
-        locked = environments.lock_all(one.needs, one.declared, upgrade=upgrade)
+    problems: list[Problem] = []
+    found = environments.lock_each([(one.needs, one.declared) for one in asked], upgrade=upgrade)
+    for one, locked in zip(asked, found, strict=True):
+        if isinstance(locked, EnvironmentFailure):
+            problems += locked.problems
+            typer.echo(f"{one.workflow}: not locked")
+            continue
         written = written or locked.written
         for node, placement in locked.placements.items():
             typer.echo(f"{one.workflow}:{node}: {_where(placement)}")
         for environment, lines in locked.changes.items():
             typer.echo(f"{environment}: {', '.join(lines)}")
-    typer.echo(f"{where.shown(environments.file.path)} {'written' if written else 'is up to date'}")
+    if written or not problems:
+        typer.echo(f"{where.shown(environments.file.path)} {'written' if written else 'is up to date'}")
+    if problems:
+        raise EnvironmentFailure(list(dict.fromkeys(problems)))
 
 
 def _where(placement: Placement) -> str:
@@ -251,15 +263,26 @@ def _where(placement: Placement) -> str:
 
 @app.command()
 def sync() -> None:
-    """Make every environment that the workflows need, so that no run has to wait for one."""
+    """Make every environment that the workflows need, so that no run has to wait for one. Damaged ones are made anew.
+
+    All that cannot be made is told, after the others were.
+    """
     where = here.project()
     environments = _environments(where)
     paths = set()
+    problems: list[Problem] = []
     for one in _asked(where):
-        for node, prefix in environments.sync(one.needs, one.declared).items():
+        try:
+            made = environments.sync(one.needs, one.declared)
+        except EnvironmentFailure as error:
+            problems += error.problems
+            continue
+        for node, prefix in made.items():
             paths.add(str(prefix.path))
             typer.echo(f"{one.workflow}:{node}: {prefix.path}")
     typer.echo(f"{len(paths)} {'environment' if len(paths) == 1 else 'environments'} ready")
+    if problems:
+        raise EnvironmentFailure(list(dict.fromkeys(problems)))
 
 
 def _digests(incomplete: str) -> list[str]:

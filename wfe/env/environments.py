@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import RLock
 from time import monotonic
@@ -124,32 +124,64 @@ class Environments:
 
         The old lock file stays as it was when anything fails.
         """
+        found = self.lock_each([(needs, declared)], upgrade=upgrade, prune=prune)[0]
+        if isinstance(found, EnvironmentFailure):
+            raise found
+        return found
+
+    def lock_each(
+        self,
+        asked: Iterable[tuple[Iterable[Need], Mapping[str, Declared] | None]],
+        *,
+        upgrade: bool = False,
+        prune: bool = False,
+    ) -> list[Locked | EnvironmentFailure]:
+        """`lock_all` for several workflows, each by itself: one that fails takes nothing from the others.
+
+        Which nodes of a workflow share an environment depends on all of them, so that of one that fails nothing is written:
+        what the file holds for it stays.
+        """
         with self._guard:
             before = self._read()
             self._held_back = True
             if upgrade:
                 self._locks = before.without(this_platform())
                 self._unsolved = {}
+            found: list[Locked | EnvironmentFailure] = []
             try:
-                placements = self.place(needs, declared)
-                locks = {node: self.lock(one.spec) for node, one in placements.items() if isinstance(one, Isolated)}
+                for needs, declared in asked:
+                    good = self._read()
+                    try:
+                        found.append(self._lock(needs, declared, before))
+                    except EnvironmentFailure as error:
+                        self._locks = good
+                        found.append(error)
                 after = self._read()
             except BaseException:
                 self._locks = None
                 raise
             finally:
                 self._held_back = False
-            self._locks = after.only(lock.spec for lock in locks.values()) if prune else after
-            changes = {}
-            for lock in locks.values():
-                old = next((one for one in before.of(lock.spec, lock.platform) if one.python == lock.python), None)
-                if old is not None and old.digest != lock.digest:
-                    changes[str(lock.spec)] = tuple(resolve.newer(old, lock))
-            written = self._locks.text() != before.text()
+            if any(isinstance(one, EnvironmentFailure) for one in found):
+                after = after.merged(before)
+            elif prune:
+                after = after.only(lock.spec for one in found if isinstance(one, Locked) for lock in one.locks.values())
+            self._locks = after
+            written = after.text() != before.text()
             if written:
                 with lease.holding(self.root, "lock-file", self.uv.stop):
-                    self.file.write(self._locks)
-            return Locked(placements, locks, changes, written)
+                    self.file.write(after)
+            return [replace(one, written=written) if isinstance(one, Locked) else one for one in found]
+
+    def _lock(self, needs: Iterable[Need], declared: Mapping[str, Declared] | None, before: Locks) -> Locked:
+        placements = self.place(needs, declared)
+        locks = {node: self.lock(one.spec) for node, one in placements.items() if isinstance(one, Isolated)}
+        changes = {}
+        for lock in locks.values():
+            old = next((one for one in before.of(lock.spec, lock.platform) if one.python == lock.python), None)
+            if old is not None and old.digest != lock.digest:
+                changes[str(lock.spec)] = tuple(resolve.newer(old, lock))
+        return Locked(placements, locks, changes, False)
 
     def prefix(self, lock: Lock, *, missing: Iterable[str] = (), place: Place | None = None) -> Prefix:
         """The environment of a lock on disk, made now if it is not there. missing: named in the progress message."""
@@ -195,12 +227,26 @@ class Environments:
 
     def sync(self, needs: Iterable[Need], declared: Mapping[str, Declared] | None = None) -> dict[str, Prefix]:
         """Make every environment that these nodes need, so that a later run installs nothing: node -> prefix. Looks at each
-        file of those that are there, and makes the damaged ones anew."""
+        file of those that are there, and makes the damaged ones anew.
+
+        Raises EnvironmentFailure with all that could not be made, after all others were.
+        """
         placements = self.place(needs, declared)
         locks = {node: self.lock(one.spec) for node, one in placements.items() if isinstance(one, Isolated)}
-        for digest in dict.fromkeys(lock.digest for lock in locks.values()):
-            self.suspect(digest)
-        return {node: self.prefix(lock) for node, lock in locks.items()}
+        made: dict[str, Prefix] = {}
+        problems: list[Problem] = []
+        for lock in {one.digest: one for one in locks.values()}.values():
+            self.suspect(lock.digest)
+            try:
+                made[lock.digest] = self.prefix(lock)
+            except EnvironmentFailure as error:
+                nodes = ", ".join(node for node, one in locks.items() if one.digest == lock.digest)
+                problems += [
+                    replace(one, message=f"the environment of {nodes}: {one.message}") for one in error.problems
+                ]
+        if problems:
+            raise EnvironmentFailure(problems)
+        return {node: made[lock.digest] for node, lock in locks.items()}
 
     def suspect(self, digest: str) -> str:
         """Look at each file of an environment; the next use makes a damaged one anew. Returns what is wrong, or ""."""
@@ -243,18 +289,18 @@ class Environments:
         here = this_platform()
         known = self._read().clash(spec, here)
         if known or self._read().fit(spec, here):
-            return known
+            return _with_hint(known, resolve.remedy(known))
         try:
             self._python(spec, None)
         except EnvironmentFailure as error:
             # An answer about these nodes, whom the caller can name; another machine may have that Python.
             about = error.problems[0]
             self._tried[spec] = Unsolved(about.message, lasting=False)
-            return f"{about.message}; {about.hint}" if about.hint else about.message
+            return _with_hint(about.message, about.hint)
         found = self._tried[spec] = self._resolve(spec, None)
         if isinstance(found, Lock):
             return ""
-        return f"{NO_WHEEL}{found.why}" if found.no_wheel else found.why
+        return f"{NO_WHEEL}{found.why}" if found.no_wheel else _with_hint(found.why, resolve.remedy(found.why))
 
     def _resolve(self, spec: Spec, place: Place | None) -> Lock | Unsolved:
         if spec in self._unsolved:
@@ -316,6 +362,10 @@ class Environments:
         if chosen is None:
             raise python.missing(f"=={minor}.*" if minor else spec.python, known, place)
         return chosen
+
+
+def _with_hint(fact: str, hint: str) -> str:
+    return f"{fact}; {hint}" if fact and hint else fact
 
 
 def _bare(one: Requirement) -> str:

@@ -235,7 +235,7 @@ def _named(
         if fact.startswith(NO_WHEEL):
             return {wish.need.node: _no_wheel(wish, fact) for wish in wishes}
         who = "node" if len(nodes) == 1 else "nodes"
-        message = f"environment {name!r} ({who} {', '.join(nodes)}) cannot be made: {fact}"
+        message = f"environment {name!r} ({who} {', '.join(nodes)}) of {whole} cannot be made: {fact}"
         problems.append(
             Problem(message, first.need.place, "let the nodes name different environments" if nodes[1:] else "")
         )
@@ -275,7 +275,8 @@ def _free(wishes: Iterable[_Wish], oracle: Oracle, problems: list[Problem]) -> d
             if fact.startswith(NO_WHEEL):
                 result[node] = _no_wheel(wish, fact)
             else:
-                problems.append(Problem(f"node {node!r}: its environment cannot be made: {fact}", wish.need.place))
+                message = f"node {node!r}: its environment of {wish.spec} cannot be made: {fact}"
+                problems.append(Problem(message, wish.need.place))
             continue
         group = next(group for group in groups if wish.spec in group)
         beside = tuple(other.need.node for other in left if other.spec in group and other.need.node != node)

@@ -40,7 +40,8 @@ class Unsolved:
 def resolve(uv: Uv, spec: Spec, python: Interpreter, place: Place | None = None) -> Lock | Unsolved:
     """The newest packages that meet the spec under `python`, with the hashes of their files.
 
-    Raises EnvironmentFailure when a registry cannot be reached or uv fails in another way than finding no solution.
+    Raises EnvironmentFailure when uv fails for a reason that has nothing to do with the spec: a registry that cannot be
+    reached, a full disk.
     """
     if not spec.requirements:
         return Lock(spec, this_platform(), python.minor)
@@ -77,6 +78,8 @@ def remedy(why: str) -> str:
         return 'another Python can be asked for: @workflow_node(python=">=3.12")'
     if "was not found in the" in why:
         return "look at the spelling, and at uv's settings for a private index (UV_INDEX, uv.toml)"
+    if "there is no version of" in why or re.search(r"only \S+ (?:is|are) available", why):
+        return "ask for a version that there is"
     return ""
 
 
@@ -109,7 +112,7 @@ def parse(text: str, place: Place | None = None) -> tuple[Package, ...]:
 
 
 def _unsolved(uv: Uv, ran: Ran, spec: Spec, place: Place | None) -> Unsolved:
-    if ran.network:
+    if uv.remedy(ran):
         raise uv.failure(ran, f"cannot resolve {spec}", place)
     # Addresses are taken out since this text may be written to the lock file.
     words = _ADDRESS.sub("(an address)", " ".join(ran.words.split()))
@@ -121,9 +124,7 @@ def _unsolved(uv: Uv, ran: Ran, spec: Spec, place: Place | None) -> Unsolved:
             only = f" (there is one for {hint[1].split(' hint: ')[0].replace('`', '')})" if hint else ""
             return Unsolved(f"{found[1]} has no wheel for {this_platform()}{only}", no_wheel=True)
         return Unsolved(why)
-    if re.search(r"failed to (?:build|download and build)|build backend", words, re.IGNORECASE):
-        return Unsolved(words, lasting=False)
-    raise uv.failure(ran, f"cannot resolve {spec}", place)
+    return Unsolved(words, lasting=False)  # a build that failed, metadata that cannot be read, an index that says no
 
 
 def _rivals(lock: Lock) -> str:

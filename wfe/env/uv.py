@@ -168,18 +168,22 @@ class Uv:
     def _wait(self, command: list[str], cwd: str) -> Ran:
         return run(command, cwd=cwd, environ=self.environ(), stop=self.stop)
 
+    def remedy(self, ran: Ran) -> str:
+        """What to do about a failure that comes of the surroundings, not of what uv was asked for; "" for one of those."""
+        if "unexpected argument" in ran.stderr:
+            return "this uv is too old; update it: uv self update, or pip install --upgrade uv"
+        if _FULL.search(ran.stderr):
+            return "free some space (`wfe env gc` removes environments that nothing uses), then run again"
+        if _DENIED.search(ran.stderr):
+            return "make the cache directory and uv's cache writable, or name others (UV_CACHE_DIR)"
+        if ran.network:
+            hint = "uv's cache does not have it all; run again with a network, "
+            return hint + "or name an index that can be reached (UV_INDEX)"
+        return ""
+
     def failure(self, ran: Ran, doing: str, place: Place | None = None) -> EnvironmentFailure:
         """The error that says what was being done and for whom, uv's own words, and what to do."""
-        hint = ""
-        if "unexpected argument" in ran.stderr:
-            hint = "this uv is too old; update it: uv self update, or pip install --upgrade uv"
-        elif _FULL.search(ran.stderr):
-            hint = "free some space (`wfe env gc` removes environments that nothing uses), then run again"
-        elif _DENIED.search(ran.stderr):
-            hint = "make the cache directory and uv's cache writable, or name others (UV_CACHE_DIR)"
-        elif ran.network:
-            hint = "uv's cache does not have it all; run again with a network, "
-            hint += "or name an index that can be reached (UV_INDEX)"
+        hint = self.remedy(ran)
         return EnvironmentFailure(
             Problem(f"{doing}; uv says:\n{_indent(ran.words)}", place or Place(), f"\n{hint}" if hint else "")
         )

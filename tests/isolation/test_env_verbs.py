@@ -1,0 +1,104 @@
+"""`wfe env lock` and `wfe env sync` where something is wrong with some of the workflows."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from env.wheels import wheel
+from lab import Lab
+from space import Space, environ
+
+LOCK = "workflows/environments.lock.json"
+NODES = """
+    @workflow_node(dependencies=["alpha<2"])
+    def good():
+        return {}
+
+    @workflow_node(dependencies=["beta"])
+    def other():
+        return {}
+
+    @workflow_node(dependencies=["alpha>5"])
+    def late():
+        return {}
+
+    @workflow_node(dependencies=["no-such-thing>=1"])
+    def unknown():
+        return {}
+
+    @workflow_node(dependencies=["lacking"])
+    def lacks():
+        return {}
+"""
+
+
+@pytest.fixture
+def project(made: Callable[[str], Lab]) -> Space:
+    space = made("main").space
+    space.nodes(NODES)
+    return space
+
+
+def wfe(space: Space, *words: str, code: int = 0) -> tuple[str, str]:
+    ran = subprocess.run(
+        [sys.executable, "-m", "wfe", *words], cwd=space.root, env=environ(), capture_output=True, text=True
+    )
+    assert ran.returncode == code, ran.stdout + ran.stderr
+    return ran.stdout, ran.stderr
+
+
+def locked(space: Space) -> set[str]:
+    path = space.root / LOCK
+    return {
+        text
+        for one in (json.loads(path.read_text())["environments"] if path.exists() else ())
+        for text in one["requirements"]
+    }
+
+
+def test_all_that_cannot_be_resolved_is_told_and_the_rest_is_locked(project: Space) -> None:
+    project.workflow([{"id": "late"}, {"id": "good"}], name="a")
+    project.workflow([{"id": "unknown"}], name="b")
+    project.workflow([{"id": "late"}], name="c")
+    project.workflow([{"id": "other"}], name="d")
+    out, told = wfe(project, "env", "lock", code=4)
+    assert "nodes/n.py:" in told and told.count("node 'late': its environment of alpha>5 cannot be made") == 1
+    assert "require alpha>5, we can conclude that your requirements are unsatisfiable; ask for a version" in told
+    assert "node 'unknown': its environment of no-such-thing>=1 cannot be made" in told
+    assert "look at the spelling" in told
+    assert [line.split(":")[0] for line in out.splitlines() if "not locked" in line] == ["a", "b", "c"]
+    assert f"{LOCK} written" in out
+    # Which nodes of a workflow share an environment depends on all of them: of one that fails nothing is locked.
+    assert locked(project) == {"beta"}
+    out, told = wfe(project, "env", "lock", code=4)
+    assert LOCK not in out and "node 'unknown'" in told
+
+
+def test_an_upgrade_keeps_the_locks_of_all_workflows(project: Space, links: Path) -> None:
+    project.workflow([{"id": "good"}], name="a")
+    project.workflow([{"id": "other"}], name="b")
+    wfe(project, "env", "lock")
+    assert locked(project) == {"alpha<2", "beta"}
+    added = wheel(links, "alpha", "1.5", {"alpha/__init__.py": "VERSION = 1\n"})
+    try:
+        out, _ = wfe(project, "env", "lock", "--upgrade")
+        assert "alpha 1.0 -> 1.5" in out
+        assert locked(project) == {"alpha<2", "beta"}
+        project.workflow([{"id": "good"}, {"id": "late"}], name="a")
+        wfe(project, "env", "lock", "--upgrade", code=4)
+        assert locked(project) == {"alpha<2", "beta"}
+    finally:
+        added.unlink()
+
+
+def test_syncing_goes_on_after_an_environment_that_cannot_be_made(project: Space) -> None:
+    project.workflow([{"id": "lacks"}], name="a")
+    project.workflow([{"id": "other"}], name="b")
+    out, told = wfe(project, "env", "sync", code=4)
+    assert "the environment of lacks: lacking was installed, but importing 'lacking' fails" in told
+    assert "b:other: " in out and "1 environment ready" in out
