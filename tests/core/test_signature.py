@@ -137,6 +137,16 @@ def test_options_by_other_notations() -> None:
         ("@workflow_node(outputs={x: int})\ndef f(): pass", 1, 24, "the keys of 'outputs' must be plain texts"),
         ("@workflow_node(outputs='a')\ndef f(): pass", 1, 24, "'outputs' must be a list, found a text ('a')"),
         ("@workflow_node(dependencies=[f()])\ndef f(): pass", 1, 29, "'dependencies' must be a literal"),
+        (
+            "@workflow_node(dependencies=['a>=1', 'b=>2'])\ndef f(): pass",
+            1,
+            38,
+            "'b=>2' is not a requirement: Expected",
+        ),
+        ("@workflow_node(dependencies=('a', ''))\ndef f(): pass", 1, 35, "'' is not a requirement: Expected"),
+        ("@workflow_node(dependencies=[3])\ndef f(): pass", 1, 30, "takes requirements as texts, found a whole number"),
+        ("@workflow_node(dependencies=['a @ file:///a'])\ndef f(): pass", 1, 30, "'a' names an address"),
+        ("@workflow_node(python='three')\ndef f(): pass", 1, 23, "'python': 'three' is not a Python version"),
     ],
 )
 def test_what_is_wrong_has_a_place(text: str, line: int, column: int, said: str) -> None:

@@ -29,16 +29,16 @@ def normal(error: BaseException, *paths: Path) -> str:
     return "\n".join(line.rstrip() for line in text.splitlines())
 
 
-def failure(action: Callable[[], object], *paths: Path) -> str:
+def failure(action: Callable[[], object], *paths: Path, code: ExitCode = ExitCode.ENVIRONMENT) -> str:
     with pytest.raises(WfeError) as caught:
         action()
-    assert caught.value.code is ExitCode.ENVIRONMENT
+    assert caught.value.code is code
     return normal(caught.value, *paths)
 
 
 def test_a_requirement_that_is_none(environments: Make) -> None:
     bad = Need("blur", ("alpha=>2", "beta"), place=Place("nodes/blur.py", 4, 1))
-    assert failure(lambda: environments().place([bad])) == (
+    assert failure(lambda: environments().place([bad]), code=ExitCode.WORKFLOW) == (
         "nodes/blur.py:4:1: node 'blur': 'alpha=>2' is not a requirement: Expected semicolon (after name with no "
         "version specifier) or end; write it like 'numpy>=2' or 'foo[bar]; sys_platform == \"linux\"'"
     )
@@ -46,7 +46,7 @@ def test_a_requirement_that_is_none(environments: Make) -> None:
 
 def test_a_requirement_with_an_address(environments: Make) -> None:
     bad = Need("blur", ("alpha @ file:///somewhere/alpha-1.0-py3-none-any.whl",), place=Place("nodes/blur.py", 4, 1))
-    assert failure(lambda: environments().place([bad])) == (
+    assert failure(lambda: environments().place([bad]), code=ExitCode.WORKFLOW) == (
         "nodes/blur.py:4:1: node 'blur': 'alpha' names an address, which a lock must not hold; ask for it by name and "
         "version, and let uv find it (UV_FIND_LINKS, UV_INDEX or uv.toml)"
     )

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wfe.core.requirement import requirement
 from wfe.env import Absent, Declared, Isolated, Isolation, Main, Need, Placement, Spec, place, variants
 from wfe.env import need as needs
 from wfe.env.installed import Held, Installed
@@ -327,7 +328,7 @@ def test_every_node_is_somewhere_and_isolated_only_for_a_reason(
     for need in asked:
         where = found[need.node]
         assert where.reason
-        unmet = [text for text in need.requirements if installed.unmet(needs.requirement(text))]
+        unmet = [text for text in need.requirements if installed.unmet(requirement(text))]
         assert isinstance(where, Isolated) == bool(unmet)
         if isinstance(where, Isolated):
             assert set(need.requirements) <= set(where.spec.requirements)

@@ -102,3 +102,38 @@ def test_syncing_goes_on_after_an_environment_that_cannot_be_made(project: Space
     out, told = wfe(project, "env", "sync", code=4)
     assert "the environment of lacks: lacking was installed, but importing 'lacking' fails" in told
     assert "b:other: " in out and "1 environment ready" in out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "w"),
+        ("validate", "w"),
+        ("env", "lock"),
+        ("env", "sync"),
+        ("env", "list", "w"),
+        ("run", "w", "--dry-run"),
+    ],
+)
+def test_a_requirement_that_is_none_is_a_wrong_workflow_everywhere(project: Space, words: tuple[str, ...]) -> None:
+    project.nodes("""
+        @workflow_node()
+        def fine():
+            print("it ran")
+
+        @workflow_node(dependencies=["alpha<2", "beta=>1"])
+        def bad():
+            return {}
+    """)
+    project.workflow([{"id": "fine"}, {"id": "bad"}])
+    out, told = wfe(project, *words, code=3)
+    line = (
+        (project.root / "nodes/n.py")
+        .read_text()
+        .splitlines()
+        .index('@workflow_node(dependencies=["alpha<2", "beta=>1"])')
+    )
+    assert f"nodes/n.py:{line + 1}:41: bad: @workflow_node: 'beta=>1' is not a requirement" in out + told
+    assert "write it like 'numpy>=2'" in out + told and "it ran" not in out
+    assert project.doit("run", "workflow=w", code=None).returncode == 3
+    assert not (project.root / LOCK).exists()

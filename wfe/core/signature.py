@@ -16,6 +16,7 @@ from wfe.core.default import CLASSES, files_of
 from wfe.core.document import Path
 from wfe.core.kind import entries
 from wfe.core.option import OPTIONS, wrong_with
+from wfe.core.requirement import wrong_requirements
 from wfe.core.types import ANY, Type, type_of
 from wfe.errors import nearest
 
@@ -195,7 +196,7 @@ def _options(decorator: ast.expr | None, problems: list[tuple[int, int, str]]) -
             given[key] = value
     good, doubts = entries(given, f"@{DECORATOR}", _ARGUMENTS)
     for key, value in good.items():
-        inside = list(wrong_with(value, key, f"@{DECORATOR}"))
+        inside = [*wrong_with(value, key, f"@{DECORATOR}"), *wrong_requirements(key, value, f"@{DECORATOR}")]
         doubts += [one._replace(path=(key, *one.path)) for one in inside]
         if not inside:
             found[key] = list(value) if isinstance(value, tuple) else value

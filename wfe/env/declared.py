@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from wfe.env import need as needs_
+from wfe.core.requirement import python_specifier, requirement
 from wfe.env.need import Isolation, Need
 from wfe.errors import EnvironmentFailure, Place, Problem, WorkflowError, nearest
 
@@ -137,7 +137,7 @@ def _semantic(document: Mapping[str, Any], name: str) -> list[Problem]:
         for field_ in ("requirements", "dependencies"):
             for at, text in enumerate(value.get(field_, ())):
                 try:
-                    needs_.requirement(text)
+                    requirement(text)
                 except ValueError as error:
                     problems.append(Problem(f"$.{key}.{field_}[{at}]: {error}", Place(name)))
         for at, text in enumerate(value.get("exclude", ())):
@@ -151,7 +151,7 @@ def _semantic(document: Mapping[str, Any], name: str) -> list[Problem]:
                 )
         if "python" in value:
             try:
-                needs_.python_specifier(value["python"])
+                python_specifier(value["python"])
             except ValueError as error:
                 problems.append(Problem(f"$.{key}.python: {error}", Place(name)))
     return problems

@@ -1,7 +1,7 @@
 """What a node asks of the environment that it runs in (`Need`), and what an environment is to hold (`Spec`).
 
-Knows the form of a requirement (PEP 508) and of a Python specifier (PEP 440), and brings both to one canonical text, so
-that two ways to write one thing have one digest. Does not know what is installed, uv, or where an environment lies.
+Brings requirements (PEP 508) and Python specifiers (PEP 440) to one canonical text, so that two ways to write one thing
+have one digest. Does not know what is installed, uv, or where an environment lies.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import xxhash
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
 
+from wfe.core.requirement import hint_of, python_specifier, requirement
 from wfe.env import variants
 from wfe.errors import EnvironmentFailure, Place, Problem, nearest
 
@@ -82,35 +82,6 @@ def isolation(text: str, place: Place | None = None) -> Isolation:
         raise EnvironmentFailure(Problem(f"unknown isolation_mode {text!r}", place or Place(), hint)) from None
 
 
-def requirement(text: str) -> Requirement:
-    """Parse one PEP 508 requirement, its name made canonical (PEP 503).
-
-    Raises ValueError, with a sentence, for bad syntax and for a direct reference: `name @ address` would put an address
-    into the lock, which is made to be committed and shared; an index or uv's find-links setting serves the same end.
-    """
-    try:
-        parsed = Requirement(text)
-    except InvalidRequirement as error:
-        raise ValueError(f"{text!r} is not a requirement: {str(error).splitlines()[0]}") from None
-    if parsed.url:
-        raise ValueError(f"{parsed.name!r} names an address, which a lock must not hold")
-    parsed.name = canonicalize_name(parsed.name)
-    return parsed
-
-
-def python_specifier(text: str) -> SpecifierSet:
-    """Parse ">=3.12", "==3.12.*" or a bare "3.12" (any patch release of it). Raises ValueError with a sentence."""
-    try:
-        return SpecifierSet(text)
-    except InvalidSpecifier:
-        pass
-    try:
-        version = Version(text)
-    except InvalidVersion:
-        raise ValueError(f"{text!r} is not a Python version or specifier, such as '>=3.12' or '3.12'") from None
-    return SpecifierSet(f"=={text}" if len(version.release) > 2 else f"=={text}.*")
-
-
 def spec(requirements: Iterable[str], python: str | None = None, exclude: Iterable[str] = ()) -> Spec:
     """The canonical Spec of these requirements. Raises ValueError for a text that is not one."""
     parsed = [requirement(text) for text in requirements]
@@ -146,10 +117,7 @@ def check(needs: Iterable[Need]) -> list[Problem]:
             try:
                 names.append(requirement(text).name)
             except ValueError as error:
-                hint = "write it like 'numpy>=2' or 'foo[bar]; sys_platform == \"linux\"'"
-                if "address" in str(error):
-                    hint = "ask for it by name and version, and let uv find it (UV_FIND_LINKS, UV_INDEX or uv.toml)"
-                problems.append(Problem(f"node {need.node!r}: {error}", need.place, hint))
+                problems.append(Problem(f"node {need.node!r}: {error}", need.place, hint_of(error)))
         if need.python:
             try:
                 python_specifier(need.python)

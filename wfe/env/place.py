@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 
 from packaging.requirements import Requirement
 
+from wfe.core.requirement import python_specifier, requirement
 from wfe.env import need as needs_
 from wfe.env import variants
 from wfe.env.declared import Declared, apply
 from wfe.env.installed import Installed
 from wfe.env.need import Isolation, Need, Spec
 from wfe.env.split import Oracle, split
-from wfe.errors import EnvironmentFailure, Place, Problem
+from wfe.errors import EnvironmentFailure, Place, Problem, WorkflowError
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +83,14 @@ def place(
 
     auto: in the main environment when it meets the requirements (for a named environment: those of the whole group).
     Nodes that are left and name no environment are split into the fewest groups that the oracle lets be one
-    environment. Raises EnvironmentFailure with every problem: bad texts, `never` and unmet, a named environment that
-    cannot be.
+    environment. Raises WorkflowError for bad texts, and EnvironmentFailure with every problem: `never` and unmet, a named
+    environment that cannot be.
     """
     known = declared or {}
     asked = apply(needs, known)
     problems = needs_.check(asked)
     if problems:
-        raise EnvironmentFailure(problems)
+        raise WorkflowError(problems)
     result: dict[str, Placement] = {need.node: Main(need.node, "") for need in asked}
     named: dict[str, list[_Wish]] = defaultdict(list)
     free: list[_Wish] = []
@@ -117,7 +118,7 @@ def place(
 def _absent(need: Need, installed: Installed) -> Absent | None:
     platform = installed.markers.get("sys_platform", "")
     here = variants.PLATFORM_NAMES.get(platform, platform)
-    parsed = [needs_.requirement(text) for text in need.requirements]
+    parsed = [requirement(text) for text in need.requirements]
     kept = [one for one in parsed if installed.applies(one)]
     for one in kept:
         only = variants.PLATFORM_ONLY.get(one.name)
@@ -148,7 +149,7 @@ def _wish(need: Need, installed: Installed, home: Declared | None) -> _Wish:
     if home and home.python:
         spec = needs_.union((spec, needs_.spec((), home.python)))
     reasons, missing = [], []
-    if spec.python and installed.python not in needs_.python_specifier(spec.python):
+    if spec.python and installed.python not in python_specifier(spec.python):
         reasons.append(
             f"the main environment has Python {installed.python}, but the node asks for Python {spec.python}"
         )
@@ -167,7 +168,7 @@ def _elsewhere(text: str, installed: Installed) -> bool:
     # What another platform's marker rules out must not count as asked for here, or `opencv-python; on Windows` would
     # keep a node apart from those with the headless build. Markers about Python itself are left to uv: the isolated
     # environment's Python may be another one.
-    one = needs_.requirement(text)
+    one = requirement(text)
     about_python = any(word in str(one.marker) for word in ("python_", "implementation_", "extra"))
     return one.marker is not None and not about_python and not installed.applies(one)
 
