@@ -15,7 +15,10 @@ import pytest
 from wfe.cli import amount, draw
 from wfe.cli.here import address
 from wfe.core.step import Step
+from wfe.engine.project import Project
+from wfe.engine.workspace import Workspace
 from wfe.errors import WfeError
+from wfe.store.traces import Traces
 from wfe.testing import ProjectUnderTest
 
 
@@ -331,6 +334,29 @@ def test_clean_deletes_files_that_the_next_run_restores(project: ProjectUnderTes
     assert wfe("run", "sum", "--json").lines()[-1]["restored"] == 1 and out.exists()
     wfe("clean", "sum", "write", "--forget")
     assert wfe("run", "sum", "--json").lines()[-1]["ran"] == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["wfe", "clean", "sum", "--forget"],
+        ["wfe", "clean", "sum", "write", "--forget"],
+        ["doit", "forget", "workflow=sum"],
+    ],
+    ids=" ".join,
+)
+def test_what_a_killed_run_left_is_forgotten_too(project: ProjectUnderTest, wfe, command: list[str]) -> None:
+    wfe("run", "sum")
+    workspace = Workspace(Project.at(project.root))
+    key = Traces.row(workspace.state.get("step", "write", "sum")).key
+    trace = workspace.traces.find(key)
+    assert trace is not None
+    workspace.forget("sum", "write")
+    workspace.traces.take_in(key, trace, "sum", "write")
+    workspace.close()
+    project.write("dodo.py", "from wfe.dodo import open_project\nDOIT_CONFIG, task_workflow = open_project(__file__)\n")
+    subprocess.run([sys.executable, "-m", *command], cwd=project.root, check=True, capture_output=True)
+    assert wfe("run", "sum", "--json").lines()[-1]["restored"] == 0
 
 
 def test_check_names_the_outputs_that_differ(project: ProjectUnderTest, wfe) -> None:

@@ -48,7 +48,7 @@ def left(workspace: Workspace, key: str = KEY, tail: bool = True, **reply: Any) 
     """A file with one reply, as a worker writes it. Returns its path."""
     root = workspace.project.root
     proved = proof([look(root / "source.py")], [str(root / "module.py")])
-    text = bequest(workspace.heir, key, canonical(MANIFEST), (look(root / "input.txt"),), proved)
+    text = bequest(workspace.heir, ("w", "s"), key, canonical(MANIFEST), (look(root / "input.txt"),), proved)
     assert text.isascii()
     message: dict[str, Any] = {"state": "returned", "value": None, "holes": [], "seconds": 0.25}
     value = reply.pop("value", {"n": 3})
@@ -122,7 +122,7 @@ def test_what_the_engine_would_have_refused_is_refused(workspace: Workspace, rep
 
 def test_a_result_that_is_there_stays(workspace: Workspace) -> None:
     there = Trace({"n": 4}, (), "", "mark", MANIFEST, 0.1, 1.0)
-    workspace.traces.take_in(KEY, there)
+    workspace.traces.take_in(KEY, there, "w", "s")
     left(workspace)
     workspace.bring_home()
     assert workspace.traces.find(KEY) == there
@@ -136,6 +136,16 @@ def test_who_asks_the_database_finds_it_at_once(workspace: Workspace) -> None:
     other = State(workspace.state.path)
     assert other.has("trace", [KEY]) == {KEY}
     other.close()
+
+
+def test_it_is_forgotten_with_its_step_though_that_has_no_row(workspace: Workspace) -> None:
+    left(workspace)
+    workspace.bring_home()
+    assert workspace.traces.left("w") == {"s"}
+    workspace.forget("w", "t")
+    assert workspace.traces.find(KEY) is not None
+    workspace.forget("w", "s")
+    assert workspace.traces.find(KEY) is None and workspace.traces.left("w") == set()
 
 
 def test_cut_or_changed_anywhere_it_is_nothing(workspace: Workspace) -> None:

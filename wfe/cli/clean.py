@@ -33,16 +33,18 @@ def clean(
     try:
         rows = workspace.traces.rows(name)
         chosen = list(rows)
+        if forget:  # of these nothing stands in the workspace
+            chosen += sorted(workspace.traces.left(name) - rows.keys())
         if steps:
-            chosen = [one for one in rows if one in steps or one.partition("[")[0] in steps]
+            chosen = [one for one in chosen if one in steps or one.partition("[")[0] in steps]
             for step in steps:
                 if not any(one == step or one.partition("[")[0] == step for one in chosen):
                     hint = nearest(step, list(rows)) or f"no step of {workflow!r} has a result"
                     raise WfeError(f"step {step!r} of {workflow!r} has no files", hint)
         gone = 0
         for step in chosen:
-            row = workspace.traces.row(rows[step])
-            paths = [one.path for one in row.files if one.role == "out"] if dry_run else workspace.clean(name, step)
+            files = workspace.traces.row(rows[step]).files if dry_run and step in rows else ()
+            paths = [one.path for one in files if one.role == "out"] if dry_run else workspace.clean(name, step)
             gone += len(paths)
             for path in paths:
                 typer.echo(path)

@@ -189,7 +189,8 @@ class Action:
         proved = self.run.proof(self.step)
         if not proved or (given and not all(taken.settled for taken, _ in given.values())):
             return ""
-        return bequest(self.workspace.heir, pending.key, pending.told, looks, proved)
+        step = (self.run.workflow, self.step.id)
+        return bequest(self.workspace.heir, step, pending.key, pending.told, looks, proved)
 
     def _as_decided(self) -> Looks:
         """The files that it reads, as they were. Not directories, whose own times change with what lies in them for a moment."""

@@ -30,13 +30,13 @@ def proof(sources: Sequence[tuple[str, int, int, int, int]], absent: Sequence[st
     return f'"sources":{frames.encode(sources)},"absent":{frames.encode(absent)}'
 
 
-def bequest(heir: str, key: str, manifest: str, files: Looks, proved: str) -> str:
-    """What is to be left with the reply to a call, as `Call` has it. heir: the folder as a JSON text. manifest: as canonical
-    JSON. proved: as `proof` gives it."""
+def bequest(heir: str, step: tuple[str, str], key: str, manifest: str, files: Looks, proved: str) -> str:
+    """What is to be left with the reply to a call, as `Call` has it. heir: the folder as a JSON text. step: its workflow and its
+    id. manifest: as canonical JSON. proved: as `proof` gives it."""
     if not manifest.isascii():
         manifest = frames.encode(json.loads(manifest))
     looks = frames.encode(files) if files else "[]"
-    return f'{heir}\n{{"key":"{key}","manifest":{manifest},"files":{looks},{proved}}}'
+    return f'{heir}\n{{"step":{frames.encode(step)},"key":"{key}","manifest":{manifest},"files":{looks},{proved}}}'
 
 
 def take_in(folder: Path, traces: Traces) -> None:
@@ -59,16 +59,17 @@ def take_in(folder: Path, traces: Traces) -> None:
             file.unlink(missing_ok=True)
 
 
-def _trace(line: str, traces: Traces) -> tuple[str, Trace] | None:
-    """The key and the trace that a line tells of; None for one that was cut short, that proves nothing any more, or that tells
-    of no result."""
+def _trace(line: str, traces: Traces) -> tuple[str, Trace, str, str] | None:
+    """The key and the trace that a line tells of, with the workflow and the step; None for one that was cut short, that proves
+    nothing any more, or that tells of no result."""
     try:
         if sealed(line[8:]) != line:
             return None
         told, body, made = json.loads(line[8:])
         said = json.loads(told)
         reply = frames.content_of(frames.REPLY, body.encode("utf-8", "surrogatepass"))
-        key, manifest = said["key"], tuple((part, text) for part, text in said["manifest"])
+        (workflow, step), key = said["step"], said["key"]
+        manifest = tuple((part, text) for part, text in said["manifest"])
         looks = [*said["files"], *said["sources"]]
         if (
             key_of(canonical(manifest)) != key
@@ -82,6 +83,7 @@ def _trace(line: str, traces: Traces) -> tuple[str, Trace] | None:
         text = reply.get("tail") or reply.get("text")
         result = Result(json.loads(text) if text else reply["value"])
         check(outputs, result.value, [])
-        return key, traces.trace_of(result, text or result.text(), "", manifest, float(reply["seconds"]), float(made))
+        seconds, made = float(reply["seconds"]), float(made)
+        return key, traces.trace_of(result, text or result.text(), "", manifest, seconds, made), workflow, step
     except (ValueError, TypeError, KeyError, AttributeError, BadReturn, frames.FrameError):
         return None

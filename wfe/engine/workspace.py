@@ -306,13 +306,7 @@ class Workspace:
 
     def forget(self, workflow: str, step: str) -> None:
         """Make the next run execute the step: neither its row nor the trace of its key stays."""
-        found = self.state.get("step", step, workflow)
-        with self.state.transaction():
-            if found is not None:
-                key = self.traces.row(found).key
-                self.traces.outdate(key)
-                self.state.remove("trace", key)
-            self.state.remove("step", step, workflow)
+        self.traces.forget(workflow, step)
 
     def clean(self, workflow: str, step: str) -> list[str]:
         """Delete a step's files from the workspace (the store keeps its result). Returns the paths that were deleted. Raises

@@ -149,12 +149,28 @@ class Traces:
         records.append(("step", step, plain(row), workflow))
         self.state.set_all(records)
 
-    def take_in(self, key: str, trace: Trace) -> None:
-        """Record what a run had made that was killed, unless there is a result for the key."""
+    def take_in(self, key: str, trace: Trace, workflow: str, step: str) -> None:
+        """Record what a run had made for a step that was killed, unless there is a result for the key. The step gets no row, for
+        nothing stands in the workspace; whoever forgets it must know the key all the same."""
         if self.find(key) is None:
-            self.state.set("trace", key, plain(trace))
+            self.state.set_all([("trace", key, plain(trace), ""), ("memo", step, key, f"left:{workflow}")])
             if self._keys is not None:
                 self._keys.add(key)
+
+    def left(self, workflow: str) -> set[str]:
+        """The steps of a workflow for which a result was taken in."""
+        return self.state.names("memo", f"left:{workflow}")
+
+    def forget(self, workflow: str, step: str) -> None:
+        """Let there be no row of a step, and no trace of its key, nor of one that was taken in for it."""
+        found = self.state.get("step", step, workflow)
+        keys = [self.state.get("memo", step, f"left:{workflow}"), None if found is None else self.row(found).key]
+        with self.state.transaction():
+            for key in filter(None, keys):
+                self.outdate(key)
+                self.state.remove("trace", key)
+            self.state.remove("memo", step, f"left:{workflow}")
+            self.state.remove("step", step, workflow)
 
     def rows(self, workflow: str) -> dict[str, Any]:
         """step -> row as a plain tuple, for every step of a workflow that was ever done (fast path; see `row`)."""
