@@ -47,7 +47,7 @@ def look(path: Path) -> tuple[str, int, int, int, int]:
 def left(workspace: Workspace, key: str = KEY, tail: bool = True, **reply: Any) -> Path:
     """A file with one reply, as a worker writes it. Returns its path."""
     root = workspace.project.root
-    proved = proof([look(root / "source.py")], [str(root / "module.py")])
+    proved = proof(workspace.state, "nodes.n.f", [look(root / "source.py")], [str(root / "module.py")])
     text = bequest(workspace.heir, ("w", "s"), key, canonical(MANIFEST), (look(root / "input.txt"),), proved)
     assert text.isascii()
     message: dict[str, Any] = {"state": "returned", "value": None, "holes": [], "seconds": 0.25}
@@ -118,6 +118,20 @@ def test_what_the_engine_would_have_refused_is_refused(workspace: Workspace, rep
     file = left(workspace, **reply)
     workspace.bring_home()
     assert workspace.traces.find(KEY) is None and not file.exists()
+
+
+def test_what_is_proved_of_other_sources_proves_nothing(workspace: Workspace) -> None:
+    file = left(workspace)
+    proof(workspace.state, "nodes.n.f", [], [])  # of a run that began meanwhile
+    workspace.bring_home()
+    assert workspace.traces.find(KEY) is None and not file.exists()
+
+
+def test_a_call_is_no_longer_where_its_function_reaches_many_files(workspace: Workspace) -> None:
+    """Only few would go into the pipe behind a running one."""
+    sources = [look(workspace.project.root / "source.py")] * 300
+    proved = proof(workspace.state, "nodes.n.f", sources, [])
+    assert len(bequest(workspace.heir, ("w", "s"), KEY, canonical(MANIFEST), (), proved)) < 1000
 
 
 def test_a_result_that_is_there_stays(workspace: Workspace) -> None:

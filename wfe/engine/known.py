@@ -5,6 +5,7 @@ This is the Upstream that `inputs` asks. Grows while steps are done. Does not de
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import OrderedDict
@@ -23,7 +24,7 @@ from wfe.engine import inputs as inputs_
 from wfe.engine.index import Index
 from wfe.engine.project import SUFFIXES
 from wfe.engine.workspace import Workspace, result_of
-from wfe.errors import NodeFailure
+from wfe.errors import EnvironmentFailure, NodeFailure
 from wfe.store.stamp import UNPROVEN, Plain, Stamp, holds
 from wfe.store.traces import File, Row, Trace
 
@@ -170,7 +171,11 @@ class Known:
             known = [(path, self.sources[path][0]) for path in step.module_files if path in self.sources]
             looks = [(self.workspace.absolute(path), *taken[:4]) for path, taken in known if taken.settled]
             absent = [self.workspace.absolute(path) for path in step.lacking]
-            found = self._proofs[step.function] = proof(looks, absent) if len(looks) == len(known) else ""
+            found = ""
+            if len(looks) == len(known):
+                with contextlib.suppress(EnvironmentFailure):  # where there is no room, nothing is left
+                    found = proof(self.workspace.state, step.function, looks, absent)
+            self._proofs[step.function] = found
         return found
 
     def same_source(self, path: str) -> bool:

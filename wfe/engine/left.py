@@ -10,24 +10,30 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from wfe.core.digest import canonical
+from wfe.core.digest import canonical, digest
 from wfe.core.manifest import key_of
 from wfe.core.result import Result
 from wfe.engine.returned import BadReturn, check
 from wfe.store.stamp import holds
+from wfe.store.state import State
 from wfe.store.traces import Trace, Traces
 from wfe.wire import frames
 from wfe.wire.will import LEFT, sealed
+
+_PROOF: Final = "proof"  # the scope of the memos
 
 Looks = tuple[tuple[str, int, int, int, int], ...]
 """Of each file the path, mtime, ctime (nanoseconds), size and inode."""
 
 
-def proof(sources: Sequence[tuple[str, int, int, int, int]], absent: Sequence[str]) -> str:
-    """What must hold of the code of a function, as a part of a bequest. absent: paths at which nothing must be."""
-    return f'"sources":{frames.encode(sources)},"absent":{frames.encode(absent)}'
+def proof(state: State, function: str, sources: Sequence[tuple[str, int, int, int, int]], absent: Sequence[str]) -> str:
+    """What must hold of the code of a function, as a part of a bequest: the digest of what is written down here, once for all of
+    its calls, since it may reach hundreds of files. absent: paths at which nothing must be. Raises EnvironmentFailure."""
+    text = frames.encode([sources, absent])
+    state.set("memo", function, text, _PROOF)
+    return digest(text.encode())
 
 
 def bequest(heir: str, step: tuple[str, str], key: str, manifest: str, files: Looks, proved: str) -> str:
@@ -36,7 +42,7 @@ def bequest(heir: str, step: tuple[str, str], key: str, manifest: str, files: Lo
     if not manifest.isascii():
         manifest = frames.encode(json.loads(manifest))
     looks = frames.encode(files) if files else "[]"
-    return f'{heir}\n{{"step":{frames.encode(step)},"key":"{key}","manifest":{manifest},"files":{looks},{proved}}}'
+    return f'{heir}\n{{"step":{frames.encode(step)},"key":"{key}","manifest":{manifest},"files":{looks},"proof":"{proved}"}}'
 
 
 def take_in(folder: Path, traces: Traces) -> None:
@@ -70,13 +76,16 @@ def _trace(line: str, traces: Traces) -> tuple[str, Trace, str, str] | None:
         reply = frames.content_of(frames.REPLY, body.encode("utf-8", "surrogatepass"))
         (workflow, step), key = said["step"], said["key"]
         manifest = tuple((part, text) for part, text in said["manifest"])
-        looks = [*said["files"], *said["sources"]]
+        proved: str = traces.state.get("memo", dict(manifest)["function"], _PROOF)
+        sources, absent = json.loads(proved)
+        looks = [*said["files"], *sources]
         if (
             key_of(canonical(manifest)) != key
+            or digest(proved.encode()) != said["proof"]
             or reply["state"] != "returned"
             or reply["holes"]
             or not all(holds((*known, True), path) for path, *known in looks)
-            or any(map(os.path.exists, said["absent"]))
+            or any(map(os.path.exists, absent))
         ):
             return None
         outputs: Mapping[str, Any] | None = json.loads(dict(manifest).get("outputs", "null"))
