@@ -167,3 +167,23 @@ def test_optional(annotation: str, optional: bool) -> None:
 def test_paths_inside(annotation: str, has: bool, holds: bool) -> None:
     kind: Any = read(annotation)
     assert (kind.has("path"), kind.holds("path")) == (has, holds)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "path", "said"),
+    [
+        ("int", "a", (), " must be int, found a text ('a')"),
+        ("list[int]", [1, 2, "a"], (2,), "[2] must be int, found a text ('a')"),
+        ("list[int]", ["a", 2, None, True], (0,), "[0] must be int, found a text ('a'), and 2 more"),
+        ("list[int]", {"a": 1}, (), " must be list[int], found an object"),
+        ("list[list[int]]", [[1], [2, 1.5]], (1, 1), "[1][1] must be int, found a number (1.5)"),
+        ("dict[str, list[int]]", {"a": [1], "b": ["x"]}, ("b", 0), "['b'][0] must be int, found a text ('x')"),
+        ("list[int] | None", [1, "a"], (1,), "[1] must be int, found a text ('a')"),
+        ("list[int] | list[str]", [1, "a"], (), " must be list[int] | list[str], found a list"),
+        ("list[int | None]", [None, "a"], (1,), "[1] must be int | None, found a text ('a')"),
+    ],
+)
+def test_what_is_wrong_with_a_value_is_named(annotation: str, value: Any, path: tuple[Any, ...], said: str) -> None:
+    told = type_of(ast.parse(annotation, mode="eval").body)
+    assert not told.accepts(value)
+    assert told.refusal(value) == (path, said)

@@ -133,9 +133,9 @@ CASES: dict[str, str | bytes] = {
     "json_bracket_missing": '{\n  "nodes": [\n    {"id": "a", "inputs": {"path": "in.txt"}]\n}\n',
     "json_of_python": '{"nodes": [{"id": "load", "function": "n.load", "inputs": {"path": "in.txt", "limit": None}}]}',
     "a_parameter_without_a_value": document(
-        node("load", path="${file}", limit="ten"),
+        node("load", path="${file}", limit="ten", tags=["${file}", "${any}", 3]),
         node("resize", width="${size}", height="$lod.height"),
-        params={"file": {"required": True}, "size": {"type": "integer"}},
+        params={"file": {"required": True}, "size": {"type": "integer"}, "any": {"type": "integer"}},
     ),
 }
 YAML: dict[str, str | bytes] = {

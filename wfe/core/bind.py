@@ -10,7 +10,6 @@ from typing import Any
 
 from wfe.core.disk import LEXICAL, Disk
 from wfe.core.document import Path
-from wfe.core.kind import describe
 from wfe.core.reference import NotAReference, escape, may_stand, names_in, ref_of, refs_in, substitute, unescape
 from wfe.core.signature import Parameter, Signature
 from wfe.core.step import ITEM, ITEMS, OUTER, Binding, binding_refs
@@ -224,7 +223,8 @@ class Binder:
             # A text that is nothing but `${key}` becomes what it stands for: of which type, only the items tell.
             waits = bool(items) and list(names_in(value)) != list(names_in(value, spliced=True))
         if not holes and not waits and not told.accepts(plain):
-            self.wrong(at, f"step {node.id!r}: input {parameter.name!r} must be {told}, found {describe(plain)}")
+            where, text = told.refusal(plain)
+            self.wrong((*at, *where), f"step {node.id!r}: input {parameter.name!r}{text}")
             return None
         kind = self.kind(parameter, "" if holes else tree)
         if kind == "output":

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
+from wfe.core.document import Path
 from wfe.core.reference import substitute
 from wfe.core.workflow import Param, Workflow
 from wfe.errors import Place, Problem, nearest
@@ -87,20 +88,21 @@ def stand_in(param: Param) -> Any:
 def uncertain(workflow: Workflow, left: Collection[str]) -> set[Place]:
     """The places of values that hold a parameter without a value: what is said of a stand-in is said of nothing."""
     others = {name: None for name in workflow.params if name not in left}
-    found = set()
+    found: set[Place] = set()
     for node in workflow.nodes:
         values: dict[tuple[str, ...], Any] = {("inputs", name): value for name, value in node.inputs.items()}
         values.update({("foreach",): node.foreach, ("matrix",): node.matrix, ("when",): node.when})
         for path, value in values.items():
-            touched: list[str] = []
+            touched: list[tuple[Path, str]] = []
             substitute(value, others, _into(touched))
-            if any(name in left for name in touched):
-                found.add(workflow.place((*node.at, *path)))
+            for inner, name in touched:
+                if name in left:  # what is wrong is told of the whole value, or of a part of it
+                    found.update(workflow.place((*node.at, *path, *inner[:depth])) for depth in range(len(inner) + 1))
     return found
 
 
-def _into(names: list[str]) -> Callable[[Any, str], None]:
-    return lambda _path, name: names.append(name)
+def _into(touched: list[tuple[Path, str]]) -> Callable[[Path, str], None]:
+    return lambda path, name: touched.append((path, name))
 
 
 def convert(param: Param, given: Any) -> Any:

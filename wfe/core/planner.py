@@ -20,7 +20,6 @@ from wfe.core.fan_files import FanFiles, folders_of
 from wfe.core.foresee import beyond, condition
 from wfe.core.graph import Cycle, closure, order, reverse
 from wfe.core.include import inline
-from wfe.core.kind import describe
 from wfe.core.option import OPTIONS
 from wfe.core.params import settle, stand_in, uncertain
 from wfe.core.plan import Plan
@@ -211,11 +210,8 @@ class _Planner:
             wrong = [(id, one.value) for id, one in given if not one.refs and not parameter.type.accepts(one.value)]
             if wrong:
                 id, value = wrong[0]
-                more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-                self.wrong(
-                    (*node.at, "inputs", name),
-                    f"step {id!r}: input {name!r} must be {parameter.type}, found {describe(value)}{more}",
-                )
+                _, text = parameter.type.refusal(value, len(wrong) - 1)
+                self.wrong((*node.at, "inputs", name), f"step {id!r}: input {name!r}{text}")
 
     def check_when(self, node: Node, members: Sequence[Step]) -> None:
         """Whether the condition of a fan over constants can be asked of each of its items."""

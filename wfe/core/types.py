@@ -9,9 +9,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from wfe.core import syntax
+
+if TYPE_CHECKING:
+    from wfe.core.document import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,27 @@ class Type:
         if kind in ("str", "path", "output"):
             return isinstance(value, str)
         return kind == "int" and isinstance(value, int)
+
+    def misfits(self, value: Any) -> list[tuple[Path, Type, Any]]:
+        """What is wrong with a value that is not of this type: (where in it, the type that is to stand there, what does)."""
+        shape = "list" if isinstance(value, list) else "dict" if isinstance(value, dict) else ""
+        inside = [
+            one.args[0] for one in (self.args if self.kind == "union" else (self,)) if one.kind == shape and one.args
+        ]
+        if len(inside) != 1:
+            return [((), self, value)]
+        entries = value.items() if isinstance(value, dict) else enumerate(value)
+        wrong = ((key, entry) for key, entry in entries if not inside[0].accepts(entry))
+        return [((key, *path), told, found) for key, entry in wrong for path, told, found in inside[0].misfits(entry)]
+
+    def refusal(self, value: Any, besides: int = 0) -> tuple[Path, str]:
+        """(where the first thing that is wrong with a value stands in it, what to say of it, to follow the value's name).
+        besides: how many other values are wrong."""
+        from wfe.core.kind import describe  # when all is well nobody needs it
+
+        (path, told, found), *others = self.misfits(value)
+        more = f", and {len(others) + besides} more" if others or besides else ""
+        return path, f"{''.join(f'[{part!r}]' for part in path)} must be {told}, found {describe(found)}{more}"
 
     def may_be(self, other: Type) -> bool:
         """Whether a value of type `other` may be of this one; True when in doubt."""

@@ -153,7 +153,7 @@ def check(outputs: Mapping[str, str] | None, value: Any, holes: Sequence[Hole]) 
             and not wanted.accepts(value[name])
             and not (wanted.has("bool") and isinstance(value[name], bool))
         ):
-            raise BadReturn(f"output {name!r} must be {wanted}, found {_kind(value[name])}")
+            raise BadReturn(f"output {name!r}{wanted.refusal(value[name])[1]}")
 
 
 def _kind(value: Any) -> str:
