@@ -163,6 +163,42 @@ def test_create_then_analyze_then_the_rest(wfe: Wfe, served: Served, project: Pa
     assert "Traceback (most recent call last)" not in done.stderr
 
 
+def test_analyze_names_the_functions_of_nodes_that_name_none(wfe: Wfe, served: Served, project: Path) -> None:
+    server = served(model_of_the_example("http://example.org/"))
+    assert wfe("create", text_example.WISH, host=server.host).returncode == 0
+    path = project / "workflows" / "text_processing_pipeline.json"
+    whole = json.loads(path.read_text())
+    nodes = [{key: value for key, value in node.items() if key != "function"} for node in whole["nodes"]]
+    path.write_text(json.dumps({**whole, "nodes": nodes}, indent=4))
+    assert "has no 'function'" in wfe("validate").stdout + wfe("validate").stderr
+    done = wfe("analyze", "text_processing_pipeline", host=server.host)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("names no function; custom.") == 5 and done.stdout.count(": written") == 5
+    assert [node["function"] for node in json.loads(path.read_text())["nodes"]] == [
+        f"custom.{node['id']}.{node['id']}" for node in nodes
+    ]
+    assert wfe("validate").returncode == 0
+    assert "names no function" not in wfe("analyze", "text_processing_pipeline").stdout
+
+
+def test_a_function_of_the_name_that_is_there_is_taken(wfe: Wfe, project: Path) -> None:
+    """And no model is asked; what else stands in the document stays as it is, letter by letter."""
+    (project / "nodes").mkdir()
+    (project / "nodes" / "texts.py").write_text(
+        "from wfe import workflow_node\n\n\n@workflow_node()\ndef say_it(text: str) -> dict:\n    return {}\n"
+    )
+    path = project / "workflows" / "mine.json"
+    text = '{"nodes": [\r\n  {"inputs": {"text": "\u00e4 \U0001f600"}, "id" :  "say-it" }, {"id": "b", "function": "say_it",\r\n "inputs": {"text":"x"}}]}\r\n'
+    path.write_bytes(text.encode())
+    done = wfe("analyze", "mine")
+    assert done.returncode == 0, done.stderr
+    assert (
+        done.stdout
+        == "workflows/mine.json: node 'say-it' names no function; texts.say_it is taken\nmine.json lacks nothing\n"
+    )
+    assert path.read_bytes().decode() == text.replace('"say-it"', '"say-it", "function": "texts.say_it"')
+
+
 def test_analyze_tells_what_does_not_fit_and_asks_nothing(wfe: Wfe, project: Path) -> None:
     node = {"id": "a", "function": "custom.a.a", "inputs": {"x": "$b.y"}}
     (project / "workflows" / "odd.json").write_text(json.dumps({"workflow": {"name": "odd"}, "nodes": [node]}))

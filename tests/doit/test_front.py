@@ -140,7 +140,12 @@ def test_wrong_names(project: Space) -> None:
         run = project.doit("run", "workflow=w", name, code=3)
         assert (run.stdout, run.stderr.partition(";")[0]) == ("", f"workflow 'w' has no step {name!r}")
     # As the README says: doit refuses these itself, most of them before it reads dodo.py.
-    for words in ("run workflow=w --nonsense", "run workflow=w -n", "run workflow=w -n many", "clean workflow=w nonsense"):
+    for words in (
+        "run workflow=w --nonsense",
+        "run workflow=w -n",
+        "run workflow=w -n many",
+        "clean workflow=w nonsense",
+    ):
         told = project.doit(*words.split(), code=3).stderr
         assert words.split()[-1] in told and "BUG" not in told, told
     info = project.doit("info", "workflow=w", "shuot", code=3)

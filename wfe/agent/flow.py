@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ from wfe.agent.outline import (
     specs_of,
 )
 from wfe.agent.spec import NodeSpec
+from wfe.agent.unnamed import named
 from wfe.agent.verdict import Unusable, Verdict
 from wfe.agent.words import check_words, record_of
 from wfe.catalog import Catalogue
@@ -76,12 +77,19 @@ class Created:
 @dataclass(frozen=True, slots=True)
 class Analysis:
     """What a document lacks. missing: nodes to be written; problems: what does not fit besides, as texts with
-    places.
+    places; named: the functions that were taken for nodes that name none, id -> function, and text: the document with them.
     """
 
     workflow: Workflow
     missing: tuple[NodeSpec, ...]
     problems: tuple[str, ...]
+    named: Mapping[str, str] = field(default_factory=dict)
+    text: str = ""
+
+    def put_names(self, path: Path) -> None:
+        """Write those functions into the document `path`, if there are any."""
+        if self.named:
+            put(path, self.text)
 
 
 def _new(project: Path, name: str) -> Path:
@@ -131,6 +139,7 @@ def complete(path: Path, desk: Desk, try_run: TryRun | None = None) -> Created:
     found = analyze(path, desk.project)
     if found.problems:
         raise WorkflowError([Problem(text) for text in found.problems])
+    found.put_names(path)
     name = found.workflow.name
     written = []
     for spec in found.missing:
@@ -262,8 +271,10 @@ def generate(
 
 def analyze(path: Path, project: Path) -> Analysis:
     """What the document `path` lacks and what does not fit. Raises WorkflowError for one that cannot be read."""
-    workflow = read_workflow(path, project)
     catalogue = Catalogue(project)
+    shown, data = _content(path, project)
+    data, names = named(data, shown, catalogue)
+    workflow = parse(data, shown, path.stem)
     outline = _outline_of(project, path.stem)
     known = specs_of(outline, Catalogue(project)) if outline else []
     missing = missing_specs(workflow, catalogue, known)
@@ -272,18 +283,24 @@ def analyze(path: Path, project: Path) -> Analysis:
         planned(workflow, Overlay(project, missing))
     except WfeError as error:
         problems = tuple(map(str, error.problems))
-    return Analysis(workflow, tuple(missing), problems)
+    return Analysis(workflow, tuple(missing), problems, names, data.decode("utf-8-sig"))
 
 
 def read_workflow(path: Path, project: Path) -> Workflow:
     """The document `path`, parsed. Raises WorkflowError."""
+    shown, data = _content(path, project)
+    return parse(data, shown, path.stem)
+
+
+def _content(path: Path, project: Path) -> tuple[str, bytes]:
+    """The document `path`: as it is named, and its bytes. Raises WorkflowError."""
     shown = (
         path.resolve().relative_to(project.resolve()).as_posix()
         if path.resolve().is_relative_to(project)
         else str(path)
     )
     try:
-        return parse(path.read_bytes(), shown, path.stem)
+        return shown, path.read_bytes()
     except OSError as error:
         raise WorkflowError(f"{shown} cannot be read: {error.strerror}", hint="name a file in workflows/") from error
 

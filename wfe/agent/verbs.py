@@ -84,10 +84,13 @@ def analyze(
     unsafe: Unsafe = False,
     yes: Yes = False,
 ) -> None:
-    """Say what a workflow lacks or what does not fit, then write what is missing."""
+    """Say what a workflow lacks or what does not fit, then write what is missing. A node of a JSON document that names no
+    function gets one of its own name."""
     project = _project(context)
     path = file if file.is_file() else project.find(str(file))
     found = analysed(path.resolve(), project.root)
+    for id, function in found.named.items():
+        typer.echo(f"{project.shown(path)}: node {id!r} names no function; {function} is taken")
     for problem in found.problems:
         typer.echo(problem)
     for spec in found.missing:
@@ -96,6 +99,7 @@ def analyze(
         raise typer.Exit(ExitCode.WORKFLOW)
     runner = _runner(context, unsafe) if test else None
     if not found.missing:
+        found.put_names(path.resolve())
         typer.echo(f"{path.name} lacks nothing")
         code = runner(found.workflow.name) if runner else ExitCode.OK
         raise typer.Exit(code)
