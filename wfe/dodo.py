@@ -94,7 +94,9 @@ def open_project(dodo: str) -> tuple[dict[str, Any], Callable[[], Iterator[Task]
 
 def _alone(run: Run, names: Sequence[str]) -> None:
     """Raises WfeError when one of these steps, which doit is to run without those that it needs, would read what is not there
-    or not of this run's parameters."""
+    or not of this run's parameters; and where none are named, since then none would wait for another."""
+    if not names:
+        raise WfeError("-s runs the steps that are named, alone", "name them, or run without -s", ExitCode.USAGE)
     for name in names:
         step = run.steps.get(name.partition("[")[0])
         lacking = [other for other in step.needs if other not in run.marks] if step is not None else []

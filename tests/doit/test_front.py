@@ -308,6 +308,19 @@ def test_a_single_step_whose_needs_are_not_current_is_refused(project: Space) ->
     assert (project.root / "out" / "a.txt").read_text() == "ABC!"
     project.doit("run", "workflow=w", "mark=?", "-s", "write", code=2)
     assert (project.root / "out" / "a.txt").read_text() == "ABC!"
+    refused = project.doit("run", "workflow=w", "-s", code=2)
+    assert refused.stderr == "-s runs the steps that are named, alone; name them, or run without -s\n"
+
+
+def test_several_single_steps(space: Space) -> None:
+    """doit goes on with the first of them alone."""
+    space.nodes("@workflow_node()\ndef f(n: int): return {'n': n}\n")
+    fan = {"id": "each", "function": "n.f", "foreach": [1, 2], "inputs": {"n": "$item"}}
+    plain = [{"id": name, "function": "n.f", "inputs": {"n": 1}} for name in ("a", "b", "c")]
+    space.workflow([*plain, fan])
+    for jobs in ("1", "2"):
+        found = space.doit("run", "workflow=w", "-n", jobs, "-s", "-a", "b", "each", "a")
+        assert found.stdout.count("ran       ") == 4 and "cancelled" not in found.stdout, found.stdout
 
 
 @pytest.mark.parametrize("known", [False, True])

@@ -158,6 +158,16 @@ class StepTask(Task):  # type: ignore[misc]
         """As in Task: nothing comes back."""
 
 
+class NamedTask(Task):  # type: ignore[misc]
+    """The task of a step where steps may have been named to doit."""
+
+    def init_options(self, args: Any = None) -> Any:
+        """As in Task: what follows the name. Of doit's own only the first time, but a run with `-s` asks twice (doit 0.37), and
+        went on with the first of several steps alone."""
+        left = super().init_options(args)
+        return args if left is None else left
+
+
 class Tasks:
     """Makes the tasks of a run. force: whether `--always-execute` was given. Only steps in `among` (None: all) get one.
     named: what doit will look for by name, steps of fans whose items are not known yet among them. foretold: for a command
@@ -219,7 +229,7 @@ class Tasks:
         workspace = run.workspace
         told = self.foretold.get(name)
         makes = told is None or told.word != "skip"  # doit takes a step without its targets for one to be run
-        task = Task(
+        task = NamedTask(
             name,
             [action],
             file_dep=step.files(),
@@ -245,7 +255,7 @@ class Tasks:
         loader.basename = step.id
         doc = f"{self.described(step)} (its items are not known yet)"
         return [
-            Task(name, None, task_dep=self.needs(step), doc=doc, loader=loader)
+            NamedTask(name, None, task_dep=self.needs(step), doc=doc, loader=loader)
             for name in (step.id, *self.named_of(step))
         ]
 
@@ -277,7 +287,7 @@ class Tasks:
             steps = [one for one in steps if one.id not in self.run.marks]
         tasks = [self.task(one, step.id) for one in self.ordered(steps)]
         action = Gather(self.run, step.id, part=only is not None)
-        gather = Task(
+        gather = NamedTask(
             step.id,
             [action],
             task_dep=[*self.needs(step), *(task.name for task in tasks)],
@@ -290,7 +300,7 @@ class Tasks:
 
     def gather(self, name: str, step: Step, wrong: str = "") -> Task:
         action = Gather(self.run, step.id, wrong)
-        return _of(action, Task(name, [action], task_dep=self.needs(step)))
+        return _of(action, NamedTask(name, [action], task_dep=self.needs(step)))
 
     @staticmethod
     def described(step: Step) -> str:
