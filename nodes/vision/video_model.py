@@ -19,7 +19,9 @@ from nodes.vision.layout import Detector, Shape, describe
 from nodes.vision.letterbox import PADDING, Letterbox
 from nodes.vision.preprocess import to_tensor
 from nodes.vision.video_read import Picture
+from wfe import Refuse, Skip
 
+HINT = "choose a device that is here: `wfe run parallel_yolov8 detect_devices` lists them, and every machine has device=cpu"
 _KEPT: dict[tuple[Any, ...], Runner] = {}
 
 
@@ -91,9 +93,13 @@ def open_model(
 ) -> Opened:
     """Open a model once for each content of its file and each way to run it.
 
-    Raises wfe.Refuse, wfe.Skip and BackendError as `open_runner` and `layout.describe` do.
+    Raises wfe.Refuse and BackendError as `open_runner` and `layout.describe` do, and Refuse for a missing device too: here
+    it is the one that the user chose, and nothing else in the workflow detects. To skip would end well without a result.
     """
-    runner = _open(model_path, version_of(model_path), backend, device, threads, streams)
+    try:
+        runner = _open(model_path, version_of(model_path), backend, device, threads, streams)
+    except Skip as missing:
+        raise Refuse(f"{missing}; {HINT}") from None
     outputs = [(port.name, list(port.shape)) for port in runner.outputs]
 
     def run_zeros(shape: tuple[int, ...]) -> Sequence[Shape]:

@@ -53,3 +53,26 @@ def test_forget_still_forgets(pair: Space) -> None:
     pair.doit("forget", "workflow=w", "--all")
     pair.run()
     pair.ran("first", "second")
+
+
+def test_a_file_of_an_earlier_run_is_named_where_the_step_failed_or_had_no_turn(pair: Space) -> None:
+    pair.nodes(
+        NODES
+        + """
+@workflow_node()
+def third(m: int, path: Output):
+    path.write_text(str(m))
+"""
+    )
+    steps = [
+        {"id": "first", "inputs": {"n": "${n}"}},
+        {"id": "second", "depends_on": ["first"]},
+        {"id": "third", "depends_on": ["second"], "inputs": {"path": "${path}"}},
+    ]
+    pair.workflow(steps, params={"n": 1, "path": "out.txt"})
+    pair.run()
+    said = pair.doit("run", "workflow=w", "n=13", code=1)
+    assert "not written by this run, but there from before: out.txt\n" in said.stdout
+    assert (pair.root / "out.txt").read_text() == "2"
+    assert "from before" not in pair.doit("run", "workflow=w", "n=13", "path=new.txt", code=1).stdout
+    assert "from before" not in pair.doit("run", "workflow=w").stdout

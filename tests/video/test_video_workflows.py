@@ -15,10 +15,11 @@ import pytest
 from onnx import helper
 from space import Space
 
-from nodes.vision.backends import openvino_
+from nodes.vision import video_model
+from nodes.vision.backends import onnxrt, openvino_
 from nodes.vision.registry import find_model
 from nodes.vision.video_read import frames
-from wfe.core.outcome import StepState
+from wfe.core.outcome import Note, StepState
 from wfe.errors import ExitCode
 
 from .conftest import ROOT, Make, pictures
@@ -125,17 +126,36 @@ def test_a_text_file_as_video_or_model_is_named(project: Space, make_video: Make
 
 
 @pytest.mark.parametrize("workflow", ["video_detection_mp4", "video_tracking"])
-def test_a_missing_device_skips_what_hangs_on_it(project: Space, make_video: Make, workflow: str) -> None:
+def test_a_missing_device_that_was_asked_for_fails_and_names_the_old_file(
+    project: Space, make_video: Make, workflow: str
+) -> None:
     if not openvino_.missing("npu"):
         pytest.skip("the device is here")
-    given = {**COMMON, "backend": "openvino", "device": "npu", "save_video": True, "output_path": "out.mp4"}
-    ended = project.run(workflow, source=str(make_video(count=20)), **given)
-    assert ended.code is ExitCode.OK, ended.outcomes
-    assert not ended.of(StepState.FAILED)
-    assert {"infer[0]", "infer[1]", "postprocess", "render"} <= ended.of(StepState.SKIPPED)
-    assert "OpenVINO finds no NPU" in ended.outcomes["infer[0]"].skip
-    assert "inference was skipped on 2 of 2 segments; the infer steps say why" in ended.outcomes["postprocess"].skip
-    assert not (project.root / "out.mp4").exists()
+    given = {**COMMON, "save_video": True, "output_path": "out.mp4", "source": str(make_video(count=20))}
+    assert project.run(workflow, **given).code is ExitCode.OK
+    old = (project.root / "out.mp4").stat()
+    ended = project.run(workflow, **given, backend="openvino", device="npu")
+    assert ended.code is ExitCode.FAILED
+    assert "infer[0]" in ended.of(StepState.FAILED)
+    assert {"postprocess", "render"} <= ended.of(StepState.BLOCKED)
+    said = ended.failure("infer[0]")
+    assert said.startswith("no npu for openvino: OpenVINO finds no NPU")
+    assert said.endswith("choose a device that is here: " + video_model.HINT.split(": ", 1)[1])
+    # It is still the result of the run before, and not ours to delete; but nobody shall take it for a new one.
+    assert (project.root / "out.mp4").stat() == old
+    assert [one.message for one in ended.events if isinstance(one, Note)][-1:] == [
+        f"not written by this run, but there from before: cache/results/{workflow}/detections.jsonl, out.mp4"
+    ]
+
+
+def test_a_missing_device_of_a_live_source_fails(project: Space, make_video: Make) -> None:
+    if not onnxrt.missing("cuda"):
+        pytest.skip("the device is here")
+    given = {"model_path": "models/shapes.onnx", "display": "none", "device": "cuda"}
+    ended = project.run("video_detection", source=str(make_video(count=5)), **given)
+    assert ended.code is ExitCode.FAILED
+    assert "no cuda for onnxruntime" in ended.failure("realtime_detection")
+    assert "every machine has device=cpu" in ended.failure("realtime_detection")
 
 
 def test_weights_that_need_an_export_are_refused_with_the_next_step(project: Space, make_video: Make) -> None:

@@ -30,7 +30,7 @@ from wfe.core.outcome import (
 )
 from wfe.core.rebuild import Verdict
 from wfe.core.step import Step
-from wfe.engine import counted
+from wfe.engine import counted, leftover
 from wfe.engine.ahead import Ahead
 from wfe.engine.decide import Pending, pending_of
 from wfe.engine.forced import unmark
@@ -477,6 +477,7 @@ class Run(Known):
             if blocked:
                 bad.add(name)
             self.end(Outcome(name, StepState.BLOCKED if blocked else StepState.CANCELLED))
+        leftover.tell(self, bad)
         found = {
             name: outcome
             for name, outcome in self.outcomes.items()
