@@ -137,3 +137,29 @@ def test_a_requirement_that_is_none_is_a_wrong_workflow_everywhere(project: Spac
     assert "write it like 'numpy>=2'" in out + told and "it ran" not in out
     assert project.doit("run", "workflow=w", code=None).returncode == 3
     assert not (project.root / LOCK).exists()
+
+
+@pytest.mark.parametrize("words", [("env", "lock"), ("env", "sync"), ("run", "w")])
+def test_a_place_that_cannot_be_written_is_no_error_of_ours(project: Space, words: tuple[str, ...]) -> None:
+    project.workflow([{"id": "good"}])
+    project.cache.mkdir(exist_ok=True)
+    (project.cache / "environments").write_text("a file")
+    _, told = wfe(project, *words, code=4)
+    assert "Traceback" not in told
+    assert f"cannot write under {project.cache / 'environments'}: Not a directory; see that it is a directory" in told
+
+
+def test_what_a_killed_run_left_is_named_and_removed(project: Space) -> None:
+    project.workflow([{"id": "good"}])
+    wfe(project, "env", "sync")
+    left = project.cache / "environments" / "staging" / f"{'0' * 32}-12345678"
+    left.mkdir()
+    (left / "half").write_bytes(bytes(100_000))
+    for _ in range(2):
+        out, _ = wfe(project, "env", "gc")
+        assert out.count("000000000000") == 1 and "a run that was killed left it" in out and "--yes deletes" in out
+    out, _ = wfe(project, "env", "gc", "--yes")
+    assert "freed 1" in out
+    assert not left.exists()
+    assert wfe(project, "env", "gc")[0] == "nothing to delete\n"
+    assert "good" in wfe(project, "env", "list")[0]

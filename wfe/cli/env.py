@@ -280,7 +280,8 @@ def sync() -> None:
         for node, prefix in made.items():
             paths.add(str(prefix.path))
             typer.echo(f"{one.workflow}:{node}: {prefix.path}")
-    typer.echo(f"{len(paths)} {'environment' if len(paths) == 1 else 'environments'} ready")
+    if paths or not problems:
+        typer.echo(f"{len(paths)} {'environment' if len(paths) == 1 else 'environments'} ready")
     if problems:
         raise EnvironmentFailure(list(dict.fromkeys(problems)))
 
@@ -319,6 +320,7 @@ def gc(
         *environments.collect(unused_for=0.0, keep=asked, dry_run=not yes),
         *environments.collect(unused_for=amount.age(older_than), keep=others, dry_run=not yes),
     ]
+    found = list(dict.fromkeys(found))  # what is left over from killed runs is found twice on a dry run
     for one in found:
         why = "no workflow asks for it" if one.digest in others else one.why
         typer.echo(f"{one.digest[:12]}  {amount.shown(one.bytes)}  {why}")

@@ -169,7 +169,7 @@ class Environments:
             self._locks = after
             written = after.text() != before.text()
             if written:
-                with lease.holding(self.root, "lock-file", self.uv.stop):
+                with self._file_held():
                     self.file.write(after)
             return [replace(one, written=written) if isinstance(one, Locked) else one for one in found]
 
@@ -266,7 +266,10 @@ class Environments:
 
     def remove(self, digest: str) -> Removal:
         """Remove one environment; see `wfe.env.listing.remove`."""
-        return listing.remove(self.root, digest)
+        try:
+            return listing.remove(self.root, digest)
+        except OSError as error:
+            raise prefix.disk(error, f"cannot remove from {self.root}") from error
 
     def collect(
         self,
@@ -277,7 +280,10 @@ class Environments:
         dry_run: bool = False,
     ) -> list[Removal]:
         """Remove environments that are no longer used; see `wfe.env.listing.collect`."""
-        return listing.collect(self.root, unused_for=unused_for, at_most=at_most, keep=keep, dry_run=dry_run)
+        try:
+            return listing.collect(self.root, unused_for=unused_for, at_most=at_most, keep=keep, dry_run=dry_run)
+        except OSError as error:
+            raise prefix.disk(error, f"cannot remove from {self.root}") from error
 
     def _read(self) -> Locks:
         with self._guard:
@@ -310,7 +316,12 @@ class Environments:
             raise EnvironmentFailure(Problem(fact, place or Place(str(self.file.path)), "run `wfe env lock`"))
         started = monotonic()
         self._say(Progress("resolve", f"Resolving {spec}"))
-        found = resolve.resolve(self.uv, spec, self._python(spec, place), place)
+        try:
+            found = resolve.resolve(self.uv, spec, self._python(spec, place), place)
+        except OSError as error:
+            raise prefix.disk(
+                error, f"cannot resolve {spec}, with temporary files at {error.filename}", place
+            ) from error
         if isinstance(found, Unsolved):
             self._unsolved[spec] = found
         seconds = round(monotonic() - started, 4)
@@ -335,9 +346,18 @@ class Environments:
         if self._held_back:
             self._locks = self._read().plus(*added)
             return
-        with lease.holding(self.root, "lock-file", self.uv.stop):
+        with self._file_held():
             self._locks = self._read().merged(self.file.read()).plus(*added)
             self.file.write(self._locks)
+
+    @contextmanager
+    def _file_held(self) -> Iterator[None]:
+        """Write the lock file while no other process does."""
+        try:
+            with lease.holding(self.root, "lock-file", self.uv.stop):
+                yield
+        except OSError as error:
+            raise prefix.disk(error, f"cannot write under {self.root}") from error
 
     def _found(self) -> list[Interpreter]:
         with self._guard:

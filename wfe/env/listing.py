@@ -42,7 +42,8 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """A prefix that was removed, or (on a dry run) would be: bytes that only it had, and why."""
+    """A prefix that was removed, or (on a dry run) would be: bytes that only it had, and why. digest: of its lock, or the name
+    of a folder that is none."""
 
     digest: str
     bytes: int
@@ -126,18 +127,20 @@ def collect(
     now: float | None = None,
 ) -> list[Removal]:
     """Remove prefixes: those unused for so many seconds, then the longest unused until the rest has `at_most` bytes of
-    its own. What cannot be used any more goes always; what is in use, or in `keep` (lock digests), never.
+    its own. What cannot be used any more goes always, and so does what a killed run left half made or half removed; what is
+    in use, or in `keep` (lock digests), never.
 
     dry_run: say what would go, and touch nothing. now: Unix seconds, for tests. Without limits only what is broken
     goes.
     """
     moment = time.time() if now is None else now
-    if not dry_run and root.is_dir():
-        prefix.sweep(root)
     kept = set(keep)
+    left = prefix.sweep(root, dry=True) if root.is_dir() else []
+    gone = [Removal(path.name, size(path)[0], "a run that was killed left it") for path in left]
+    if left and not dry_run:
+        prefix.sweep(root)
     found = sorted((one for one in entries(root) if one.digest not in kept), key=lambda one: (one.used, one.digest))
     total = sum(one.own for one in found)
-    gone = []
     for one in found:
         idle = moment - one.used
         if not one.usable:

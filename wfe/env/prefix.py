@@ -209,7 +209,7 @@ def make(
             sweep(root, held=lock.digest)
             return _make(root, lock, python, uv, say, place)
     except OSError as error:
-        raise _disk(error, root, place) from error
+        raise disk(error, f"cannot make an environment under {root}", place) from error
 
 
 def _make(root: Path, lock: Lock, python: Interpreter, uv: Uv, say: Say, place: Place | None) -> Prefix:
@@ -348,11 +348,13 @@ def _rename(source: Path, target: Path) -> None:
             sleep(0.1)
 
 
-def sweep(root: Path, held: str = "") -> list[Path]:
-    """Remove what dead makers and removers left. `held`: the digest whose lock the caller has; others are tried."""
+def sweep(root: Path, held: str = "", *, dry: bool = False) -> list[Path]:
+    """Remove what dead makers and removers left, and return it; dry: only that. `held`: the digest whose lock the caller has;
+    others are tried."""
     gone = []
     for path in _entries(root / "trash"):
-        remove_tree(path)
+        if not dry:
+            remove_tree(path)
         gone.append(path)
     for path in _entries(root / "staging"):
         digest = path.name.split("-")[0]
@@ -360,7 +362,8 @@ def sweep(root: Path, held: str = "") -> list[Path]:
         if digest != held and lock is None:
             continue  # its maker lives
         try:
-            remove_tree(path)
+            if not dry:
+                remove_tree(path)
             gone.append(path)
         finally:
             if lock is not None:
@@ -399,12 +402,12 @@ def remove_tree(path: Path) -> None:
     shutil.rmtree(path, onerror=writable)
 
 
-def _disk(error: OSError, root: Path, place: Place | None) -> EnvironmentFailure:
-    fact = f"cannot make an environment under {root}: {error.strerror or error}"
+def disk(error: OSError, doing: str, place: Place | None = None) -> EnvironmentFailure:
+    """The error that says what could not be done for which reason of the system's, and what to do. doing: "cannot ..."."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT if hasattr(errno, "EDQUOT") else errno.ENOSPC, errno.EFBIG):
         hint = "free some space (`wfe env gc` removes environments that nothing uses), then run again"
     elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         hint = "make that directory writable, or name another cache directory"
     else:
         hint = "see that it is a directory that this user can write to"
-    return EnvironmentFailure(Problem(fact, place or Place(), hint))
+    return EnvironmentFailure(Problem(f"{doing}: {error.strerror or error}", place or Place(), hint))
