@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -29,6 +32,10 @@ NODES = """
 
     @workflow_node(dependencies=["no-such-thing>=1"])
     def unknown():
+        return {}
+
+    @workflow_node(dependencies=["stalls"])
+    def stalls():
         return {}
 
     @workflow_node(dependencies=["lacking"])
@@ -163,3 +170,24 @@ def test_what_a_killed_run_left_is_named_and_removed(project: Space) -> None:
     assert not left.exists()
     assert wfe(project, "env", "gc")[0] == "nothing to delete\n"
     assert "good" in wfe(project, "env", "list")[0]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_sync_leaves_nothing(project: Space, number: signal.Signals) -> None:
+    project.workflow([{"id": "stalls"}])
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        variables = environ(WFE_TEST_PORT=str(server.getsockname()[1]))
+        command = [sys.executable, "-m", "wfe", "env", "sync"]
+        sync = subprocess.Popen(command, cwd=project.root, env=variables, stderr=subprocess.PIPE, text=True)
+        line, _ = server.accept()  # it imports what it has installed
+        sync.send_signal(number)
+        _, told = sync.communicate(timeout=60)
+        line.close()
+    assert sync.returncode == 130
+    assert "Traceback" not in told
+    root = project.cache / "environments"
+    assert not [path for path in root.iterdir() if len(path.name) == 32]
+    assert not list((root / "staging").iterdir())
+    assert "1 environment ready" in wfe(project, "env", "sync")[0]

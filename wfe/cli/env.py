@@ -226,6 +226,8 @@ def lock(
     All that cannot be resolved is told. The other workflows are locked all the same: a lock is right by itself, and their
     runs need it. What the file holds for one that failed stays as it is.
     """
+    from wfe.door import terminable
+
     where = here.project()
     environments = _environments(where)
     asked = _asked(where)
@@ -234,7 +236,8 @@ def lock(
         return
     written = False
     problems: list[Problem] = []
-    found = environments.lock_each([(one.needs, one.declared) for one in asked], upgrade=upgrade)
+    with terminable():
+        found = environments.lock_each([(one.needs, one.declared) for one in asked], upgrade=upgrade)
     for one, locked in zip(asked, found, strict=True):
         if isinstance(locked, EnvironmentFailure):
             problems += locked.problems
@@ -267,13 +270,16 @@ def sync() -> None:
 
     All that cannot be made is told, after the others were.
     """
+    from wfe.door import terminable
+
     where = here.project()
     environments = _environments(where)
     paths = set()
     problems: list[Problem] = []
     for one in _asked(where):
         try:
-            made = environments.sync(one.needs, one.declared)
+            with terminable():  # what was begun is removed
+                made = environments.sync(one.needs, one.declared)
         except EnvironmentFailure as error:
             problems += error.problems
             continue
