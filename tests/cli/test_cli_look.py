@@ -62,6 +62,20 @@ def test_an_include_is_told_as_the_steps_that_it_stands_for(project: ProjectUnde
     assert wfe("show", "whole:part__add.total").out == "6\n"
 
 
+def test_the_newest_run_of_a_workflow(project: ProjectUnderTest, wfe) -> None:
+    project.workflow("other", [{"id": "read", "function": "some.numbers", "inputs": {"source": "in.txt"}}])
+    wfe("run", "sum", "-q")
+    wfe("run", "sum", "-q", "--set", "plus=2")
+    newest = wfe("runs", "sum", "--json").lines()[0]["run"]
+    none = wfe("timeline", "other")
+    assert none.code == 3 and none.err.startswith("no run of workflow 'other' is recorded in ")
+    assert none.err.endswith("; run it first: wfe run other\n")
+    wfe("run", "other", "-q")
+    assert json.loads(wfe("timeline", "sum").out)["otherData"]["run"] == newest
+    assert newest in wfe("report", "sum").out and newest not in wfe("report").out
+    assert wfe("timeline", newest[:-2]).out == wfe("timeline", "sum").out
+
+
 def test_show_a_step_that_was_skipped(project: ProjectUnderTest, wfe) -> None:
     """To run it again, as it was told, would not help."""
     step = {"id": "one", "function": "some.double", "when": "${on}", "inputs": {"item": 1}}

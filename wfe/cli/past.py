@@ -19,14 +19,19 @@ def _ids(incomplete: str) -> list[str]:
     from wfe.report.history import past
 
     try:
-        return [one.run for one in past(here.project().cache / "runs", most=50) if one.run.startswith(incomplete)]
+        found = [one.run for one in past(here.project().cache / "runs", most=50) if one.run.startswith(incomplete)]
     except WfeError:
         return []
+    return [*here.workflow_names(incomplete), *found]
 
 
 Run = Annotated[
     str,
-    typer.Argument(metavar="RUN", help="A run's id or how it begins (default: the newest).", autocompletion=_ids),
+    typer.Argument(
+        metavar="RUN",
+        help="A run's id or how it begins, or a workflow, whose newest run it is (default: the newest of all).",
+        autocompletion=_ids,
+    ),
 ]
 Into = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write it.")]
 
@@ -71,6 +76,7 @@ def timeline(run: Run = "", output: Into = None) -> None:
 
     \b
     wfe timeline -o run.trace.json
+    wfe timeline detect                    its newest run
     """
     _write(run, "timeline", output)
 
@@ -89,7 +95,8 @@ def _write(run: str, kind: str, output: Path | None) -> None:
     from wfe.report import history
 
     where = here.project()
-    one = history.find(where.cache / "runs", run)
+    folder = where.cache / "runs"
+    one = history.find(folder, workflow=run) if run in where.names() else history.find(folder, run)
     text = form(history.read(one.path), kind, _needs(where, one.workflow))
     if output is None:
         typer.echo(text, nl=False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,9 @@ def find(folder: Path, run: str = "", workflow: str = "") -> Past:
         if not run:
             raise WfeError(
                 f"no run{of} is recorded in {folder}",
-                "run a workflow first: wfe run WORKFLOW",
+                f"run it first: wfe run {shlex.quote(workflow)}"
+                if workflow
+                else "run a workflow first: wfe run WORKFLOW",
             )
         raise WfeError(
             f"no recorded run{of} has the id {run!r}",
