@@ -413,7 +413,7 @@ def test_doctor_looks_over_machine_and_project(wfe) -> None:
     assert {"Python", "platform", "doit", "cache", "free space"} <= set(rows)
 
 
-def test_completion_offers_workflows_parameters_and_steps(wfe) -> None:
+def test_completion_offers_workflows_parameters_and_steps(project: ProjectUnderTest, wfe) -> None:
     def offered(line: str) -> list[str]:
         done = wfe(_WFE_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(len(line.split(" ")) - 1))
         assert done.err == ""
@@ -425,6 +425,9 @@ def test_completion_offers_workflows_parameters_and_steps(wfe) -> None:
     assert offered("wfe run sum --set p") == ["plus="]
     assert offered("wfe show sum:w") == ["sum:write"]
     assert offered("wfe run nothing x") == []
+    project.workflow("whole", [{"id": "part", "include": "sum", "inputs": {"plus": "${none}"}}])
+    assert offered("wfe run whole p") == [f"part__{name}" for name in ("read", "add", "half", "write")]
+    assert offered("wfe show whole:part__w") == ["whole:part__write"]
 
 
 def test_graph_forms(wfe) -> None:

@@ -21,7 +21,7 @@ import typer
 from wfe.core.document import Path as Trail
 from wfe.core.reference import INDEX
 from wfe.engine.project import Project
-from wfe.errors import EnvironmentFailure, ExitCode, WfeError
+from wfe.errors import EnvironmentFailure, ExitCode, Place, WfeError
 
 if TYPE_CHECKING:
     from wfe.core.workflow import Workflow
@@ -149,11 +149,11 @@ def writable(where: Project) -> Workspace:
     return found
 
 
-def parsed(where: Project, workflow: str) -> Workflow:
-    """The document of a workflow. Raises WfeError, OSError."""
+def parsed(where: Project, workflow: str, place: Place | None = None) -> Workflow:
+    """The document of a workflow. place: of the document that includes it. Raises WfeError, OSError."""
     from wfe.core.parse import parse
 
-    path = where.find(workflow)
+    path = where.find(workflow, place)
     return parse(path.read_bytes(), where.shown(path), workflow)
 
 
@@ -169,7 +169,11 @@ def _typed(ctx: typer.Context) -> str:
 
 
 def _steps(workflow: str) -> list[str]:
-    return [node.id for node in parsed(project(), workflow).nodes]
+    from wfe.core.include import inline
+
+    where = project()
+    found = inline(parsed(where, workflow), {}, lambda other, place: parsed(where, other, place), [])
+    return [node.id for node in found.nodes]
 
 
 def step_names(ctx: typer.Context, incomplete: str) -> list[str]:
