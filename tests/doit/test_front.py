@@ -285,7 +285,7 @@ def test_failures_and_exit_codes(project: Space) -> None:
     (project.root / "cache2").write_text("a file where the cache should be")
     refused = project.doit("run", "workflow=w", code=None, WFE_CACHE=str(project.root / "cache2"))
     assert refused.returncode in (0, 4) and "Traceback" not in refused.stderr
-    assert "cannot be written to" in refused.stdout + refused.stderr
+    assert "cannot be written to (File exists)" in refused.stdout + refused.stderr
 
 
 def test_a_claims_file_that_cannot_be_opened(project: Space) -> None:

@@ -158,7 +158,8 @@ class State:
 
     def _read_only(self, error: Exception) -> sqlite3.Connection:
         self.read_only = True
-        self.note = f"{self.path.parent} cannot be written to ({error}); results are not kept"
+        why = getattr(error, "strerror", None) or error
+        self.note = f"{self.path.parent} cannot be written to ({why}); results are not kept"
         memory = self._connect(":memory:")
         if self.path.exists():
             # immutable=1 needs neither lock nor -shm file; a -wal that was not checkpointed is not seen, which can only
