@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -131,3 +132,15 @@ def test_nothing_is_said_of_a_parameter_without_a_value(space: Space) -> None:
         count={"type": "integer", "required": True},
     )
     assert found == ["parameter 'items' has no value", "parameter 'count' has no value"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right there")
+@pytest.mark.parametrize("target", ["in.txt", "gone.txt"])
+def test_a_link_that_leads_nowhere(space: Space, target: str) -> None:
+    """It stands in its directory, so it was offered as what was perhaps meant."""
+    space.nodes("@workflow_node()\ndef f(path: Path) -> dict: return {}\n")
+    space.workflow([{"id": "f", "inputs": {"path": "in.txt"}}])
+    (space.root / "in.txt").symlink_to(target)
+    said = rf"there is no file 'in\.txt'; there is a link of this name, which leads nowhere: to '{target}'"
+    with pytest.raises(WorkflowError, match=said):
+        space.run()

@@ -146,9 +146,14 @@ def _similar(path: Path) -> str:
     from wfe.errors import nearest
 
     folder = path.parent
-    if not folder.is_dir():
-        return f"there is no directory {folder.name!r} either"
-    return nearest(path.name, sorted(entry.name for entry in folder.iterdir())[:500])
+    try:
+        if not folder.is_dir():
+            return f"there is no directory {folder.name!r} either"
+        if path.is_symlink():
+            return f"there is a link of this name, which leads nowhere: to {os.readlink(path)!r}"
+        return nearest(path.name, sorted(entry.name for entry in folder.iterdir())[:500])
+    except OSError as error:
+        return f"{folder.name!r} cannot be read: {error.strerror}"
 
 
 def _folders(root: Path) -> list[str]:
