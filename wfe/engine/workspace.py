@@ -182,8 +182,12 @@ class Workspace:
             place, soiled = str(self._staging / str(next(self._number))), False
             os.makedirs(place)
         if soiled:
-            os.makedirs(place, exist_ok=True)  # somebody may have removed the cache meanwhile
-            for entry in os.scandir(place):
+            try:
+                left = os.scandir(place)
+            except FileNotFoundError:  # somebody has removed the cache meanwhile
+                os.makedirs(place, exist_ok=True)
+                return place
+            for entry in left:
                 if entry.is_dir(follow_symlinks=False):
                     shutil.rmtree(entry.path)
                 else:
