@@ -191,3 +191,13 @@ def test_an_interrupted_sync_leaves_nothing(project: Space, number: signal.Signa
     assert not [path for path in root.iterdir() if len(path.name) == 32]
     assert not list((root / "staging").iterdir())
     assert "1 environment ready" in wfe(project, "env", "sync")[0]
+
+
+def test_validating_ends_with_the_code_that_a_run_would_have(project: Space) -> None:
+    project.workflow([{"id": "late"}], name="a")
+    project.workflow([{"id": "good"}], name="b")
+    for words in (("validate",), ("validate", "a"), ("run", "a")):
+        assert "its environment of alpha>5 cannot be made" in "".join(wfe(project, *words, code=4))
+    wfe(project, "validate", "b")
+    project.workflow([{"id": "nothing"}], name="c")
+    wfe(project, "validate", code=3)

@@ -42,9 +42,11 @@ def validate(
         raise WfeError("there are no documents in workflows/", "`wfe init` writes one to begin with")
     problems: dict[Problem, None] = {}
     bad = 0
+    codes: set[ExitCode] = set()
     for name in names:
-        mine, left = check(where, name, given)
+        mine, left, code = check(where, name, given)
         bad += bool(mine)
+        codes |= {code} if mine else set()
         fresh = [problem for problem in mine if problem not in problems]
         problems.update(dict.fromkeys(fresh))
         if json:
@@ -63,11 +65,12 @@ def validate(
         typer.echo(
             f"{good} of {len(names)} workflows valid" + (f", {total} problem{'s' * (total != 1)}" if bad else "")
         )
-    raise typer.Exit(ExitCode.WORKFLOW if bad else ExitCode.OK)
+    # Of workflows where nothing is wrong but the surroundings, a registry that cannot be reached perhaps, a run says so too.
+    raise typer.Exit(ExitCode.WORKFLOW if ExitCode.WORKFLOW in codes else max(codes, default=ExitCode.OK))
 
 
-def check(where: Project, name: str, given: dict[str, str]) -> tuple[tuple[Problem, ...], list[str]]:
-    """(the problems of a workflow, its required parameters without a value)."""
+def check(where: Project, name: str, given: dict[str, str]) -> tuple[tuple[Problem, ...], list[str], ExitCode]:
+    """(the problems of a workflow, its required parameters without a value, the exit code that a run of it would have)."""
     from wfe.core.params import stand_in, uncertain
     from wfe.core.parse import parse
     from wfe.engine.gate import sizes
@@ -93,8 +96,8 @@ def check(where: Project, name: str, given: dict[str, str]) -> tuple[tuple[Probl
         finally:
             workspace.close()
     except WfeError as error:
-        return tuple(one for one in error.problems if one.place not in aside), left
-    return (), left
+        return tuple(one for one in error.problems if one.place not in aside), left, error.code
+    return (), left, ExitCode.OK
 
 
 def _plain(problem: Problem) -> dict[str, Any]:
