@@ -58,3 +58,21 @@ def test_a_step_that_fails_for_a_cut_file_says_so_and_the_next_run_mends_it(proj
     assert project.run(inline=False, seen=1).code == 0
     assert project.run(inline=False, seen=2).code == 0
     assert notes(project) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a script as Python")
+@pytest.mark.parametrize("change", ["python", "config"])
+def test_a_python_that_does_not_start_or_finds_nothing_is_damage(project: Space, change: str) -> None:
+    project.run(inline=False)
+    home = packages(project).parents[2]
+    if change == "python":
+        (home / "bin" / "python").unlink()
+        (home / "bin" / "python").write_text("#!/bin/sh\nexit 3\n")
+        (home / "bin" / "python").chmod(0o755)
+    else:
+        (home / "pyvenv.cfg").unlink()
+    assert project.run(inline=False, seen=1).code != 0
+    why = "its Python does not start" if change == "python" else "its pyvenv.cfg is gone"
+    assert [why in one for one in notes(project)] == [True]
+    assert project.run(inline=False, seen=1).code == 0
+    assert [why in one for one in notes(project)] == [True]  # that it is made anew

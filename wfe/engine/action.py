@@ -343,7 +343,12 @@ class Action:
         self.tell_started(place)
         ahead = call.sent
         asked = time.perf_counter()
-        reply = self.run.executors.of(self.step).call(call, self.emit)
+        executor = self.run.executors.of(self.step)
+        try:
+            reply = executor.call(call, self.emit)
+        except EnvironmentFailure:  # no worker came up
+            self._suspect()
+            raise
         now = time.perf_counter()
         if ahead and now - asked < _AT_ONCE:
             # The reply was there: how long it lay here, while the result of the step before was stored, nobody knows.
@@ -381,11 +386,8 @@ class Action:
             return Done(StepState.RAN, self.publish(trace, fresh=True, written=written), trace)
         if isinstance(reply, Skipped):
             return Done(StepState.SKIPPED, skip=reply.reason)
-        if self.step.prefix and isinstance(reply, Raised | Died) and reply.kind not in ("refused", "cancelled"):
-            why = self.run.executors.suspect(self.step)
-            if why:
-                told = f"its environment is damaged: {why}; the next run makes it anew, and so does `wfe env sync`"
-                self.run.note(told, self.step.id)
+        if isinstance(reply, Raised | Died) and reply.kind not in ("refused", "cancelled"):
+            self._suspect()
         if isinstance(reply, Raised):
             self._bases = reply.bases
             if reply.kind == FileNotFoundError.__name__ and self._robbed(staging):
@@ -405,6 +407,13 @@ class Action:
         """Whether a place in the cache is gone that the call was given: the function's author knows none of them."""
         own = [hole.path for hole in self._call.holes if hole.codec not in ("path", "output")] if self._call else []
         return not all(map(os.path.exists, (staging, *own)))
+
+    def _suspect(self) -> None:
+        """Look whether it failed for what somebody did to its environment."""
+        why = self.run.executors.suspect(self.step)
+        if why:
+            told = f"its environment is damaged: {why}; the next run makes it anew, and so does `wfe env sync`"
+            self.run.note(told, self.step.id)
 
     def refused(self, reply: Returned, kind: str, why: str) -> Done:
         """What it returned is no result: nor may it stand where one is looked for."""

@@ -249,8 +249,12 @@ class Environments:
         return {node: made[lock.digest] for node, lock in locks.items()}
 
     def suspect(self, digest: str) -> str:
-        """Look at each file of an environment; the next use makes a damaged one anew. Returns what is wrong, or ""."""
+        """Look at each file of an environment, and start its Python; the next use makes a damaged one anew. Returns what is
+        wrong, or ""."""
         why = prefix.damage(self.root, digest, thorough=True)
+        made = prefix.look(self.root, digest)
+        if made and not why and not prefix.starts(made, self.uv.stop):
+            why = "its Python does not start"
         if why:
             prefix.condemn(self.root, digest, why)
         return why

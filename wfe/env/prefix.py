@@ -16,6 +16,7 @@ import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Event
 from time import monotonic, sleep, time
 from uuid import uuid4
 
@@ -23,11 +24,12 @@ from wfe.env import bytecode, imports, lease, whole
 from wfe.env.lock import Lock
 from wfe.env.proven import proven
 from wfe.env.python import Interpreter
-from wfe.env.uv import Uv
+from wfe.env.uv import Uv, run
 from wfe.errors import EnvironmentFailure, Place, Problem
 
 _RECORD = "wfe-environment.json"
 _WINDOWS = os.name == "nt"
+_START = 60.0  # seconds that a Python may take to start on a machine that is very busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,8 @@ def damage(root: Path, digest: str, *, thorough: bool = False) -> str:
     found = _read(root, digest)
     if isinstance(found, str):
         return found if (root / digest).exists() else ""
+    if thorough and not (found.path / "pyvenv.cfg").is_file():
+        return "its pyvenv.cfg is gone"  # without which its Python does not find its packages
     site = site_packages(found.path) if thorough else None
     return whole.told(whole.wrong(site, found.odd)) if site else ""
 
@@ -156,6 +160,15 @@ def _read(root: Path, digest: str) -> Prefix | str:
         return "its packages are not those of its lock"
     gone = [name for name in found.names if name not in held]
     return f"{gone[0]} is gone from its packages" if gone else found
+
+
+def starts(found: Prefix, stop: Event) -> bool:
+    """Whether its Python starts at all. Raises Interrupted."""
+    command = [str(found.python), "-I", "-c", ""]
+    try:
+        return run(command, cwd=str(found.path), environ=found.environ(os.environ), stop=stop, limit=_START).status == 0
+    except (TimeoutError, EnvironmentFailure):
+        return False
 
 
 def condemn(root: Path, digest: str, why: str) -> None:
