@@ -18,7 +18,7 @@ class ExitCode(IntEnum):
     FAILED = 1  # a node failed; its traceback was shown
     USAGE = 2  # the command line is wrong
     WORKFLOW = 3  # the workflow document, a node's source or a parameter is wrong; nothing was run
-    ENVIRONMENT = 4  # an environment, a device, the disk or the cache directory is not usable
+    ENVIRONMENT = 4  # an environment, the disk or the cache directory is not usable
     INTERRUPTED = 130  # Ctrl-C or SIGTERM; what was done is kept
     BUG = 70  # an error inside wfe
 
