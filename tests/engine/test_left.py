@@ -188,6 +188,15 @@ def test_a_will_has_the_last_ones_and_no_large_one(tmp_path: Path) -> None:
     assert [line[:2] for line in lines] == [[str(number), str(number)] for number in range(24, 40)]
 
 
+def test_a_reply_that_comes_while_the_process_ends_is_not_left(tmp_path: Path) -> None:
+    """It is killed by then, perhaps in the middle of writing."""
+    will = Will()
+    will.execute()
+    will.keep(f"{json.dumps(str(tmp_path))}\n", frames.pack(frames.REPLY, 1))
+    will.execute()
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.skipif(os.name == "nt", reason="limits")
 def test_a_will_that_cannot_be_written_whole_is_not_there_at_all(tmp_path: Path) -> None:
     """Nor is there, at any moment, a half of one, which whoever looks just then would take in and remove."""

@@ -47,9 +47,13 @@ class Will:
     def execute(self) -> None:
         """Write them all, once. What cannot be written is lost, and is done again."""
         with self._lock:
-            if self._done or not self._kept:
+            if self._done:
                 return
-            self._done = True
+            self._done = (
+                True  # also where there is nothing: whoever asked ends this process, and what came now would be cut
+            )
+            if not self._kept:
+                return
             folder, lines = "", []
             for bequest, frame, at in list(self._kept):
                 heir, _, said = bequest.partition("\n")
