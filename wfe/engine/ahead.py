@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from wfe.engine.run import Run
     from wfe.store.stamp import Stamp
 
-_MOST: Final = 5  # calls behind the running one, all of them short: a kill loses their results
+_MOST: Final = 7  # calls behind the running one, all of them short
 _BRIEF: Final = 0.04  # seconds of a call that is over before it is worth to do something else
 # Calls that are left when others are sent: as many as the worker does while the next ones are decided about, so that it need not
 # wait; and not more, for to wake it for each one costs more than the call.
-_FEW: Final = 2
+_FEW: Final = 3
 # Seconds of waiting for a reply after which the worker counts as the slower of the two.
 _LATE: Final = 30e-6
 _TOGETHER: Final = 7  # steps that are decided about with another one
