@@ -265,6 +265,7 @@ class Worker(Caller):
             reply: dict[str, Any] = {"state": "outdated", "seconds": 0.0}
             if not changed(call["files"]):
                 reply = self.answer(call)
+                reply["still"] = not changed(call["files"])  # before the next call can write to one
             if call["marks"]:
                 self.surroundings.restore()  # the node may have closed the two streams
                 for number in (1, 2):

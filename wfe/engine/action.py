@@ -267,7 +267,7 @@ class Action:
             if self.step.options.resources
             else NOTHING
         )
-        self.run.tell(StepStarted(self.step.id, time.time(), place.number, takes))
+        self.run.tell(StepStarted(self.step.id, time.time(), place.number, takes), held=True)
 
     def claim(self) -> bool:
         """Hold the claim of the key; whether nobody else does."""
@@ -318,7 +318,7 @@ class Action:
             done.pause = retry.pause(self.attempts)
             first = done.failure.message.partition("\n")[0]
             told = f"{done.failure.kind}: {first}; trying again in {done.pause:g} s"
-            self.run.note(told, self.step.id)
+            self.run.tell(Note(told, self.step.id), held=True)
             self._keep(f"{done.failure.traceback[-_TOLD:]}[attempt {self.attempts}: {told}]\n")
         return done
 
@@ -365,7 +365,7 @@ class Action:
     def end(self, reply: Reply, places: Any, staging: str) -> Done:
         self._bases = ()
         if isinstance(reply, Returned):
-            changed = self.changed(reply.at)
+            changed = self.changed(reply)
             if changed:
                 return self.refused(reply, "changed", changed)
             try:
@@ -413,7 +413,7 @@ class Action:
         why = self.run.executors.suspect(self.step)
         if why:
             told = f"its environment is damaged: {why}; the next run makes it anew, and so does `wfe env sync`"
-            self.run.note(told, self.step.id)
+            self.run.tell(Note(told, self.step.id), held=True)
 
     def refused(self, reply: Returned, kind: str, why: str) -> Done:
         """What it returned is no result: nor may it stand where one is looked for."""
@@ -422,13 +422,14 @@ class Action:
                 os.unlink(self._call.result)
         return Done(StepState.FAILED, failure=Failure(kind, why, log=self._log()))
 
-    def changed(self, at: float) -> str:
-        """What changed under the step while it ran, which was over `at`; "" when nothing did: its result belongs to no known
-        content then."""
+    def changed(self, reply: Returned) -> str:
+        """What changed under the step while it ran; "" when nothing did: its result belongs to no known content then."""
         for path, (taken, content) in self.pending.inputs.files.items():
+            if reply.still and taken.settled and self.wary and not content.startswith(DIRECTORY):
+                continue  # as the worker saw; by now the step after it may have written there
             if not self.workspace.files.at_rest(path, taken, content):
                 return f"its input {path} changed while it ran; its result was not kept: run again"
-        source = self.run.changed_source(self.step, at)
+        source = self.run.changed_source(self.step, reply.at)
         return f"its source {source} while it ran; its result was not kept: run again" if source else ""
 
     def shown(self) -> tuple[tuple[str, str], ...]:
@@ -454,13 +455,13 @@ class Action:
             self._free = time.perf_counter()
         elif kind == "waits":
             self.run.ahead.let_go()
-            self.run.rest()
+            self.run.rest(held=True)
         elif kind == "progress":
-            self.run.tell(StepProgress(step, what["done"], what.get("total") or 0.0, what.get("note", "")))
+            self.run.tell(StepProgress(step, what["done"], what.get("total") or 0.0, what.get("note", "")), held=True)
         elif kind == "line":
             self.printed = True
             self.workspace.logs.add(self.log)
-            self.run.tell(StepLine(step, what["line"], what.get("stream", "stdout")))
+            self.run.tell(StepLine(step, what["line"], what.get("stream", "stdout")), held=True)
         elif kind == "note":
             self.run.tell(Note(what["message"], step, time.time()))
 

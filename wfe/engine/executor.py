@@ -65,7 +65,8 @@ class Returned(NamedTuple):
 
     arrays: of a call without staging, read-only NumPy arrays by their place in the tree, which holds null there.
     text: the value as `core.digest.canonical` writes it, where it stands in the call's `result` file, with a newline;
-    stat: mtime, ctime (nanoseconds), size, inode of that file. at: when it had returned at the latest, monotonic seconds.
+    stat: mtime, ctime (nanoseconds), size, inode of that file. at: when it had returned at the latest, monotonic seconds. still:
+    whether the call's `files` were as it says when the function had returned; False where nobody looked.
     """
 
     value: Any
@@ -75,6 +76,7 @@ class Returned(NamedTuple):
     text: str = ""
     stat: tuple[int, int, int, int] | None = None
     at: float = math.inf
+    still: bool = False
 
     def whole(self) -> Any:
         """The value with its in-memory arrays in place."""

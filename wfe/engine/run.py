@@ -152,14 +152,14 @@ class Run(Known):
         """Who hears of what is done."""
         return self._telling.listeners
 
-    def tell(self, event: Event) -> None:
+    def tell(self, event: Event, held: bool = False) -> None:
         """As in Telling."""
-        self._telling.tell(event)
+        self._telling.tell(event, held)
 
-    def rest(self) -> None:
-        """There is nothing to do for a moment: write what waits to be written. Callable from any thread."""
+    def rest(self, held: bool = False) -> None:
+        """There is nothing to do for a moment: write what waits to be written. Callable from any thread; held: as in Telling."""
         self._settle()
-        self._telling.tell(None)
+        self._telling.tell(None, held)
 
     def _settle(self) -> None:
         with contextlib.suppress(EnvironmentFailure):  # it stands in the journal, and is tried again
@@ -349,6 +349,7 @@ class Run(Known):
             if not done.outdated:
                 break
             self.note("a file that it reads was written to meanwhile; it is decided about again", name)
+            self.stopping.wait(0.03)  # or its stamp would prove nothing yet, and a step after it may write there too
             pending = self.pending[name] = action.pending = pending_of(self, name, self.is_forced(action.step))
         if done.row is not None:
             self.settle(name, done.row, done.trace)

@@ -1,7 +1,8 @@
 """Tells the listeners of a run its events: in order, one at a time, from whichever thread they come.
 
 Nobody who tells waits for a listener that is busy in another thread: that one may be running the very step himself that the
-teller holds the claim of, and both would wait for ever. What is told meanwhile is heard after. Knows listeners; does not know
+teller holds the claim of, and both would wait for ever. What is told meanwhile is heard after; and for the same reason not in
+a thread that holds a claim, where somebody hears who may run a step. Knows listeners; does not know
 steps or results.
 """
 
@@ -26,14 +27,26 @@ class Telling:
         self._told: deque[Event | None] = deque()  # what nobody has heard yet; None for `rest`
         self._turn = threading.Lock()  # of the thread in which the listeners hear
 
-    def tell(self, event: Event | None) -> None:
+    def tell(self, event: Event | None, held: bool = False) -> None:
         """Let every listener hear an event, before this returns or, where another thread is at it, soon; None: that there is
-        nothing to do for a moment. Raises what a listener raises."""
+        nothing to do for a moment. held: this thread holds the claim of a step. Raises what a listener raises."""
         self._told.append(event)
+        if held and any(map(is_stranger, self.listeners)):
+            self._own(event)
+            return
         # Asked again after each turn: whoever has it may have seen that there was nothing more just before this came.
         while self._told and self._turn.acquire(blocking=False):
             try:
                 self._drain()
+            finally:
+                self._turn.release()
+
+    def _own(self, event: Event | None) -> None:
+        """Hear this event alone, if it is the next. What others have told is heard when somebody tells who holds nothing."""
+        if self._turn.acquire(blocking=False):
+            try:
+                if self._told and self._told[0] is event:
+                    self._hear(self._told.popleft())
             finally:
                 self._turn.release()
 

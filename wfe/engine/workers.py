@@ -288,10 +288,12 @@ class Workers:
             return Skipped(reply["message"], seconds)
         if state == "raised":
             return Raised(reply["kind"], reply["message"], reply["traceback"], seconds, tuple(reply["bases"]))
-        text = reply.get("tail") or reply.get("text")
+        text, still = reply.get("tail") or reply.get("text"), reply["still"]
         if text is not None:
             mtime, ctime, size, inode = reply["stat"]
-            return Returned(decode(text), (), seconds, text=text, stat=(mtime, ctime, size, inode), at=reply["at"])
+            return Returned(
+                decode(text), (), seconds, text=text, stat=(mtime, ctime, size, inode), at=reply["at"], still=still
+            )
         holes = []
         arrays = {}
         for trail, codec, path in reply["holes"]:
@@ -300,7 +302,7 @@ class Workers:
                 arrays[tuple(trail)] = self._blocks.collect(path, lent)
             else:
                 holes.append(Hole(tuple(trail), codec, path))
-        return Returned(reply["value"], tuple(holes), seconds, arrays, at=reply["at"])
+        return Returned(reply["value"], tuple(holes), seconds, arrays, at=reply["at"], still=still)
 
     def _lend(self, call: Call, message: dict[str, Any], lent: list[Any]) -> None:
         """Copy the call's arrays into blocks, and offer blocks for the arrays of its result."""

@@ -34,12 +34,13 @@ class Wakeful(queue.Queue[Any]):
     Ctrl-C was lost so.
 
     calm: whether there is nothing that it must do at once. Then it is not woken for each result, but for several: to be woken
-    where all processors are busy takes it as long as what it does then.
+    where all processors are busy takes it as long as what it does then. rest: what it does when it was woken by nobody.
     """
 
-    def __init__(self, calm: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, calm: Callable[[], bool] = lambda: False, rest: Callable[[], object] = lambda: None) -> None:
         super().__init__()
         self._calm = calm
+        self._rest = rest
         self._owner = threading.get_ident()
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
@@ -49,6 +50,7 @@ class Wakeful(queue.Queue[Any]):
         while True:
             with contextlib.suppress(queue.Empty):
                 return super().get(timeout=_WAKE)
+            self._rest()
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         """As in Queue, which has no limit."""
@@ -84,7 +86,7 @@ class Carriers(Selection, MThreadRunner):  # type: ignore[misc]
 
     def Queue(self) -> Wakeful:
         """As in MThreadRunner."""
-        self._queues.append(Wakeful(lambda: self.run.gate.full))
+        self._queues.append(Wakeful(lambda: self.run.gate.full, self.run.rest))
         return self._queues[-1]
 
     def run_tasks(self, task_dispatcher: Any) -> None:
