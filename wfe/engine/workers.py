@@ -288,7 +288,7 @@ class Workers:
             return Skipped(reply["message"], seconds)
         if state == "raised":
             return Raised(reply["kind"], reply["message"], reply["traceback"], seconds, tuple(reply["bases"]))
-        text, still = reply.get("tail") or reply.get("text"), reply["still"]
+        text, still = reply.get("tail") or reply.get("text"), reply.get("still") is True
         if text is not None:
             mtime, ctime, size, inode = reply["stat"]
             return Returned(
