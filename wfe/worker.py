@@ -255,6 +255,8 @@ class Worker(Caller):
         while True:
             self.channel.look(keen)
             kind, call = self.channel.receive()
+            if self.sender.will.over:  # the engine is gone, and has sent more than one
+                raise frames.Closed("the engine is gone")
             if kind != frames.CALL:
                 raise frames.FrameError(f"BUG: a worker got a frame of kind {kind}")
             if not call["behind"]:

@@ -37,7 +37,7 @@ class Will:
     def __init__(self) -> None:
         self._kept: deque[tuple[str, bytes, float]] = deque(maxlen=_MOST)
         self._lock = allocate_lock()
-        self._done = False
+        self.over = False  # whether it is being executed: what is done from now on is lost
 
     def keep(self, bequest: str, frame: bytes) -> None:
         """Have a reply left. bequest: the folder as a JSON text, a newline, and what is left with it."""
@@ -47,11 +47,10 @@ class Will:
     def execute(self) -> None:
         """Write them all, once. What cannot be written is lost, and is done again."""
         with self._lock:
-            if self._done:
+            if self.over:
                 return
-            self._done = (
-                True  # also where there is nothing: whoever asked ends this process, and what came now would be cut
-            )
+            # Also where there is nothing: whoever asked ends this process, and what came now would be cut.
+            self.over = True
             if not self._kept:
                 return
             folder, lines = "", []
