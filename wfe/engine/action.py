@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from wfe.core.amount import amount
 from wfe.core.digest import canonical, digest
-from wfe.core.outcome import NOTHING, Failure, Note, StepLine, StepProgress, StepStarted, StepState
+from wfe.core.outcome import NOTHING, Failure, StepLine, StepProgress, StepStarted, StepState
 from wfe.core.rebuild import Verdict
 from wfe.core.retry import Retry
 from wfe.core.step import Step
@@ -318,7 +318,7 @@ class Action:
             done.pause = retry.pause(self.attempts)
             first = done.failure.message.partition("\n")[0]
             told = f"{done.failure.kind}: {first}; trying again in {done.pause:g} s"
-            self.run.tell(Note(told, self.step.id), held=True)
+            self.run.note(told, self.step.id, held=True)
             self._keep(f"{done.failure.traceback[-_TOLD:]}[attempt {self.attempts}: {told}]\n")
         return done
 
@@ -413,7 +413,7 @@ class Action:
         why = self.run.executors.suspect(self.step)
         if why:
             told = f"its environment is damaged: {why}; the next run makes it anew, and so does `wfe env sync`"
-            self.run.tell(Note(told, self.step.id), held=True)
+            self.run.note(told, self.step.id, held=True)
 
     def refused(self, reply: Returned, kind: str, why: str) -> Done:
         """What it returned is no result: nor may it stand where one is looked for."""
@@ -463,7 +463,7 @@ class Action:
             self.workspace.logs.add(self.log)
             self.run.tell(StepLine(step, what["line"], what.get("stream", "stdout")), held=True)
         elif kind == "note":
-            self.run.tell(Note(what["message"], step, time.time()))
+            self.run.note(what["message"], step, held=True)
 
     def _keep(self, text: str) -> None:
         """Add to the log, of which the next attempt's is a part. It is for people: a disk that is full is told elsewhere."""

@@ -70,9 +70,7 @@ class Executors:
 
             self._inline = Inline(debug)
         self._executors: dict[str, Executor] = {}
-        self._serving: dict[
-            tuple[str, str], Workers
-        ] = {}  # (function, prefix) -> whose workers serve it, as nothing else must
+        self._serving: dict[tuple[str, str], Workers] = {}  # (function, prefix) -> who serves it, and nobody else must
         self._suspected: set[str] = set()  # the prefixes whose files were looked at
         self._lock = threading.Lock()
         self._making: dict[str, threading.Lock] = {}

@@ -165,8 +165,8 @@ class Run(Known):
         with contextlib.suppress(EnvironmentFailure):  # it stands in the journal, and is tried again
             self.workspace.state.settle()
 
-    def note(self, message: str, step: str = "") -> None:
-        self.tell(Note(message, step, time.time()))
+    def note(self, message: str, step: str = "", held: bool = False) -> None:
+        self.tell(Note(message, step, time.time()), held)
 
     # --- before
 

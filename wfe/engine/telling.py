@@ -24,6 +24,7 @@ class Telling:
         self._settle = settle
         # How each of them hears, and whether he may look for results then. To find out takes 3 us, a hundredth of a short step.
         self._hearing: list[tuple[Callable[[Event], None], bool]] = []
+        self._strange = False  # whether one of them may run something himself
         self._told: deque[Event | None] = deque()  # what nobody has heard yet; None for `rest`
         self._turn = threading.Lock()  # of the thread in which the listeners hear
 
@@ -31,15 +32,23 @@ class Telling:
         """Let every listener hear an event, before this returns or, where another thread is at it, soon; None: that there is
         nothing to do for a moment. held: this thread holds the claim of a step. Raises what a listener raises."""
         self._told.append(event)
-        if held and any(map(is_stranger, self.listeners)):
-            self._own(event)
-            return
+        if held:
+            self._meet()
+            if self._strange:
+                self._own(event)
+                return
         # Asked again after each turn: whoever has it may have seen that there was nothing more just before this came.
         while self._told and self._turn.acquire(blocking=False):
             try:
                 self._drain()
             finally:
                 self._turn.release()
+
+    def _meet(self) -> None:
+        """Find out about the listeners, once."""
+        if len(self._hearing) != len(self.listeners):
+            self._strange = any(map(is_stranger, self.listeners))
+            self._hearing = [(one.hear, is_stranger(one) or getattr(one, "prompt", False)) for one in self.listeners]
 
     def _own(self, event: Event | None) -> None:
         """Hear this event alone, if it is the next. What others have told is heard when somebody tells who holds nothing."""
@@ -66,8 +75,7 @@ class Telling:
                 if not is_stranger(listener):
                     listener.rest()  # type: ignore[attr-defined]
             return
-        if len(self._hearing) != len(self.listeners):
-            self._hearing = [(one.hear, is_stranger(one) or getattr(one, "prompt", False)) for one in self.listeners]
+        self._meet()
         for hear, looks in self._hearing:
             if looks:
                 self._settle()
